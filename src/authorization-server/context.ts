@@ -1,0 +1,93 @@
+import type { Audit } from '../events/audit.ts'
+import type { Clock } from '../events/clock.ts'
+import type { Logger } from '../events/logger.ts'
+import type { Random } from '../events/random.ts'
+import type { KeyRing } from '../keys/key-ring.ts'
+import type { Resource } from '../oauth/resource.ts'
+import type { Records } from '../records/records.ts'
+import type { Accounts } from '../upstream/accounts.ts'
+import type { Custody } from '../upstream/custody.ts'
+import type { OpenProvider } from '../upstream/provider.ts'
+
+/** All that an endpoint needs, made once by the composition. Endpoints are functions of it and of a request. */
+export interface ServerContext {
+  /** Byte for byte what clients compare. */
+  readonly issuer: string
+  /** Absolute URLs below the issuer. */
+  readonly endpoints: Endpoints
+  /** Never empty. */
+  readonly resources: readonly Resource[]
+  readonly providers: readonly NamedProvider[]
+  readonly accounts: Accounts
+  readonly custody: Custody
+  readonly records: Records
+  readonly keys: KeyRing
+  readonly lifetimes: Lifetimes
+  readonly registration: RegistrationPolicy
+  /** Private-use redirect schemes that are allowed besides the known ones. */
+  readonly privateSchemes: readonly string[]
+  /** The upstream claims that access tokens carry, besides `iss` and `sub`. */
+  readonly tokenClaims: readonly string[]
+  readonly audit: Audit
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}
+
+export interface Endpoints {
+  readonly authorize: string
+  readonly token: string
+  readonly register: string
+  readonly revoke: string
+  readonly jwks: string
+  /** Pages of an interaction. */
+  readonly consent: string
+  readonly signIn: string
+  /** Followed by `/` and a provider's id. */
+  readonly callback: string
+}
+
+export interface NamedProvider {
+  readonly id: string
+  readonly name: string
+  readonly open: OpenProvider
+}
+
+/** Seconds. */
+export interface Lifetimes {
+  readonly code: number
+  readonly accessToken: number
+  /** Of a refresh token that is not used. */
+  readonly refreshToken: number
+  /** Of a grant, whatever is refreshed until then. */
+  readonly grant: number
+  /** How long a superseded refresh token is still answered, with the current one. */
+  readonly refreshGrace: number
+  readonly interaction: number
+  readonly browserSession: number
+  /** Of a registration that was never used. */
+  readonly unusedClient: number
+}
+
+export const defaultLifetimes: Lifetimes = {
+  code: 60,
+  accessToken: 600,
+  refreshToken: 30 * 86_400,
+  grant: 365 * 86_400,
+  refreshGrace: 300,
+  interaction: 1_800,
+  browserSession: 12 * 3_600,
+  unusedClient: 30 * 86_400,
+}
+
+export interface RegistrationPolicy {
+  /** Registrations in an hour, per address and in all. */
+  readonly perAddress: number
+  readonly total: number
+}
+
+/** What is known of a request beside the request itself. */
+export interface Arrival {
+  /** The address of the peer, as the connection has it; undefined where the host doesn't say. */
+  readonly address?: string
+}

@@ -1,0 +1,34 @@
+import type { JsonObject } from './json.ts'
+
+/**
+ * Who acts for a subject. The outermost actor is the current one; `actor` inside it is who acted before.
+ * @see RFC 8693 §4.1
+ */
+export interface Actor {
+  readonly issuer: string
+  readonly subject: string
+  readonly clientId?: string
+  readonly actor?: Actor
+}
+
+/**
+ * Reads an `act` claim. `iss` may be absent in it; then the token's own issuer vouches for the actor.
+ * Answers undefined where the value is no valid chain: a token with such a claim must be refused, not shown without its actor.
+ */
+export const readActor = (act: unknown, tokenIssuer: string, depth = 0): Actor | undefined => {
+  if (depth > maximumChain || typeof act !== 'object' || act === null || Array.isArray(act)) return undefined
+  const { sub, iss, client_id: clientId, act: before } = act as JsonObject
+  if (typeof sub !== 'string' || sub === '') return undefined
+  if (iss !== undefined && typeof iss !== 'string') return undefined
+  if (clientId !== undefined && typeof clientId !== 'string') return undefined
+  const actor = before === undefined ? undefined : readActor(before, tokenIssuer, depth + 1)
+  if (before !== undefined && actor === undefined) return undefined
+  return {
+    issuer: iss ?? tokenIssuer,
+    subject: sub,
+    ...(clientId === undefined ? {} : { clientId }),
+    ...(actor === undefined ? {} : { actor }),
+  }
+}
+
+const maximumChain = 16

@@ -1,0 +1,178 @@
+import { exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
+import { base64url, fromBase64url } from '../crypto/bytes.ts'
+import { seal, UnsealError, unseal } from '../crypto/sealing.ts'
+import type { Audit } from '../events/audit.ts'
+import type { Clock } from '../events/clock.ts'
+import type { Random } from '../events/random.ts'
+import { createRecords, put, type Sealer, type Stored } from '../records/records.ts'
+import type { Store } from '../store/store.ts'
+import { currentKey, type Ring, type RingKey, ringRef, type SigningAlgorithm } from './ring.ts'
+import { secretSealer } from './secret.ts'
+
+/** The server's keys, each with an id that is in whatever it made. */
+export interface KeyRing extends Sealer {
+  /** The key that signs now. */
+  signingKey(): SigningKey
+  /** The public key of an id; the ring is read again for one that is not known. Undefined: there is no such key. */
+  verificationKey(id: string): Promise<VerificationKey | undefined>
+  macKey(): MacKey
+  /** As `verificationKey`. */
+  macKeyById(id: string): Promise<MacKey | undefined>
+  /** The public keys, for the JWKS document. @see RFC 7517 §5 */
+  jwks(): { readonly keys: readonly JWK[] }
+}
+
+export interface SigningKey {
+  readonly id: string
+  readonly algorithm: string
+  readonly key: CryptoKey
+}
+
+export interface VerificationKey extends SigningKey {}
+
+export interface MacKey {
+  readonly id: string
+  readonly key: Uint8Array
+}
+
+export interface KeyRingOptions {
+  readonly store: Store
+  readonly secrets: readonly [string, ...string[]]
+  readonly algorithm: SigningAlgorithm
+  readonly clock: Clock
+  readonly random: Random
+  readonly audit: Audit
+}
+
+// How long a ring that was just read is believed to be complete: a new key is published well before it is used.
+const freshFor = 1_000
+
+interface Loaded {
+  readonly ring: Ring
+  readonly signing: ReadonlyMap<string, { readonly private: SigningKey; readonly public: VerificationKey; readonly jwk: JWK }>
+  readonly secrets: ReadonlyMap<string, Uint8Array>
+  readonly readAt: number
+}
+
+/**
+ * Reads the ring, or makes it at the first start: of several nodes that start at once, one writes and the others read.
+ * @throws KeyRingUnreadable where none of the secrets opens it
+ */
+export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => {
+  const { clock, store } = options
+  const operator = secretSealer(options.secrets)
+  const records = createRecords(store, operator)
+
+  const read = async (): Promise<Stored<Ring> | undefined> => {
+    try {
+      return (await records.get(ringRef)).values[0]
+    } catch (error) {
+      if (error instanceof UnsealError) throw new KeyRingUnreadable({ cause: error })
+      throw error
+    }
+  }
+  const load = async (): Promise<Loaded> => {
+    const stored = (await read()) ?? (await create())
+    return loadRing(stored.value, clock.now())
+  }
+  const create = async (): Promise<Stored<Ring>> => {
+    const ring = await makeRing(options)
+    const result = await records.commit({ unchanged: [ringRef], puts: [put(ringRef, ring)] })
+    if (result.committed) {
+      options.audit({ type: 'keys.created', keys: ring.keys.map(({ id, use }) => `${use}:${id}`) })
+      return { ref: ringRef, value: ring, version: result.version }
+    }
+    const theirs = await read()
+    if (!theirs) throw new KeyRingUnreadable()
+    return theirs
+  }
+
+  let loaded = await load()
+  let loading: Promise<void> | undefined
+  const refresh = async (): Promise<void> => {
+    if (clock.now() - loaded.readAt < freshFor && clock.now() >= loaded.readAt) return
+    loading ??= load()
+      .then((next) => {
+        loaded = next
+      })
+      .finally(() => {
+        loading = undefined
+      })
+    await loading
+  }
+  const withRefresh = async <T>(find: () => T | undefined): Promise<T | undefined> => {
+    const found = find()
+    if (found) return found
+    await refresh()
+    return find()
+  }
+  const current = (use: RingKey['use']): RingKey => {
+    const key = currentKey(loaded.ring, use, clock.now())
+    if (!key) throw new KeyRingUnreadable()
+    return key
+  }
+  const secretOf = (id: string): MacKey | undefined => {
+    const key = loaded.secrets.get(id)
+    return key && { id, key }
+  }
+  const known = <T>(value: T | undefined): T => {
+    if (value === undefined) throw new KeyRingUnreadable()
+    return value
+  }
+
+  return {
+    signingKey: () => known(loaded.signing.get(current('sign').id)).private,
+    verificationKey: (id) => withRefresh(() => loaded.signing.get(id)?.public),
+    macKey: () => known(secretOf(current('mac').id)),
+    macKeyById: (id) => withRefresh(() => secretOf(id)),
+    jwks: () => ({ keys: [...loaded.signing.values()].map(({ jwk }) => jwk) }),
+    seal: (plaintext, context) => seal(plaintext, known(secretOf(current('seal').id)), context),
+    unseal: (envelope, context) => unseal(envelope, (id) => loaded.secrets.get(id), context),
+    refresh,
+  }
+}
+
+const loadRing = async (ring: Ring, readAt: number): Promise<Loaded> => {
+  const signing = new Map()
+  const secrets = new Map<string, Uint8Array>()
+  for (const { id, use, material } of ring.keys) {
+    if (use === 'sign') signing.set(id, await importSigningKey(id, material as JWK))
+    else secrets.set(id, fromBase64url(material as string) ?? new Uint8Array())
+  }
+  return { ring, signing, secrets, readAt }
+}
+
+const importSigningKey = async (id: string, jwk: JWK) => {
+  const algorithm = jwk.alg ?? 'ES256'
+  const { d: _d, p: _p, q: _q, dp: _dp, dq: _dq, qi: _qi, key_ops: _ops, ext: _ext, ...publicMembers } = jwk
+  const publicJwk = { ...publicMembers, kid: id, use: 'sig', alg: algorithm }
+  const [privateKey, publicKey] = await Promise.all([importJWK(jwk, algorithm), importJWK(publicJwk, algorithm)])
+  return {
+    private: { id, algorithm, key: privateKey as CryptoKey },
+    public: { id, algorithm, key: publicKey as CryptoKey },
+    jwk: publicJwk,
+  }
+}
+
+const makeRing = async ({ algorithm, clock, random }: KeyRingOptions): Promise<Ring> => {
+  const createdAt = clock.now()
+  const id = () => base64url(random.bytes(9))
+  // The first keys are in use at once: nobody has anything older.
+  const base = { createdAt, activeFrom: 0 }
+  const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
+  return {
+    keys: [
+      { ...base, id: id(), use: 'sign', material: { ...(await exportJWK(privateKey)), alg: algorithm } },
+      { ...base, id: id(), use: 'seal', material: base64url(random.bytes(32)) },
+      { ...base, id: id(), use: 'mac', material: base64url(random.bytes(32)) },
+    ],
+  }
+}
+
+/** None of the configured secrets opens the key ring that is in the store. */
+export class KeyRingUnreadable extends Error {
+  override readonly name = 'KeyRingUnreadable'
+  constructor(options?: ErrorOptions) {
+    super('the key ring in the store can’t be opened with the configured secret: was the secret changed without keeping the old one in the list?', options)
+  }
+}

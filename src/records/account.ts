@@ -1,0 +1,31 @@
+import { hashStrings } from '../crypto/hash.ts'
+import { recordType, refTo } from './records.ts'
+
+/** A person, or a user of the host's. Home of the stable subject. */
+export interface Account {
+  readonly id: string
+  /** `sub` in our tokens. Random, or the provider's own where the server is configured so. Never changes. */
+  readonly subject: string
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number
+  readonly identities: readonly Identity[]
+}
+
+/** Who a person is at a provider. */
+export interface Identity {
+  readonly provider: string
+  readonly issuer: string
+  readonly subject: string
+}
+
+const accounts = recordType<Account>({ name: 'account', schema: 1, sealed: false })
+const identities = recordType<{ readonly account: string }>({ name: 'identity', schema: 1, sealed: false })
+const subjectModes = recordType<{ readonly mode: 'random' | 'upstream'; readonly provider?: string }>({ name: 'subject-mode', schema: 1, sealed: false })
+
+export const accountRef = (id: string) => refTo(accounts, id)
+
+/** The account of (provider issuer, provider subject). */
+export const identityRef = (issuer: string, subject: string) => refTo(identities, hashStrings(issuer, subject))
+
+/** What subjects this store was begun with: changing it would change every person's identity. */
+export const subjectModeRef = refTo(subjectModes, 'current')

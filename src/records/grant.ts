@@ -1,0 +1,64 @@
+import { recordType, refTo } from './records.ts'
+
+/**
+ * One completed authorization: home of issuer, subject, client, how the client authenticated, and the resources with their scopes; and of the
+ * state of its one code and one refresh token. Never merged with another, never widened.
+ */
+export interface Grant {
+  readonly id: string
+  readonly kind: 'user'
+  readonly issuer: string
+  readonly account: string
+  readonly subject: string
+  readonly clientId: string
+  /** Where the code was sent: what the person reads on a page of connected apps. */
+  readonly redirectHost: string
+  /** Resource to scopes. */
+  readonly resources: Readonly<Record<string, readonly string[]>>
+  readonly upstreamSession: string
+  /** When the person authenticated, seconds since the epoch. */
+  readonly authTime: number
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number
+  /** The end of this grant, whatever is refreshed until then. Milliseconds since the epoch. */
+  readonly expiresAt: number
+  readonly code: CodeState
+  /** From redemption on. */
+  readonly refresh?: RefreshState
+  /** How the client authenticated at redemption: the least that its refreshes must do. */
+  readonly clientAuthentication?: 'none' | 'secret'
+}
+
+export interface CodeState {
+  /** SHA-256 of the code's secret, base64url. */
+  readonly hash: string
+  readonly redirectUri: string
+  readonly codeChallenge: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+  readonly redeemed?: { readonly attempt: string; readonly at: number }
+}
+
+export interface RefreshState {
+  /** Random bytes that key this grant's MACs, together with the server's key; base64url. */
+  readonly salt: string
+  /** The MAC key of the server under which the current token was made. */
+  readonly keyId: string
+  readonly generation: number
+  /** Superseded generations that may still be in the grace window, oldest first, with the time of it in milliseconds since the epoch. */
+  readonly superseded: readonly (readonly [generation: number, at: number])[]
+  /** Milliseconds since the epoch. */
+  readonly usedAt: number
+}
+
+const grants = recordType<Grant>({ name: 'grant', schema: 1, sealed: false })
+export const accountGrants = recordType<{ readonly clientId: string }>({ name: 'account-grant', schema: 1, sealed: false })
+export const sessionGrants = recordType<Record<string, never>>({ name: 'session-grant', schema: 1, sealed: false })
+
+export const grantRef = (id: string) => refTo(grants, id)
+
+/** Index: the redeemed grants of an account. It lives as long as the grant may, so that a refresh stays one write; entries without a grant are dead. */
+export const accountGrantRef = (account: string, grant: string) => refTo(accountGrants, account, grant)
+
+/** Index: the grants that stand on an upstream session, under the same rule. */
+export const sessionGrantRef = (upstreamSession: string, grant: string) => refTo(sessionGrants, upstreamSession, grant)

@@ -1,0 +1,148 @@
+import { fromUtf8, utf8 } from '../crypto/bytes.ts'
+import { UnsealError } from '../crypto/sealing.ts'
+import type { Check, CommitResult, Store, Version } from '../store/store.ts'
+
+/** What kind of record a key holds: its name is the key's first part, its schema version is written with each value. */
+export interface RecordType<T> {
+  readonly name: string
+  readonly schema: number
+  /** Sealed where the value holds secrets or what a provider said of a person. */
+  readonly sealed: boolean
+  /** Reads a value that an older release wrote; nodes of two releases may share a store. */
+  readonly upgrade?: (value: unknown, schema: number) => T
+}
+
+/** Where one record is. */
+export interface Ref<T> {
+  readonly type: RecordType<T>
+  readonly key: string
+}
+
+export interface Stored<T> {
+  readonly ref: Ref<T>
+  readonly value: T
+  readonly version: Version
+}
+
+export interface Put {
+  readonly ref: Ref<unknown>
+  readonly value: unknown
+  readonly ttl: number | undefined
+}
+
+/** Keys for sealing. `refresh` reads them again, because another node may have made a new one. */
+export interface Sealer {
+  seal(plaintext: Uint8Array, context: string): Uint8Array
+  /** @throws UnsealError */
+  unseal(envelope: Uint8Array, context: string): Uint8Array
+  refresh(): Promise<void>
+}
+
+export interface Unit {
+  /** What must still be as it was read: a stored record, or a reference to one that must be absent. */
+  readonly unchanged?: readonly (Stored<unknown> | Ref<unknown>)[]
+  readonly puts?: readonly Put[]
+  readonly deletes?: readonly Ref<unknown>[]
+  readonly notify?: readonly string[]
+}
+
+type Values<R extends readonly Ref<unknown>[]> = {
+  -readonly [K in keyof R]: (R[K] extends Ref<infer T> ? Stored<T> : never) | undefined
+}
+
+/** Typed, sealed, versioned records over a store. */
+export interface Records {
+  /** One snapshot. `now` is the store's clock, in milliseconds: what decides about records is asked of it, not of this node's clock. */
+  get<const R extends readonly Ref<unknown>[]>(...refs: R): Promise<{ values: Values<R>; now: number }>
+  list<T>(type: RecordType<T>, within: string, options?: { after?: string; limit?: number; reverse?: boolean }): Promise<{ values: Stored<T>[]; now: number }>
+  commit(unit: Unit): Promise<CommitResult>
+  readonly store: Store
+}
+
+export const recordType = <T>(type: RecordType<T>): RecordType<T> => type
+
+/** Ids are base64url or hashes; other text must be hashed before it becomes a part of a key. */
+export const refTo = <T>(type: RecordType<T>, ...id: readonly string[]): Ref<T> => ({ type, key: [type.name, ...id].join('/') })
+
+/** `ttl` in milliseconds; undefined: until it is deleted. */
+export const put = <T>(ref: Ref<T>, value: T, ttl?: number): Put => ({ ref, value, ttl })
+
+const plainFormat = 0
+const sealedFormat = 1
+
+export const createRecords = (store: Store, sealer: Sealer): Records => {
+  const decode = <T>(ref: Ref<T>, bytes: Uint8Array): T => {
+    const schema = bytes[1] ?? 0
+    const body = bytes.subarray(2)
+    if (bytes[0] !== (ref.type.sealed ? sealedFormat : plainFormat)) throw new RecordUnreadable(ref.key, 'form')
+    const json = fromUtf8(ref.type.sealed ? sealer.unseal(body, contextOf(ref, schema)) : body)
+    const value: unknown = JSON.parse(json)
+    if (schema === ref.type.schema) return value as T
+    if (schema > ref.type.schema || !ref.type.upgrade) throw new RecordUnreadable(ref.key, 'schema')
+    return ref.type.upgrade(value, schema)
+  }
+  const decodeFresh = async <T>(ref: Ref<T>, bytes: Uint8Array): Promise<T> => {
+    try {
+      return decode(ref, bytes)
+    } catch (error) {
+      if (!(error instanceof UnsealError && error.reason === 'unknown_key')) throw error
+      await sealer.refresh()
+      return decode(ref, bytes)
+    }
+  }
+  const encode = ({ ref, value }: Put): Uint8Array => {
+    const json = utf8(JSON.stringify(value))
+    const { schema, sealed } = ref.type
+    const body = sealed ? sealer.seal(json, contextOf(ref, schema)) : json
+    const bytes = new Uint8Array(body.length + 2)
+    bytes[0] = sealed ? sealedFormat : plainFormat
+    bytes[1] = schema
+    bytes.set(body, 2)
+    return bytes
+  }
+  return {
+    store,
+    async get<const R extends readonly Ref<unknown>[]>(...refs: R) {
+      const { entries, now } = await store.get(refs.map((ref) => ref.key))
+      const values: (Stored<unknown> | undefined)[] = []
+      for (const [index, ref] of refs.entries()) {
+        const entry = entries[index]
+        values.push(entry && { ref, value: await decodeFresh(ref, entry.value), version: entry.version })
+      }
+      return { values: values as Values<R>, now }
+    },
+    async list(type, within, options) {
+      const prefix = `${[type.name, within].filter(Boolean).join('/')}/`
+      const { entries, now } = await store.list(prefix, {
+        ...options,
+        ...(options?.after === undefined ? {} : { after: prefix + options.after }),
+      })
+      const values = []
+      for (const { key, value, version } of entries) {
+        const ref = { type, key }
+        values.push({ ref, value: await decodeFresh(ref, value), version })
+      }
+      return { values, now }
+    },
+    commit: ({ unchanged = [], puts = [], deletes = [], notify = [] }) =>
+      store.commit({
+        checks: unchanged.map(toCheck),
+        sets: puts.map((one) => ({ key: one.ref.key, value: encode(one), ...(one.ttl === undefined ? {} : { ttl: one.ttl }) })),
+        deletes: deletes.map((ref) => ref.key),
+        notify,
+      }),
+  }
+}
+
+const toCheck = (expected: Stored<unknown> | Ref<unknown>): Check =>
+  'version' in expected ? { key: expected.ref.key, version: expected.version } : { key: expected.key, version: undefined }
+
+const contextOf = (ref: Ref<unknown>, schema: number): string => `${ref.key}#${schema}`
+
+/** A record that this release can't read: written by a newer one, or damaged. */
+export class RecordUnreadable extends Error {
+  override readonly name = 'RecordUnreadable'
+  constructor(key: string, part: 'form' | 'schema') {
+    super(`record ${key.split('/')[0]} can't be read: unknown ${part}`)
+  }
+}

@@ -1,0 +1,21 @@
+import { recordType, refTo } from './records.ts'
+
+/** One line of the revocation log: short-lived, ordered by the store's clock, written in the commit that revokes. */
+export interface Revocation {
+  readonly grant: string
+}
+
+export const revocations = recordType<Revocation>({ name: 'revocation', schema: 1, sealed: false })
+
+const digits = 15
+
+/** The part of a log key that says when: fixed width, so that the bytewise order is the order of time. `at` in milliseconds since the epoch. */
+export const revocationTime = (at: number): string => String(Math.max(0, at)).padStart(digits, '0')
+
+export const revocationRef = (at: number, grant: string) => refTo(revocations, `${revocationTime(at)}-${grant}`)
+
+/** What other nodes hear at once. */
+export const revocationMessage = (grant: string): string => `revoked:${grant}`
+
+export const revokedGrantOf = (message: string): string | undefined =>
+  message.startsWith('revoked:') ? message.slice('revoked:'.length) : undefined

@@ -1,0 +1,120 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { JsonObject } from '../identity/json.ts'
+import type { UpstreamClaims } from '../identity/access-token.ts'
+import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
+import type { UpstreamContext } from './context.ts'
+
+/** Checks and types what a provider says; nothing is dropped by it. */
+export type ClaimsSchema<Claims> = StandardSchemaV1<unknown, Claims>
+
+/** Somewhere that people sign in. What it needs of the server it gets by `open`. */
+export interface Provider<Claims = UpstreamClaims> {
+  /** A short name, unique in the server: in URLs, in the audit log, and `upstream.provider` for handlers. Lower case, digits, hyphens. */
+  readonly id: string
+  /** What people read: "Sign in with …". */
+  readonly name: string
+  readonly claims?: ClaimsSchema<Claims>
+  /** Called once, at start. It may not do network requests: a provider that is down must not keep the server from starting. */
+  open(context: UpstreamContext): OpenProvider
+}
+
+export type OpenProvider = RedirectProvider | PasswordProvider | HostProvider
+
+/** The browser is sent to the provider and comes back to `redirectUri`. */
+export interface RedirectProvider {
+  readonly kind: 'redirect'
+  /** @throws ProviderUnavailable */
+  begin(request: BeginRequest): Promise<{ readonly url: string; readonly pending: JsonObject }>
+  /**
+   * @param callback the URL that the browser came back to, its parameters untouched
+   * @throws SignInRefused what the provider said was not acceptable, or it refused
+   * @throws ProviderUnavailable
+   */
+  complete(callback: URL, pending: JsonObject, redirectUri: string): Promise<SignIn>
+  /** New tokens for old. @throws UpstreamRefused the session has ended there; ProviderUnavailable for all else */
+  refresh?(tokens: UpstreamTokens): Promise<Renewal>
+  /** Ends the tokens at the provider. Present only where that ends no other session of the person. */
+  revoke?(tokens: UpstreamTokens): Promise<void>
+}
+
+export interface BeginRequest {
+  readonly redirectUri: string
+  /** To be returned as `state`. */
+  readonly state: string
+  readonly loginHint?: string
+  /** The person must prove again who they are. */
+  readonly reauthenticate: boolean
+  /** The person wants to choose another account. */
+  readonly selectAccount: boolean
+  /** Seconds. */
+  readonly maxAge?: number
+}
+
+/** A name and a password on our own page. */
+export interface PasswordProvider {
+  readonly kind: 'password'
+  /** @throws SignInRefused with reason `credentials` or `rate_limited` (and then `retryAfter`) */
+  signIn(username: string, password: string, from: { readonly address?: string }): Promise<SignIn>
+}
+
+/** The host knows already who is signed in, from the request's own cookies. */
+export interface HostProvider {
+  readonly kind: 'host'
+  /** Who the host says is signed in, or a response (of the host's own) that signs in and returns to `returnTo`. */
+  identify(request: Request, options: { readonly returnTo: string; readonly reauthenticate: boolean }): Promise<SignIn | Response>
+}
+
+/** Who signed in, and what was said of them. */
+export interface SignIn {
+  readonly issuer: string
+  readonly subject: string
+  /** When the person authenticated, seconds since the epoch. */
+  readonly authTime: number
+  readonly said: readonly Statement[]
+  readonly tokens?: UpstreamTokens
+}
+
+export interface Renewal {
+  readonly tokens: UpstreamTokens
+  /** What the provider said anew; the statements of the same source are replaced. */
+  readonly said: readonly Statement[]
+}
+
+/** A sign-in that must not become an identity. `reason` is for the audit log; the page has words of its own for each. */
+export class SignInRefused extends Error {
+  override readonly name = 'SignInRefused'
+  readonly reason: SignInRefusal
+  /** For the audit log: what exactly was wrong. No secret, and not for the wire. */
+  readonly detail: string | undefined
+  /** Seconds. */
+  readonly retryAfter: number | undefined
+  constructor(reason: SignInRefusal, options: { detail?: string; retryAfter?: number; cause?: unknown } = {}) {
+    super(`sign-in refused: ${reason}`, options.cause === undefined ? {} : { cause: options.cause })
+    this.reason = reason
+    this.detail = options.detail
+    this.retryAfter = options.retryAfter
+  }
+}
+
+export type SignInRefusal =
+  /** Wrong name or password. */
+  | 'credentials'
+  | 'rate_limited'
+  /** The person said no at the provider, or it said no to the person. */
+  | 'denied'
+  /** `iss`, `nonce`, `state`, signature, `aud`: an answer that is not for us, or not from it. */
+  | 'untrusted'
+  /** The claims don't satisfy the schema; `detail` names which. */
+  | 'claims'
+  /** The provider can do it only with the person's help, and was told not to ask. */
+  | 'interaction_required'
+
+/** The provider is out of reach, slow, or wrongly configured. Says nothing about a person. */
+export class ProviderUnavailable extends Error {
+  override readonly name = 'ProviderUnavailable'
+}
+
+/** The provider says that this session of the person is over (`invalid_grant`). */
+export class UpstreamRefused extends Error {
+  override readonly name = 'UpstreamRefused'
+}
