@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+let folder = ''
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tally-'))
+  write('good.test.ts', "it('one', () => {}); it('two', () => {}); it.skip('three', () => {}); it.todo('four')")
+  write('bad.test.ts', "it('one', () => {}); it('two', () => { throw new Error('no') })")
+  write('unreadable.test.ts', "import './nowhere.ts'\nit('one', () => {})")
+  write('hook.test.ts', "beforeAll(() => { throw new Error('no') }); it('one', () => {})")
+  write(
+    'stray.test.ts',
+    "it('one', () => { setTimeout(() => { throw new Error('late') }, 0) })\nit('two', () => new Promise((done) => setTimeout(done, 100)))",
+  )
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function write(name: string, text: string): void {
+  writeFileSync(
+    join(folder, name),
+    `import { beforeAll, it } from '${join(process.cwd(), 'node_modules/vitest/dist/index.js')}'\n${text}\n`,
+  )
+}
+
+/** Runs one of the made-up files as `.ci/run` runs the suite; answers where its figures are. */
+function run(name: string): string {
+  const figures = join(folder, `${name}.json`)
+  const vitest = join(process.cwd(), 'node_modules/vitest/vitest.mjs')
+  const reporter = join(process.cwd(), 'scripts/tally-reporter.ts')
+  const args = [vitest, 'run', '--root', folder, `--reporter=${reporter}`, `${name}.test.ts`]
+  spawnSync(process.execPath, args, { env: { ...process.env, TALLY: figures } })
+  return figures
+}
+
+function tally(...paths: readonly string[]): { line: string | undefined; status: number | null } {
+  const { stdout, status } = spawnSync(process.execPath, ['scripts/tally.mjs', ...paths], { encoding: 'utf8' })
+  return { line: stdout.trimEnd().split('\n').at(-1), status }
+}
+
+it('sums the runs', () => {
+  expect(tally(run('good'))).toEqual({ line: '2 passed, 0 failed, 2 skipped', status: 0 })
+  expect(tally(run('good'), run('bad'))).toEqual({ line: '3 passed, 1 failed, 2 skipped', status: 1 })
+})
+
+it('counts a file that can not be loaded, an error outside of the tests, and a run that left no figures', () => {
+  expect(tally(run('unreadable'))).toEqual({ line: '0 passed, 1 failed, 0 skipped', status: 1 })
+  expect(tally(run('hook'))).toEqual({ line: '0 passed, 1 failed, 1 skipped', status: 1 })
+  expect(tally(run('stray'))).toEqual({ line: '2 passed, 1 failed, 0 skipped', status: 1 })
+  expect(tally(join(folder, 'nothing.json'))).toEqual({ line: '0 passed, 1 failed, 0 skipped', status: 1 })
+})
