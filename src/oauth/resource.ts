@@ -1,3 +1,5 @@
+import { ConfigurationError } from './configuration-error.ts'
+
 /** A protected resource as its host configures it. */
 export interface ResourceOptions {
   /** What people read, for display and for the protected resource metadata's `resource_name`. */
@@ -16,6 +18,68 @@ export interface Resource {
   readonly scopes: Readonly<Record<string, string>>
   readonly defaultScopes: readonly string[]
 }
+
+/**
+ * Checks the configured resources. A key is an absolute path on the origin of `url`, or an absolute URL.
+ * @throws ConfigurationError with the path of what is wrong
+ */
+export const resolveResources = (url: string, options: Readonly<Record<string, ResourceOptions>>): Resource[] => {
+  const resources: Resource[] = []
+  for (const [key, value] of Object.entries(options)) {
+    const path = `resources[${JSON.stringify(key)}]`
+    const resource = resolveResource(url, key, value, path)
+    if (findResource(resources, resource.identifier)) throw new ConfigurationError(path, 'each resource only once')
+    resources.push(resource)
+  }
+  return resources
+}
+
+const resolveResource = (url: string, key: string, options: ResourceOptions, path: string): Resource => {
+  const scopes = options.scopes ?? {}
+  for (const [scope, words] of Object.entries(scopes))
+    checkScope(scope, words, `${path}.scopes[${JSON.stringify(scope)}]`)
+  const defaultScopes = options.defaultScopes ?? Object.keys(scopes)
+  defaultScopes.forEach((scope, index) => {
+    if (!Object.hasOwn(scopes, scope)) {
+      throw new ConfigurationError(`${path}.defaultScopes[${index}]`, `one of ${path}.scopes`)
+    }
+  })
+  return {
+    identifier: identifierOf(url, key, path),
+    name: options.name,
+    scopes: { ...scopes },
+    defaultScopes: [...new Set(defaultScopes)],
+  }
+}
+
+const checkScope = (scope: string, words: string, path: string): void => {
+  if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
+    throw new ConfigurationError(path, 'a scope without spaces, quotes and backslashes (RFC 6749 §3.3)')
+  }
+  if (scope === 'offline_access') throw new ConfigurationError(path, 'no offline_access: it is no scope of a resource')
+  if (typeof words !== 'string' || words.trim() === '') {
+    throw new ConfigurationError(path, 'what the scope allows, in words for the consent page')
+  }
+}
+
+const identifierOf = (url: string, key: string, path: string): string => {
+  const expected = 'an absolute path like "/mcp", or an https URL, without query and fragment and in its usual form'
+  const origin = new URL(url).origin
+  const text = key === '/' ? origin : key.startsWith('/') ? `${origin}${key}` : key
+  const parsed = URL.canParse(text) ? new URL(text) : undefined
+  if (!parsed || /[?#]/.test(text) || (parsed.href !== text && parsed.href !== `${text}/`)) {
+    throw new ConfigurationError(path, expected)
+  }
+  const loopback = ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
+  if (parsed.protocol !== 'https:' && !(parsed.protocol === 'http:' && loopback))
+    throw new ConfigurationError(path, expected)
+  if (parsed.username !== '' || parsed.password !== '') throw new ConfigurationError(path, expected)
+  return text
+}
+
+/** The configured resource that a request's resource indicator names. */
+export const findResource = (resources: readonly Resource[], indicator: string): Resource | undefined =>
+  resources.find((resource) => sameResource(resource.identifier, indicator))
 
 /** Equal as resource indicators, but for one trailing slash: clients differ in it for an origin. */
 export const sameResource = (a: string, b: string): boolean => withoutTrailingSlash(a) === withoutTrailingSlash(b)

@@ -1,0 +1,133 @@
+import { OAuthError } from './errors.ts'
+
+/** Only `resource` may be sent more than once. @see RFC 8707 §2 */
+export type Parameters<Name extends string> = {
+  readonly [Key in Name]?: Key extends 'resource' ? readonly string[] : string
+}
+
+/**
+ * Reads the named parameters of a query or a form. Unknown ones are ignored, and one without a value counts as left out.
+ * @throws OAuthError `invalid_request` for a parameter that is repeated, too long, or holds control characters
+ * @see RFC 6749 §3.1
+ */
+export const readParameters = <const Name extends string>(
+  source: URLSearchParams,
+  names: readonly Name[],
+): Parameters<Name> => {
+  const parameters: Record<string, string | readonly string[]> = {}
+  for (const name of names) {
+    const values = source.getAll(name)
+    for (const value of values) checkValue(name, value)
+    const [first] = values
+    if (name === 'resource') {
+      if (values.length > maximumResources) throw new OAuthError('invalid_request', 'too many resource parameters')
+      const present = values.filter((value) => value !== '')
+      if (present.length > 0) parameters[name] = present
+    } else if (values.length > 1) {
+      throw new OAuthError('invalid_request', `${name} was sent more than once`)
+    } else if (first !== undefined && first !== '') {
+      parameters[name] = first
+    }
+  }
+  return parameters as Parameters<Name>
+}
+
+const maximumResources = 16
+const maximumLength = 4096
+/** Where a bound of its own is known; in UTF-16 units. */
+const maximumLengths: Readonly<Record<string, number>> = {
+  client_id: 2048,
+  redirect_uri: 2048,
+  resource: 2048,
+  // Some clients keep a whole signed request in it, and it must come back unchanged.
+  state: 8192,
+}
+
+const checkValue = (name: string, value: string): void => {
+  if (value.length > (maximumLengths[name] ?? maximumLength))
+    throw new OAuthError('invalid_request', `${name} is too long`)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\x00-\x1f\x7f]/.test(value)) throw new OAuthError('invalid_request', `${name} holds control characters`)
+}
+
+/**
+ * Reads a form.
+ * @throws OAuthError `invalid_request`: another content type, a body that can't be read; with status 413, one above `maxBytes`
+ */
+export const readForm = async (request: Request, maxBytes: number): Promise<URLSearchParams> => {
+  if (mediaType(request) !== 'application/x-www-form-urlencoded') {
+    throw new OAuthError('invalid_request', 'the content type must be application/x-www-form-urlencoded')
+  }
+  return new URLSearchParams(await readText(request, maxBytes))
+}
+
+/**
+ * Reads a JSON body.
+ * @param code what to answer when it is no JSON
+ * @throws OAuthError `code`: another content type, no JSON; `invalid_request` with status 413: a body above `maxBytes`
+ */
+export const readJson = async (
+  request: Request,
+  maxBytes: number,
+  code: 'invalid_request' | 'invalid_client_metadata' = 'invalid_request',
+): Promise<unknown> => {
+  const type = mediaType(request)
+  // Not only tidiness: a page elsewhere can't send this type without asking first (a CORS preflight).
+  if (type !== 'application/json' && !/^application\/[^;]+\+json$/.test(type)) {
+    throw new OAuthError(code, 'the content type must be application/json')
+  }
+  const text = await readText(request, maxBytes)
+  try {
+    return JSON.parse(text)
+  } catch {
+    // The parser's message quotes the body, which may hold secrets.
+    throw new OAuthError(code, 'the body is not valid JSON')
+  }
+}
+
+const mediaType = (request: Request): string =>
+  (request.headers.get('content-type') ?? '').split(';', 1).join('').trim().toLowerCase()
+
+const readText = async (request: Request, maxBytes: number): Promise<string> => {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  const chunks = await readChunks(request, maxBytes)
+  try {
+    const decoder = new TextDecoder('utf-8', { fatal: true })
+    return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join('') + decoder.decode()
+  } catch {
+    throw new OAuthError('invalid_request', 'the body is not valid UTF-8')
+  }
+}
+
+const readChunks = async (request: Request, maxBytes: number): Promise<Uint8Array[]> => {
+  const chunks: Uint8Array[] = []
+  if (!request.body) return chunks
+  const reader = readerOf(request.body)
+  let length = 0
+  for (;;) {
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw new OAuthError('invalid_request', 'the body could not be read', { cause })
+    })
+    if (done) return chunks
+    length += value.byteLength
+    if (length > maxBytes) {
+      reader.cancel().catch(() => {})
+      throw tooLarge(maxBytes)
+    }
+    chunks.push(value)
+  }
+}
+
+const readerOf = (body: ReadableStream<Uint8Array>): ReadableStreamDefaultReader<Uint8Array> => {
+  try {
+    return body.getReader()
+  } catch (cause) {
+    throw new OAuthError('server_error', 'the body was read before', {
+      reason: 'the request body was already consumed: mount the routes before any body parser',
+      cause,
+    })
+  }
+}
+
+const tooLarge = (maxBytes: number): OAuthError =>
+  new OAuthError('invalid_request', `the body is larger than ${maxBytes} bytes`, { status: 413 })

@@ -1,0 +1,27 @@
+/** An S256 challenge: 32 bytes in base64url, in the one form that these have. @see RFC 7636 §4.2 */
+export const isCodeChallenge = (text: string): boolean => /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/.test(text)
+
+/** @see RFC 7636 §4.1 */
+export const isCodeVerifier = (text: string): boolean => /^[A-Za-z0-9\-._~]{43,128}$/.test(text)
+
+/**
+ * Whether the verifier belongs to the challenge, by `S256`, the only method here.
+ * @param sha256 the digest of an ASCII text; a synchronous one, because a hop through the event loop costs more than the digest
+ * @see RFC 7636 §4.6
+ */
+export const verifyS256 = (verifier: string, challenge: string, sha256: (text: string) => Uint8Array): boolean => {
+  if (!isCodeVerifier(verifier) || !isCodeChallenge(challenge)) return false
+  return equalInConstantTime(base64url(sha256(verifier)), challenge)
+}
+
+const base64url = (bytes: Uint8Array): string =>
+  btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '')
+
+const equalInConstantTime = (a: string, b: string): boolean => {
+  let difference = a.length ^ b.length
+  for (let index = 0; index < b.length; index++) difference |= a.charCodeAt(index) ^ b.charCodeAt(index)
+  return difference === 0
+}

@@ -1,0 +1,78 @@
+import { clientAuthenticationMethods, grantTypes } from './client-metadata.ts'
+import { ConfigurationError } from './configuration-error.ts'
+import type { Resource } from './resource.ts'
+import { offlineAccess } from './scope.ts'
+
+export interface ServerMetadataFacts {
+  readonly issuer: string
+  /** Absolute URLs. */
+  readonly endpoints: {
+    readonly authorization: string
+    readonly token: string
+    readonly jwks: string
+    readonly registration?: string
+    readonly revocation?: string
+    readonly introspection?: string
+  }
+  readonly resources: readonly Resource[]
+  /** True where client ids may be the URLs of metadata documents. */
+  readonly clientIdMetadataDocuments?: boolean
+  /** True to list the resources. @see RFC 9728 §4 */
+  readonly listResources?: boolean
+}
+
+/** The authorization server's metadata. @see RFC 8414 §2, RFC 9207 §3 */
+export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
+  // Byte for byte as configured: clients compare it as a string.
+  issuer: facts.issuer,
+  authorization_endpoint: facts.endpoints.authorization,
+  token_endpoint: facts.endpoints.token,
+  jwks_uri: facts.endpoints.jwks,
+  ...endpoint('registration_endpoint', facts.endpoints.registration),
+  ...endpoint('revocation_endpoint', facts.endpoints.revocation),
+  ...(facts.endpoints.revocation ? { revocation_endpoint_auth_methods_supported: clientAuthenticationMethods } : {}),
+  ...endpoint('introspection_endpoint', facts.endpoints.introspection),
+  scopes_supported: supportedScopes(facts.resources),
+  response_types_supported: ['code'],
+  response_modes_supported: ['query'],
+  grant_types_supported: grantTypes,
+  // Some clients look for `none` here before they register.
+  token_endpoint_auth_methods_supported: clientAuthenticationMethods,
+  code_challenge_methods_supported: ['S256'],
+  authorization_response_iss_parameter_supported: true,
+  ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
+  ...(facts.listResources ? { protected_resources: facts.resources.map((resource) => resource.identifier) } : {}),
+})
+
+const endpoint = (name: string, url: string | undefined) => (url === undefined ? {} : { [name]: url })
+
+/** Only the default sets: some clients ask for everything that they find here. */
+const supportedScopes = (resources: readonly Resource[]): string[] => [
+  ...new Set([...resources.flatMap((resource) => resource.defaultScopes), offlineAccess]),
+]
+
+/** Where the metadata of an issuer is: the well-known part is put between host and path. @see RFC 8414 §3.1 */
+export const metadataPath = (issuer: string): string => {
+  const path = new URL(issuer).pathname.replace(/\/$/, '')
+  return `/.well-known/oauth-authorization-server${path}`
+}
+
+/**
+ * Checks an issuer identifier, and answers it unchanged.
+ * @throws ConfigurationError for anything but `https` (or loopback `http`) without query and fragment, in its usual form
+ * @see RFC 8414 §2
+ */
+export const checkIssuer = (issuer: string, path = 'url'): string => {
+  const url = URL.canParse(issuer) ? new URL(issuer) : undefined
+  if (!url) throw new ConfigurationError(path, 'an absolute URL')
+  if (!isSecure(url)) throw new ConfigurationError(path, 'https, or http on 127.0.0.1, [::1] or localhost')
+  if (url.username !== '' || url.password !== '') throw new ConfigurationError(path, 'a URL without user name')
+  if (/[?#]/.test(issuer)) throw new ConfigurationError(path, 'a URL without query and fragment')
+  if (issuer !== url.href && `${issuer}/` !== url.href) {
+    throw new ConfigurationError(path, `the URL in its usual form, ${JSON.stringify(url.href.replace(/\/$/, ''))}`)
+  }
+  return issuer
+}
+
+const isSecure = (url: URL): boolean =>
+  url.protocol === 'https:' || (url.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname))
