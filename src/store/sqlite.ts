@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto'
+import { resolve } from 'node:path'
+import type { Clock } from '../events/clock.ts'
+import { systemClock } from '../events/clock.ts'
+import type { CheckedBatch } from './input.ts'
+import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
+import type { Statements } from './sqlite/database.ts'
+import { database } from './sqlite/database.ts'
+import type { DriverName, Row } from './sqlite/driver.ts'
+import { bytes, loadDriver } from './sqlite/driver.ts'
+import { notifications } from './sqlite/notifications.ts'
+import { sweep } from './sqlite/sweep.ts'
+import { writer } from './sqlite/writer.ts'
+import type { CommitResult, Entry, Store, Version } from './store.ts'
+import { StoreUnavailable } from './store.ts'
+import { newVersion } from './version.ts'
+
+export interface SqliteOptions {
+  /** For tests; otherwise the host's clock. */
+  readonly clock?: Clock
+  /** Default: `node:sqlite` where the runtime has it, else the package `libsql`. */
+  readonly driver?: DriverName
+}
+
+/** What never expires. */
+const NEVER = Number.MAX_SAFE_INTEGER
+
+/**
+ * A store in one SQLite file, for one host. The server and the command line may share the file.
+ *
+ * Guarantees: what a commit answered is on the disk (write-ahead log, `synchronous=FULL`) and survives a crash of the process and of
+ * the machine; commits of all processes follow one another. The file and its `-wal` and `-shm` are for their owner only (0600), a
+ * directory that has to be made too (0700). A file that is locked, read-only, damaged or on a full disk is `StoreUnavailable`.
+ *
+ * Limits: a local disk, never a network file system. SQLite works in the event loop, so a slow disk holds it up for one sync a turn.
+ * The host's clock decides about expiry: when it is set back, what has expired may come back. Other processes hear `notify` within
+ * about 200 ms. Copying the file while it is used loses commits: copy it with SQLite's backup, or after `close`.
+ *
+ * @param path of the file; made at first use, with its directory.
+ * @throws Error at once when the path is empty or no SQLite is there; all else shows at first use.
+ */
+export function sqlite(path: string, { clock = systemClock, driver }: SqliteOptions = {}): Store {
+  if (typeof path !== 'string' || path === '') throw new TypeError('sqlite: the path of a file is needed')
+  if (path === ':memory:' || path.startsWith('file:')) {
+    throw new TypeError(`sqlite: "${path}" is not a path; for a store in memory use memory()`)
+  }
+  const file = database(resolve(path), loadDriver(driver))
+  const writes = writer(file, () => clock.now())
+  const messages = notifications(file, randomUUID())
+  const expired = sweep()
+  let closing: Promise<void> | undefined
+
+  const open = () => {
+    if (closing !== undefined) throw new StoreUnavailable('the store is closed')
+  }
+
+  /** Never in a request's own transaction, so that nobody waits for it. */
+  function sweepAfter(rowsWritten: number): void {
+    if (!expired.due(rowsWritten)) return
+    writes.write((statements, now) => expired.step(statements, now)).catch(() => {})
+  }
+
+  return {
+    async get(keys) {
+      open()
+      const checked = checkedKeys(keys)
+      const now = clock.now()
+      const entries = await file.use((statements) => read(statements, checked, now))
+      return { entries, now }
+    },
+
+    async list(prefix, options) {
+      open()
+      const { after, limit, reverse } = checkedListing(prefix, options)
+      const now = clock.now()
+      const end = endOfPrefix(prefix)
+      const rows = await file.use(({ forwards, backwards }) =>
+        reverse
+          ? backwards.all(prefix, end, after ?? end, now, limit)
+          : forwards.all(prefix, end, after ?? '', now, limit),
+      )
+      return { entries: rows.map((row) => ({ key: String(row.key), ...toEntry(row) })), now }
+    },
+
+    async commit(batch) {
+      open()
+      const checked = checkedBatch(batch)
+      const result = await writes.write((statements, now): CommitResult => {
+        const version = apply(statements, checked, now)
+        if (version === undefined) return { committed: false }
+        if (checked.notify.length > 0) messages.record(statements, checked.notify, now)
+        return { committed: true, version, now }
+      })
+      if (result.committed) {
+        messages.tell(checked.notify)
+        sweepAfter(checked.sets.length)
+      }
+      return result
+    },
+
+    async increment(key, by, ttl) {
+      open()
+      checkedIncrement(key, by, ttl)
+      const counter = await writes.write((statements, now) => {
+        const row = statements.increment.get(key, now + ttl, by, now)
+        return { value: Number(row?.value), expiresIn: Number(row?.expires) - now }
+      })
+      sweepAfter(1)
+      return counter
+    },
+
+    watch: (listener) => (closing !== undefined ? () => {} : messages.watch(listener)),
+
+    close() {
+      closing ??= writes.idle().then(() => {
+        messages.close()
+        file.close()
+      })
+      return closing
+    },
+  }
+}
+
+function read(statements: Statements, keys: readonly string[], now: number): (Entry | undefined)[] {
+  const entry = (key: string) => {
+    const row = statements.entry.get(key, now)
+    return row && toEntry(row)
+  }
+  if (keys.length <= 1) return keys.map(entry)
+  // A transaction makes several reads one snapshot.
+  statements.begin.run()
+  try {
+    return keys.map(entry)
+  } finally {
+    statements.commit.run()
+  }
+}
+
+/** The batch's version, or undefined when a check does not hold; then nothing was written. */
+function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, now: number): Version | undefined {
+  for (const { key, version } of checks) {
+    if (statements.version.get(key, now)?.version !== version) return undefined
+  }
+  const version = newVersion()
+  for (const { key, value, ttl } of sets) statements.set.run(key, ttl === undefined ? NEVER : now + ttl, version, value)
+  for (const key of deletes) statements.remove.run(key)
+  return version
+}
+
+function toEntry(row: Row): Entry {
+  return { value: bytes(row.value), version: String(row.version) as Version }
+}
