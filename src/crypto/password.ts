@@ -23,7 +23,14 @@ export const verifyPassword = async (password: string, stored: string): Promise<
 }
 
 /** What to check against where there is no such account, so that its absence takes as long as a wrong password. */
-export const decoyHash = ['scrypt', cost.N, cost.r, cost.p, base64url(new Uint8Array(16)), base64url(new Uint8Array(32))].join('$')
+export const decoyHash = [
+  'scrypt',
+  cost.N,
+  cost.r,
+  cost.p,
+  base64url(new Uint8Array(16)),
+  base64url(new Uint8Array(32)),
+].join('$')
 
 const derive = (password: string, salt: Uint8Array, options: typeof cost): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {

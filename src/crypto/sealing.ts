@@ -31,7 +31,8 @@ export const unseal = (
   context: string,
 ): Uint8Array => {
   const headerLength = 2 + (envelope[1] ?? 0)
-  if (envelope[0] !== format || envelope.length < headerLength + nonceLength + tagLength) throw new UnsealError('malformed')
+  if (envelope[0] !== format || envelope.length < headerLength + nonceLength + tagLength)
+    throw new UnsealError('malformed')
   const header = envelope.subarray(0, headerLength)
   const id = readKeyId(header.subarray(2))
   const key = keyById(id)

@@ -49,7 +49,10 @@ const freshFor = 1_000
 
 interface Loaded {
   readonly ring: Ring
-  readonly signing: ReadonlyMap<string, { readonly private: SigningKey; readonly public: VerificationKey; readonly jwk: JWK }>
+  readonly signing: ReadonlyMap<
+    string,
+    { readonly private: SigningKey; readonly public: VerificationKey; readonly jwk: JWK }
+  >
   readonly secrets: ReadonlyMap<string, Uint8Array>
   readonly readAt: number
 }
@@ -173,6 +176,9 @@ const makeRing = async ({ algorithm, clock, random }: KeyRingOptions): Promise<R
 export class KeyRingUnreadable extends Error {
   override readonly name = 'KeyRingUnreadable'
   constructor(options?: ErrorOptions) {
-    super('the key ring in the store can’t be opened with the configured secret: was the secret changed without keeping the old one in the list?', options)
+    super(
+      'the key ring in the store can’t be opened with the configured secret: was the secret changed without keeping the old one in the list?',
+      options,
+    )
   }
 }

@@ -25,4 +25,7 @@ export const ringRef = refTo(recordType<Ring>({ name: 'key-ring', schema: 1, sea
 export const currentKey = (ring: Ring, use: RingKey['use'], now: number): RingKey | undefined =>
   ring.keys
     .filter((key) => key.use === use && key.activeFrom <= now)
-    .reduce<RingKey | undefined>((newest, key) => (newest && newest.activeFrom >= key.activeFrom ? newest : key), undefined)
+    .reduce<RingKey | undefined>(
+      (newest, key) => (newest && newest.activeFrom >= key.activeFrom ? newest : key),
+      undefined,
+    )

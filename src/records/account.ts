@@ -18,9 +18,20 @@ export interface Identity {
   readonly subject: string
 }
 
+/** What the subjects in this store are. Fixed as soon as there is an account. */
+export interface SubjectMode {
+  readonly mode: 'random' | 'upstream'
+  /** For `upstream`: whose subjects they are. */
+  readonly provider?: string
+  /** For `upstream`: the only issuer, from the first account on; a provider's subjects are unique only within it. */
+  readonly issuer?: string
+  /** An account exists, or did. */
+  readonly used: boolean
+}
+
 const accounts = recordType<Account>({ name: 'account', schema: 1, sealed: false })
 const identities = recordType<{ readonly account: string }>({ name: 'identity', schema: 1, sealed: false })
-const subjectModes = recordType<{ readonly mode: 'random' | 'upstream'; readonly provider?: string }>({ name: 'subject-mode', schema: 1, sealed: false })
+const subjectModes = recordType<SubjectMode>({ name: 'subject-mode', schema: 1, sealed: false })
 
 export const accountRef = (id: string) => refTo(accounts, id)
 

@@ -14,3 +14,9 @@ export interface BrowserSession {
 const browserSessions = recordType<BrowserSession>({ name: 'browser-session', schema: 1, sealed: false })
 
 export const browserSessionRef = (cookie: string) => refTo(browserSessions, hashSecret(cookie))
+
+/** Index: the browsers that stand on an upstream session. Written, prolonged and deleted with the browser session. */
+export const sessionBrowsers = recordType<Record<string, never>>({ name: 'session-browser', schema: 1, sealed: false })
+
+export const sessionBrowserRef = (upstreamSession: string, cookie: string) =>
+  refTo(sessionBrowsers, upstreamSession, hashSecret(cookie))

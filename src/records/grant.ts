@@ -52,7 +52,11 @@ export interface RefreshState {
 }
 
 const grants = recordType<Grant>({ name: 'grant', schema: 1, sealed: false })
-export const accountGrants = recordType<{ readonly clientId: string }>({ name: 'account-grant', schema: 1, sealed: false })
+export const accountGrants = recordType<{ readonly clientId: string }>({
+  name: 'account-grant',
+  schema: 1,
+  sealed: false,
+})
 export const sessionGrants = recordType<Record<string, never>>({ name: 'session-grant', schema: 1, sealed: false })
 
 export const grantRef = (id: string) => refTo(grants, id)
@@ -60,5 +64,8 @@ export const grantRef = (id: string) => refTo(grants, id)
 /** Index: the redeemed grants of an account. It lives as long as the grant may, so that a refresh stays one write; entries without a grant are dead. */
 export const accountGrantRef = (account: string, grant: string) => refTo(accountGrants, account, grant)
 
-/** Index: the grants that stand on an upstream session, under the same rule. */
+/**
+ * Index: the grants that stand on an upstream session. Written with the code (living as long as it), and at redemption again (living as long as
+ * the grant may): else the session could be released between the two.
+ */
 export const sessionGrantRef = (upstreamSession: string, grant: string) => refTo(sessionGrants, upstreamSession, grant)

@@ -1,4 +1,4 @@
-import { put, recordType, type Records, refTo, type Stored } from './records.ts'
+import { put, type Records, recordType, refTo, type Stored } from './records.ts'
 
 const leases = recordType<{ readonly holder: string }>({ name: 'lease', schema: 1, sealed: false })
 
@@ -8,7 +8,12 @@ export type Lease = Stored<{ readonly holder: string }>
  * Takes a lease in the cluster for `ttl` milliseconds; undefined while another holds it. It must be longer than what is done under it may take,
  * and what is done under it must still be safe when it runs out: a lease saves work, it decides nothing.
  */
-export const takeLease = async (records: Records, name: string, holder: string, ttl: number): Promise<Lease | undefined> => {
+export const takeLease = async (
+  records: Records,
+  name: string,
+  holder: string,
+  ttl: number,
+): Promise<Lease | undefined> => {
   const ref = refTo(leases, name)
   const { values } = await records.get(ref)
   if (values[0]) return undefined

@@ -54,7 +54,11 @@ type Values<R extends readonly Ref<unknown>[]> = {
 export interface Records {
   /** One snapshot. `now` is the store's clock, in milliseconds: what decides about records is asked of it, not of this node's clock. */
   get<const R extends readonly Ref<unknown>[]>(...refs: R): Promise<{ values: Values<R>; now: number }>
-  list<T>(type: RecordType<T>, within: string, options?: { after?: string; limit?: number; reverse?: boolean }): Promise<{ values: Stored<T>[]; now: number }>
+  list<T>(
+    type: RecordType<T>,
+    within: string,
+    options?: { after?: string; limit?: number; reverse?: boolean },
+  ): Promise<{ values: Stored<T>[]; now: number }>
   commit(unit: Unit): Promise<CommitResult>
   readonly store: Store
 }
@@ -62,7 +66,10 @@ export interface Records {
 export const recordType = <T>(type: RecordType<T>): RecordType<T> => type
 
 /** Ids are base64url or hashes; other text must be hashed before it becomes a part of a key. */
-export const refTo = <T>(type: RecordType<T>, ...id: readonly string[]): Ref<T> => ({ type, key: [type.name, ...id].join('/') })
+export const refTo = <T>(type: RecordType<T>, ...id: readonly string[]): Ref<T> => ({
+  type,
+  key: [type.name, ...id].join('/'),
+})
 
 /** `ttl` in milliseconds; undefined: until it is deleted. */
 export const put = <T>(ref: Ref<T>, value: T, ttl?: number): Put => ({ ref, value, ttl })
@@ -127,7 +134,11 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
     commit: ({ unchanged = [], puts = [], deletes = [], notify = [] }) =>
       store.commit({
         checks: unchanged.map(toCheck),
-        sets: puts.map((one) => ({ key: one.ref.key, value: encode(one), ...(one.ttl === undefined ? {} : { ttl: one.ttl }) })),
+        sets: puts.map((one) => ({
+          key: one.ref.key,
+          value: encode(one),
+          ...(one.ttl === undefined ? {} : { ttl: one.ttl }),
+        })),
         deletes: deletes.map((ref) => ref.key),
         notify,
       }),
@@ -135,7 +146,9 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
 }
 
 const toCheck = (expected: Stored<unknown> | Ref<unknown>): Check =>
-  'version' in expected ? { key: expected.ref.key, version: expected.version } : { key: expected.key, version: undefined }
+  'version' in expected
+    ? { key: expected.ref.key, version: expected.version }
+    : { key: expected.key, version: undefined }
 
 const contextOf = (ref: Ref<unknown>, schema: number): string => `${ref.key}#${schema}`
 

@@ -15,13 +15,27 @@ export interface UpstreamSession {
   /** What the provider said, each source as it was; a later entry overrides an earlier one, claim by claim. */
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens
+  /** When these tokens were obtained, milliseconds since the epoch. */
+  readonly tokensAt?: number
   /** Raised at each renewal of the tokens. */
   readonly generation: number
-  /** A renewal that was begun; where it is still here after its lease, its end is unknown. */
-  readonly renewal?: { readonly attempt: string; readonly at: number }
-  /** The provider has ended this session: its tokens are of no use. */
-  readonly ended?: { readonly at: number; readonly reason: string }
+  /** The renewal that is under way: a lease on this session. */
+  readonly renewal?: { readonly attempt: string; readonly until: number }
+  /** Some renewal's end is unknown since then: the provider may have taken our refresh token and its answer was lost. */
+  readonly uncertainSince?: number
+  /** When a renewal last failed for a reason that says nothing of the person: nobody asks again at once. */
+  readonly failedAt?: number
+  /** The tokens are of no use any more. */
+  readonly ended?: { readonly at: number; readonly reason: UpstreamEnd }
 }
+
+export type UpstreamEnd =
+  /** The provider said no. */
+  | 'refused'
+  /** It said no to a refresh token that an earlier request may have used up: the person must sign in there again, but was not refused. */
+  | 'outcome_unknown'
+  /** No grant stands on it any more. */
+  | 'released'
 
 export interface Statement {
   readonly source: 'id_token' | 'userinfo' | 'account' | 'host'

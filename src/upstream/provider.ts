@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { JsonObject } from '../identity/json.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
+import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import type { UpstreamContext } from './context.ts'
 
@@ -18,6 +18,14 @@ export interface Provider<Claims = UpstreamClaims> {
   open(context: UpstreamContext): OpenProvider
 }
 
+/** A provider in use. */
+export interface NamedProvider {
+  readonly id: string
+  readonly name: string
+  readonly claims?: ClaimsSchema<unknown>
+  readonly open: OpenProvider
+}
+
 export type OpenProvider = RedirectProvider | PasswordProvider | HostProvider
 
 /** The browser is sent to the provider and comes back to `redirectUri`. */
@@ -32,7 +40,7 @@ export interface RedirectProvider {
    */
   complete(callback: URL, pending: JsonObject, redirectUri: string): Promise<SignIn>
   /** New tokens for old. @throws UpstreamRefused the session has ended there; ProviderUnavailable for all else */
-  refresh?(tokens: UpstreamTokens): Promise<Renewal>
+  refresh?(current: Renewable): Promise<Renewal>
   /** Ends the tokens at the provider. Present only where that ends no other session of the person. */
   revoke?(tokens: UpstreamTokens): Promise<void>
 }
@@ -61,7 +69,10 @@ export interface PasswordProvider {
 export interface HostProvider {
   readonly kind: 'host'
   /** Who the host says is signed in, or a response (of the host's own) that signs in and returns to `returnTo`. */
-  identify(request: Request, options: { readonly returnTo: string; readonly reauthenticate: boolean }): Promise<SignIn | Response>
+  identify(
+    request: Request,
+    options: { readonly returnTo: string; readonly reauthenticate: boolean },
+  ): Promise<SignIn | Response>
 }
 
 /** Who signed in, and what was said of them. */
@@ -72,6 +83,13 @@ export interface SignIn {
   readonly authTime: number
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens
+}
+
+/** What is renewed: whatever comes must be about the same person. */
+export interface Renewable {
+  readonly issuer: string
+  readonly subject: string
+  readonly tokens: UpstreamTokens
 }
 
 export interface Renewal {
@@ -109,9 +127,20 @@ export type SignInRefusal =
   /** The provider can do it only with the person's help, and was told not to ask. */
   | 'interaction_required'
 
-/** The provider is out of reach, slow, or wrongly configured. Says nothing about a person. */
+/**
+ * The provider is out of reach, slow, or wrongly configured. Says nothing about a person. The message is ours; what the provider said is in
+ * `detail`, bounded and made printable, for the audit log.
+ */
 export class ProviderUnavailable extends Error {
   override readonly name = 'ProviderUnavailable'
+  readonly detail: string | undefined
+  /** Whether the provider surely did nothing of what it was asked. False where the answer was lost, and so for all that is not known. */
+  readonly nothingDone: boolean
+  constructor(message: string, options: { detail?: string; nothingDone?: boolean; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.detail = options.detail
+    this.nothingDone = options.nothingDone ?? false
+  }
 }
 
 /** The provider says that this session of the person is over (`invalid_grant`). */

@@ -1,0 +1,134 @@
+import { base64url } from '../crypto/bytes.ts'
+import { type Account, accountRef, identityRef, type SubjectMode, subjectModeRef } from '../records/account.ts'
+import { put, type Stored } from '../records/records.ts'
+import { checkedClaims } from './claims.ts'
+import type { UpstreamContext } from './context.ts'
+import { type NamedProvider, type SignIn, SignInRefused } from './provider.ts'
+
+/** Accounts, found by who a person is at a provider: (issuer, subject). Never merged; nothing is linked by e-mail. */
+export interface Accounts {
+  /**
+   * The account of who signed in, made at the first time. Of concurrent first sign-ins of one person, one makes it.
+   * @throws SignInRefused with reason `claims` where the provider's schema is not satisfied: then there is no account either
+   */
+  resolve(providerId: string, signIn: SignIn): Promise<{ readonly account: Account; readonly created: boolean }>
+  get(id: string): Promise<Account | undefined>
+  /**
+   * Called at start: are the subjects that this store was begun with those that are configured?
+   * @throws SubjectModeRefused
+   */
+  checkSubjectMode(): Promise<void>
+}
+
+export interface AccountsOptions {
+  /** `random`: a random id of our own. `upstream`: the provider's subject; only with a single provider, that is not our own local accounts. */
+  readonly subject: 'random' | 'upstream'
+  readonly providers: readonly NamedProvider[]
+}
+
+/** The configured subjects don't fit the store or the providers; the message says what to do. */
+export class SubjectModeRefused extends Error {
+  override readonly name = 'SubjectModeRefused'
+}
+
+export const createAccounts = (
+  { records, random }: Pick<UpstreamContext, 'records' | 'random'>,
+  { subject, providers }: AccountsOptions,
+): Accounts => {
+  const configured = configuredMode(subject, providers)
+
+  const resolve: Accounts['resolve'] = async (providerId, signIn) => {
+    const provider = providers.find(({ id }) => id === providerId)
+    if (!provider) throw new TypeError(`no provider ${providerId}`)
+    await checkedClaims(provider, signIn)
+    const identity = identityRef(signIn.issuer, signIn.subject)
+    for (;;) {
+      const { values, now } = await records.get(subjectModeRef, identity)
+      const [mode, known] = values
+      const wanted = checkedMode(mode, configured, signIn)
+      if (known) {
+        const account = (await records.get(accountRef(known.value.account))).values[0]
+        if (account) return { account: account.value, created: false }
+      }
+      const id = base64url(random.bytes(16))
+      const account: Account = {
+        id,
+        subject: subject === 'random' ? id : signIn.subject,
+        createdAt: now,
+        identities: [{ provider: providerId, issuer: signIn.issuer, subject: signIn.subject }],
+      }
+      const result = await records.commit({
+        // The mode is part of what is decided here: another node may be about to be started with another.
+        unchanged: [mode ?? subjectModeRef, known ?? identity, accountRef(id)],
+        puts: [
+          put(identity, { account: id }),
+          put(accountRef(id), account),
+          ...(mode?.value.used ? [] : [put(subjectModeRef, wanted)]),
+        ],
+      })
+      if (result.committed) return { account, created: true }
+    }
+  }
+
+  const checkSubjectMode = async (): Promise<void> => {
+    for (;;) {
+      const mode = (await records.get(subjectModeRef)).values[0]
+      if (mode?.value.used) return checkUsed(mode.value, configured)
+      if (mode && sameMode(mode.value, configured)) return
+      // Until there is an account, nothing hangs on it.
+      const result = await records.commit({
+        unchanged: [mode ?? subjectModeRef],
+        puts: [put(subjectModeRef, configured)],
+      })
+      if (result.committed) return
+    }
+  }
+
+  return { resolve, checkSubjectMode, get: async (id) => (await records.get(accountRef(id))).values[0]?.value }
+}
+
+/** The mode to remember when this sign-in's account is the first. */
+const checkedMode = (stored: Stored<SubjectMode> | undefined, configured: SubjectMode, signIn: SignIn): SubjectMode => {
+  if (stored?.value.used) checkUsed(stored.value, configured)
+  else if (stored && !sameMode(stored.value, configured)) throw new SubjectModeRefused(otherMode)
+  if (configured.mode === 'random') return { ...configured, used: true }
+  const issuer = stored?.value.issuer
+  if (issuer !== undefined && issuer !== signIn.issuer) {
+    throw new SignInRefused('untrusted', {
+      detail: `subjects are those of ${issuer}, and another issuer vouched for this one`,
+    })
+  }
+  return { ...configured, issuer: signIn.issuer, used: true }
+}
+
+const configuredMode = (subject: 'random' | 'upstream', providers: readonly NamedProvider[]): SubjectMode => {
+  if (subject === 'random') return { mode: 'random', used: false }
+  const [only] = providers
+  if (!only || providers.length !== 1) {
+    throw new SubjectModeRefused(
+      'subject: "upstream" needs exactly one provider: the subjects of two could be the same',
+    )
+  }
+  if (only.open.kind === 'password') {
+    throw new SubjectModeRefused(
+      'subject: "upstream" is not for local accounts: their subjects are ours already, use "random"',
+    )
+  }
+  return { mode: 'upstream', provider: only.id, used: false }
+}
+
+const sameMode = (a: SubjectMode, b: SubjectMode): boolean => a.mode === b.mode && a.provider === b.provider
+
+const checkUsed = (stored: SubjectMode, configured: SubjectMode): void => {
+  if (sameMode(stored, configured)) return
+  if (stored.mode !== configured.mode) {
+    throw new SubjectModeRefused(
+      `the accounts in this store have ${stored.mode} subjects: subject: "${configured.mode}" would give everybody another identity`,
+    )
+  }
+  throw new SubjectModeRefused(
+    `the accounts in this store have the subjects of the provider "${stored.provider}": those of "${configured.provider}" could be the same`,
+  )
+}
+
+const otherMode = 'another node of this server was started with another `subject`'

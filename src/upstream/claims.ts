@@ -1,0 +1,75 @@
+import type { Json, JsonObject } from '../identity/json.ts'
+import type { Statement } from '../records/upstream-session.ts'
+import { type NamedProvider, SignInRefused } from './provider.ts'
+
+/** Who the statements are about, and what was said. */
+export interface Said {
+  readonly issuer: string
+  readonly subject: string
+  readonly said: readonly Statement[]
+}
+
+/** All that was said: a later statement overrides an earlier one, claim by claim. `iss` and `sub` are always those that were verified. */
+export const mergedClaims = ({ issuer, subject, said }: Said): JsonObject =>
+  Object.assign(withoutPrototype(said), { iss: issuer, sub: subject })
+
+// A claim may have any name, `__proto__` too: fromEntries defines what an assignment would set.
+const withoutPrototype = (said: readonly Statement[]): JsonObject =>
+  Object.fromEntries(said.flatMap(({ claims }) => Object.entries(claims)))
+
+/**
+ * What was said anew takes the place of what the same source said before; other sources stay.
+ * A provider that says less than at sign-in (no id_token on a refresh) takes nothing back.
+ */
+export const replaceStatements = (said: readonly Statement[], anew: readonly Statement[]): readonly Statement[] => [
+  ...said.map((before) => anew.find(({ source }) => source === before.source) ?? before),
+  ...anew.filter(({ source }) => said.every((before) => before.source !== source)),
+]
+
+/**
+ * The claims as a handler gets them: all that was said, and over it what the provider's schema made of it.
+ * @throws SignInRefused with reason `claims`; `detail` names the claims that don't satisfy the schema, never their values
+ */
+export const checkedClaims = async (provider: Pick<NamedProvider, 'claims'>, said: Said): Promise<JsonObject> => {
+  const raw = mergedClaims(said)
+  if (!provider.claims) return raw
+  // The schema gets a copy: what it does to its input must not change what was said.
+  const result = await provider.claims['~standard'].validate(structuredClone(raw))
+  if (result.issues) throw new SignInRefused('claims', { detail: describeIssues(result.issues) })
+  if (!isJsonObject(result.value)) {
+    throw new SignInRefused('claims', { detail: 'the schema makes something that is no JSON object of the claims' })
+  }
+  // A member that is there and undefined would take away what was said.
+  const made = Object.fromEntries(Object.entries(result.value).filter(([, value]) => value !== undefined))
+  return { ...raw, ...made, iss: said.issuer, sub: said.subject }
+}
+
+type Issues = readonly { readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined }[]
+
+const mostNames = 10
+const longestName = 100
+
+const describeIssues = (issues: Issues): string => {
+  const names = issues.map(({ path = [] }) =>
+    path
+      .map((part) => String(typeof part === 'object' ? part.key : part))
+      .join('.')
+      .replaceAll(/[^\x20-\x7e]/g, '?')
+      .slice(0, longestName),
+  )
+  return [...new Set(names.map((name) => name || '(all)'))].slice(0, mostNames).join(', ')
+}
+
+const isJsonObject = (value: unknown): value is JsonObject => isPlainObject(value) && Object.values(value).every(isJson)
+
+const isJson = (value: unknown): value is Json | undefined => {
+  if (value === null || value === undefined || typeof value === 'string' || typeof value === 'boolean') return true
+  if (typeof value === 'number') return Number.isFinite(value)
+  return Array.isArray(value) ? value.every(isJson) : isPlainObject(value) && Object.values(value).every(isJson)
+}
+
+const isPlainObject = (value: unknown): value is Record<string, unknown> => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

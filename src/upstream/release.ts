@@ -1,0 +1,105 @@
+import { sessionBrowsers } from '../records/browser-session.ts'
+import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
+import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
+import { type UpstreamSession, type UpstreamTokens, upstreamSessionRef } from '../records/upstream-session.ts'
+import type { UpstreamContext } from './context.ts'
+import { type NamedProvider, ProviderUnavailable } from './provider.ts'
+
+export interface ReleaseContext extends Pick<UpstreamContext, 'records' | 'audit'> {
+  readonly providers: ReadonlyMap<string, NamedProvider>
+  readonly lifetime: number
+}
+
+/**
+ * Ends what a session has at the provider once no grant stands on it, and deletes it once no browser does.
+ *
+ * The session is first marked as released, then its tokens are revoked, then they are forgotten: whoever is interrupted leaves tokens that the
+ * next release revokes, and nobody gets one of them in between.
+ */
+export const releaseSession = async (context: ReleaseContext, sessionId: string): Promise<void> => {
+  const { records, providers } = context
+  const ref = upstreamSessionRef(sessionId)
+  for (;;) {
+    const { values, now } = await records.get(ref)
+    const [stored] = values
+    if (!stored || (await hasLiveGrant(records, sessionId, now))) return
+    const session = stored.value
+    const revoke = providers.get(session.provider)?.open
+    const revocable = session.tokens !== undefined && revoke?.kind === 'redirect' && revoke.revoke !== undefined
+    const kept = (await records.list(sessionBrowsers, sessionId, { limit: 1 })).values.length > 0
+    if (kept && !revocable) return
+    if (!revocable) {
+      if ((await records.commit({ unchanged: [stored], deletes: [ref] })).committed) return
+      continue
+    }
+    const marked = await mark(context, stored, now)
+    if (!marked) continue
+    if (session.tokens !== undefined) await revokeTokens(context, session, session.tokens)
+    const { tokens: _revoked, ...rest } = marked.value
+    const { committed } = await records.commit(
+      kept
+        ? { unchanged: [marked], puts: [put(ref, rest, remaining(context, marked.value, now))] }
+        : { unchanged: [marked], deletes: [ref] },
+    )
+    if (committed) return
+  }
+}
+
+const mark = async (context: ReleaseContext, stored: Stored<UpstreamSession>, now: number) => {
+  if (stored.value.ended?.reason === 'released') return stored
+  const value: UpstreamSession = { ...stored.value, ended: { at: now, reason: 'released' } }
+  const result = await context.records.commit({
+    unchanged: [stored],
+    puts: [put(stored.ref, value, remaining(context, value, now))],
+  })
+  return result.committed ? { ref: stored.ref, value, version: result.version } : undefined
+}
+
+/** Tells the provider that these tokens are of no use any more. What goes wrong is only audited: the session has ended here in any case. */
+export const revokeTokens = async (
+  { providers, audit }: Pick<ReleaseContext, 'providers' | 'audit'>,
+  session: UpstreamSession,
+  tokens: UpstreamTokens,
+): Promise<void> => {
+  const provider = providers.get(session.provider)?.open
+  if (provider?.kind !== 'redirect' || !provider.revoke) return
+  const event = { provider: session.provider, session: session.id }
+  try {
+    await provider.revoke(tokens)
+    audit({ type: 'upstream.revoked', ...event })
+  } catch (error) {
+    const reason = error instanceof ProviderUnavailable ? (error.detail ?? error.message) : 'revocation failed'
+    audit({ type: 'upstream.failed', ...event, reason })
+  }
+}
+
+/** What is left of a session's time, in milliseconds; a write doesn't prolong it. */
+export const remaining = (
+  { lifetime }: Pick<ReleaseContext, 'lifetime'>,
+  session: UpstreamSession,
+  now: number,
+): number => Math.max(1, session.createdAt + lifetime - now)
+
+const pageSize = 100
+
+const hasLiveGrant = async (records: Records, sessionId: string, now: number): Promise<boolean> => {
+  for await (const ids of idsWithin(records, sessionGrants, sessionId)) {
+    const { values } = await records.get(...ids.map(grantRef))
+    if (values.some((grant) => grant && isLive(grant.value, now))) return true
+  }
+  return false
+}
+
+const isLive = (grant: Grant, now: number): boolean =>
+  grant.expiresAt > now && (grant.code.redeemed !== undefined || grant.code.expiresAt > now)
+
+async function* idsWithin(records: Records, type: RecordType<unknown>, within: string): AsyncGenerator<string[]> {
+  const start = `${type.name}/${within}/`.length
+  for (let after: string | undefined; ; ) {
+    const { values } = await records.list(type, within, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    const ids = values.map(({ ref }) => ref.key.slice(start))
+    if (ids.length > 0) yield ids
+    if (ids.length < pageSize) return
+    after = ids.at(-1)
+  }
+}
