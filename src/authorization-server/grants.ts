@@ -1,0 +1,141 @@
+import { hashSecret } from '../crypto/hash.ts'
+import type { AuditEvent } from '../events/audit.ts'
+import type { Account } from '../records/account.ts'
+import { accountGrantRef, accountGrants, type Grant, grantRef, sessionGrantRef } from '../records/grant.ts'
+import type { AuthorizationRequest } from '../records/interaction.ts'
+import { put, type Stored } from '../records/records.ts'
+import { revocationLifetime, revocationMessage, revocationOverlap, revocationRef } from '../records/revocation.ts'
+import { StoreUnavailable } from '../store/store.ts'
+import type { ServerContext } from './context.ts'
+import { formatCode, newGrantId, newSecret } from './tokens.ts'
+
+export interface Approval {
+  readonly request: AuthorizationRequest
+  readonly account: Account
+  readonly upstreamSession: string
+  /** When the person authenticated, seconds since the epoch. */
+  readonly authTime: number
+  /** What the person allowed: those that are granted, whatever was asked. */
+  readonly scopes: readonly string[]
+}
+
+/**
+ * Writes the grant that a person approved, and its code. Until the code is redeemed the grant lives no longer than it, and no list shows it.
+ * @throws StoreUnavailable
+ */
+export const issueCode = async (
+  server: ServerContext,
+  { request, account, upstreamSession, authTime, scopes }: Approval,
+): Promise<{ code: string; grant: string }> => {
+  const { records, lifetimes, random } = server
+  const id = newGrantId(random)
+  const secret = newSecret(random)
+  const ref = grantRef(id)
+  const { now } = await records.get(ref)
+  const codeLife = lifetimes.code * 1000
+  const grant: Grant = {
+    id,
+    kind: 'user',
+    issuer: server.issuer,
+    account: account.id,
+    subject: account.subject,
+    clientId: request.clientId,
+    redirectHost: request.redirectHost,
+    resources: { [request.resource]: scopes },
+    upstreamSession,
+    authTime,
+    createdAt: now,
+    expiresAt: now + lifetimes.grant * 1000,
+    code: {
+      hash: hashSecret(secret),
+      redirectUri: request.redirectUri,
+      codeChallenge: request.codeChallenge,
+      expiresAt: now + codeLife,
+    },
+  }
+  // The upstream session must outlive the code: it is in use from now on.
+  const { committed } = await records.commit({
+    unchanged: [ref],
+    puts: [put(ref, grant, codeLife), put(sessionGrantRef(upstreamSession, id), {}, codeLife)],
+  })
+  if (!committed) throw new StoreUnavailable('the new grant was not written')
+  server.audit({
+    type: 'code.issued',
+    clientId: grant.clientId,
+    grant: id,
+    account: account.id,
+    resource: request.resource,
+    scopes,
+  })
+  return { code: formatCode({ grant: id, secret }), grant: id }
+}
+
+export type RevokedBy = Extract<AuditEvent, { type: 'grant.revoked' }>['by']
+
+/**
+ * Ends a grant: every token of it, on every node. Nothing happens to one that has ended already.
+ * @throws StoreUnavailable it may or may not have ended; asking again is safe
+ */
+export const revokeGrant = async (server: ServerContext, stored: Stored<Grant>, by: RevokedBy): Promise<void> => {
+  const { id, account, clientId, upstreamSession } = stored.value
+  const { records, logger } = server
+  const { values, now } = await records.get(stored.ref)
+  if (!values[0]) return
+  let loggedAt = now
+  // Without a check: whatever a refresh writes at the same time, the grant ends; and its own commit then finds the grant absent.
+  for (;;) {
+    const result = await records.commit({
+      puts: [put(revocationRef(loggedAt, id), { grant: id }, revocationLifetime)],
+      deletes: [stored.ref, accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)],
+      notify: [revocationMessage(id)],
+    })
+    // A line that was written long after its time may lie behind what other nodes have read: they look back only so far.
+    if (!result.committed || result.now - loggedAt < revocationOverlap / 2) break
+    loggedAt = result.now
+  }
+  server.audit({ type: 'grant.revoked', grant: id, clientId, account, by })
+  try {
+    await server.custody.release(upstreamSession)
+  } catch (error) {
+    logger.warn('the upstream session of a revoked grant was not released', { session: upstreamSession, error })
+  }
+}
+
+/** As `revokeGrant`. Answers false where there is no such grant, or it is another account's. */
+export const revokeGrantById = async (
+  server: ServerContext,
+  id: string,
+  by: RevokedBy,
+  account?: string,
+): Promise<boolean> => {
+  if (!grantIdForm.test(id)) return false
+  const [stored] = (await server.records.get(grantRef(id))).values
+  if (!stored || (account !== undefined && stored.value.account !== account)) return false
+  await revokeGrant(server, stored, by)
+  return true
+}
+
+const grantIdForm = /^[\w-]{22}$/
+
+export interface GrantPage {
+  readonly grants: readonly Grant[]
+  /** Where the next page begins; absent at the end. */
+  readonly cursor?: string
+}
+
+/** The live grants of an account, in pages. A page may be short or empty although there is a next one. */
+export const listGrants = async (server: ServerContext, account: string, cursor?: string): Promise<GrantPage> => {
+  const { records } = server
+  const listed = await records.list(accountGrants, account, {
+    limit: pageSize,
+    ...(cursor === undefined ? {} : { after: cursor }),
+  })
+  const ids = listed.values.map(({ ref }) => ref.key.slice(ref.key.lastIndexOf('/') + 1))
+  const last = ids.at(-1)
+  if (last === undefined) return { grants: [] }
+  const { values } = await records.get(...ids.map(grantRef))
+  const grants = values.flatMap((stored) => (stored?.value.code.redeemed ? [stored.value] : []))
+  return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
+}
+
+const pageSize = 100

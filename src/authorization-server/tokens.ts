@@ -1,0 +1,67 @@
+import { base64url, equalBytes, fromBase64url } from '../crypto/bytes.ts'
+import { hmacSha256 } from '../crypto/hash.ts'
+import type { Random } from '../events/random.ts'
+import type { MacKey } from '../keys/key-ring.ts'
+
+/**
+ * The forms of what this server hands out. Each kind has a prefix of its own, so that one is never taken for another and a leaked
+ * one can be searched for; each has one spelling, so that nobody makes a second token of the first.
+ */
+const grantIdLength = 16
+const secretLength = 32
+const codeForm = /^cs_ac_([\w-]{22})\.([\w-]{43})$/
+const refreshTokenForm = /^(cs_rt_([\w-]{22})\.(0|[1-9]\d{0,14})\.([\w-]{1,64}))\.([\w-]{43})$/
+
+/** 128 random bits, base64url. */
+export const newGrantId = (random: Random): string => base64url(random.bytes(grantIdLength))
+
+/** 256 random bits, base64url. */
+export const newSecret = (random: Random): string => base64url(random.bytes(secretLength))
+
+export interface Code {
+  readonly grant: string
+  readonly secret: string
+}
+
+export const formatCode = ({ grant, secret }: Code): string => `cs_ac_${grant}.${secret}`
+
+export const parseCode = (text: string): Code | undefined => {
+  const [, grant, secret] = codeForm.exec(text) ?? []
+  return grant !== undefined && secret !== undefined && isCanonical(grant) && isCanonical(secret)
+    ? { grant, secret }
+    : undefined
+}
+
+/** A refresh token that was read but not verified: its grant's salt is needed for that. */
+export interface RefreshToken {
+  readonly grant: string
+  readonly generation: number
+  readonly keyId: string
+  /** What the MAC is over. */
+  readonly signed: string
+  readonly mac: Uint8Array
+}
+
+export const parseRefreshToken = (text: string): RefreshToken | undefined => {
+  const [, signed, grant, generation, keyId, encodedMac] = refreshTokenForm.exec(text) ?? []
+  const mac = encodedMac === undefined ? undefined : fromBase64url(encodedMac)
+  if (signed === undefined || grant === undefined || keyId === undefined || !mac || !isCanonical(grant))
+    return undefined
+  return { grant, generation: Number(generation), keyId, signed, mac }
+}
+
+/** The one token of a grant's generation under a key: the same each time, so that it can be given again to a client that lost it. */
+export const deriveRefreshToken = (grant: string, generation: number, salt: string, key: MacKey): string => {
+  const signed = `cs_rt_${grant}.${generation}.${key.id}`
+  return `${signed}.${base64url(macOf(signed, salt, key))}`
+}
+
+/** Constant-time. `key` is the one that the token names. */
+export const isGenuine = (token: RefreshToken, salt: string, key: MacKey): boolean =>
+  key.id === token.keyId && equalBytes(token.mac, macOf(token.signed, salt, key))
+
+// Keyed by both, so that neither a stolen database nor a stolen secret alone makes tokens.
+const macOf = (signed: string, salt: string, { key }: MacKey): Uint8Array =>
+  hmacSha256(hmacSha256(key, `refresh token ${salt}`), signed)
+
+const isCanonical = (text: string): boolean => fromBase64url(text) !== undefined
