@@ -135,6 +135,21 @@ export const matchesRedirectUri = (registered: RedirectUri, requested: RedirectU
   return a !== undefined && a === withoutPort(requested)
 }
 
+/** The request's redirect URI, if the client registered it; see `matchesRedirectUri`. */
+export const findRedirectUri = (
+  registered: readonly string[],
+  requested: string,
+  options: RedirectUriOptions = {},
+): RedirectUri | undefined => {
+  const result = parseRedirectUri(requested, options)
+  if (!result.ok) return undefined
+  const matches = (text: string): boolean => {
+    const each = parseRedirectUri(text, options)
+    return each.ok && matchesRedirectUri(each.uri, result.uri)
+  }
+  return registered.some(matches) ? result.uri : undefined
+}
+
 const withoutPort = (uri: RedirectUri): string | undefined => {
   const [, host, rest = ''] = /^http:\/\/(\[[^\]]*\]|[^:/?]*)(?::[0-9]+)?(.*)$/.exec(uri.text) ?? []
   if (uri.kind !== 'loopback' || host === undefined) return undefined

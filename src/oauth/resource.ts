@@ -81,7 +81,13 @@ const identifierOf = (url: string, key: string, path: string): string => {
 export const findResource = (resources: readonly Resource[], indicator: string): Resource | undefined =>
   resources.find((resource) => sameResource(resource.identifier, indicator))
 
-/** Equal as resource indicators, but for one trailing slash: clients differ in it for an origin. */
-export const sameResource = (a: string, b: string): boolean => withoutTrailingSlash(a) === withoutTrailingSlash(b)
+/**
+ * Equal as resource indicators, but for one trailing slash, in which clients differ for an origin, and for the case of scheme and host.
+ * An audience that is no URL equals only itself.
+ */
+export const sameResource = (a: string, b: string): boolean => a === b || comparable(a) === comparable(b)
 
-const withoutTrailingSlash = (url: string): string => (url.endsWith('/') ? url.slice(0, -1) : url)
+const comparable = (identifier: string): string => {
+  const text = identifier.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, (origin) => origin.toLowerCase())
+  return text.endsWith('/') && text.includes('://') ? text.slice(0, -1) : text
+}

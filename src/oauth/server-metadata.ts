@@ -7,12 +7,12 @@ export interface ServerMetadataFacts {
   readonly issuer: string
   /** Absolute URLs. */
   readonly endpoints: {
-    readonly authorization: string
+    readonly authorize: string
     readonly token: string
     readonly jwks: string
-    readonly registration?: string
-    readonly revocation?: string
-    readonly introspection?: string
+    readonly register?: string
+    readonly revoke?: string
+    readonly introspect?: string
   }
   readonly resources: readonly Resource[]
   /** True where client ids may be the URLs of metadata documents. */
@@ -25,13 +25,13 @@ export interface ServerMetadataFacts {
 export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   // Byte for byte as configured: clients compare it as a string.
   issuer: facts.issuer,
-  authorization_endpoint: facts.endpoints.authorization,
+  authorization_endpoint: facts.endpoints.authorize,
   token_endpoint: facts.endpoints.token,
   jwks_uri: facts.endpoints.jwks,
-  ...endpoint('registration_endpoint', facts.endpoints.registration),
-  ...endpoint('revocation_endpoint', facts.endpoints.revocation),
-  ...(facts.endpoints.revocation ? { revocation_endpoint_auth_methods_supported: clientAuthenticationMethods } : {}),
-  ...endpoint('introspection_endpoint', facts.endpoints.introspection),
+  ...endpoint('registration_endpoint', facts.endpoints.register),
+  ...endpoint('revocation_endpoint', facts.endpoints.revoke),
+  ...(facts.endpoints.revoke ? { revocation_endpoint_auth_methods_supported: clientAuthenticationMethods } : {}),
+  ...endpoint('introspection_endpoint', facts.endpoints.introspect),
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],

@@ -36,12 +36,12 @@ export interface PromptFacts {
   readonly prompt: readonly Prompt[]
   /** Seconds. */
   readonly maxAge?: number | undefined
-  /** Who is signed in in this browser; `authTime` in milliseconds since the epoch. */
+  /** Who is signed in in this browser; `authTime` in seconds since the epoch. */
   readonly session?: { readonly authTime: number } | undefined
+  /** Whether that was in the course of this very request: nobody can ask for newer. Not told from times, which are whole seconds. */
+  readonly signedInNow?: boolean | undefined
   /** Whether the consent page may be left out; see `maySkipConsent`. */
   readonly consentSkippable: boolean
-  /** When this request arrived, in milliseconds: a sign-in since then is as new as anyone can ask for. Without it, now. */
-  readonly requestedAt?: number | undefined
   /** Milliseconds since the epoch. */
   readonly now: number
 }
@@ -60,30 +60,25 @@ export type PromptDecision =
     }
   | {
       readonly kind: 'error'
-      readonly error: 'login_required' | 'consent_required' | 'interaction_required'
+      readonly error: 'login_required' | 'consent_required'
       readonly description: string
     }
 
 /** Which pages a request needs, or the error where it forbids them. @see OpenID Connect Core §3.1.2.1 and §3.1.2.6 */
 export const decidePrompt = (facts: PromptFacts): PromptDecision => {
-  const { prompt, session, now, requestedAt = now } = facts
-  const fresh = session !== undefined && session.authTime >= requestedAt
-  const signIn =
-    !fresh &&
-    (session === undefined || prompt.includes('login') || prompt.includes('create') || isTooOld(facts, session))
+  const { prompt, session } = facts
+  const fresh = session !== undefined && facts.signedInNow === true
+  const asked = prompt.includes('login') || prompt.includes('create')
+  const signIn = !fresh && (session === undefined || asked || isTooOld(session, facts))
   const consent = prompt.includes('consent') || !facts.consentSkippable
   if (prompt.includes('none')) {
     if (signIn) return { kind: 'error', error: 'login_required', description: 'the person must sign in' }
     if (consent) return { kind: 'error', error: 'consent_required', description: 'the person must be asked' }
   }
-  return {
-    kind: 'proceed',
-    signIn,
-    selectAccount: !fresh && prompt.includes('select_account'),
-    create: !fresh && prompt.includes('create'),
-    consent,
-  }
+  const selectAccount = !fresh && prompt.includes('select_account')
+  return { kind: 'proceed', signIn, selectAccount, create: !fresh && prompt.includes('create'), consent }
 }
 
-const isTooOld = ({ maxAge, now }: PromptFacts, session: { readonly authTime: number }): boolean =>
-  maxAge !== undefined && now - session.authTime > maxAge * 1000
+/** `max_age=0` means `prompt=login`, also within the second of the last sign-in. */
+const isTooOld = (session: { readonly authTime: number }, { maxAge, now }: PromptFacts): boolean =>
+  maxAge !== undefined && (maxAge === 0 || now / 1000 - session.authTime > maxAge)
