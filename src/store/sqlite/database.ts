@@ -183,7 +183,7 @@ function reason(error: unknown): string {
     case IOERR:
       return 'the disk reports an error'
     case CANTOPEN:
-      return 'it can not be opened'
+      return 'it can not be opened for reading and writing'
     case CORRUPT:
     case NOTADB:
       return 'it is damaged, or not an SQLite database; restore it from a backup'

@@ -1,0 +1,64 @@
+/** Tests with several real processes at one store. */
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import type { Store } from '../../src/store/store.ts'
+import { startProcess } from '../support/process.ts'
+import { LONG, value } from './contract.ts'
+
+export type Opening =
+  | { readonly engine: 'sqlite'; readonly path: string; readonly driver: 'node:sqlite' | 'libsql' }
+  | { readonly engine: 'postgres'; readonly url: string; readonly schema: string }
+
+/** Resolves when the process has opened the store and waits for `go`. */
+export async function contender(opening: Opening, task: 'race' | 'notify' | 'write', rounds = 0) {
+  const script = fileURLToPath(new URL('./contender.ts', import.meta.url))
+  const running = startProcess(process.execPath, [
+    '--import',
+    'tsx',
+    script,
+    JSON.stringify(opening),
+    task,
+    String(rounds),
+  ])
+  await running.line(/^ready$/)
+  return { running, go: () => running.write('go\n') }
+}
+
+/** `fresh` makes empty data, and a handle on it here that the test closes. */
+export function processes(fresh: () => Promise<{ opening: Opening; store: Store; end(): Promise<void> }>): void {
+  test('compare-and-swap from several processes: one winner a round, no update lost', async () => {
+    const { opening, store, end } = await fresh()
+    const many = 4
+    const rounds = 60
+    try {
+      const contenders = await Promise.all(Array.from({ length: many }, () => contender(opening, 'race', rounds)))
+      for (const { go } of contenders) go()
+      const lines = await Promise.all(contenders.map(({ running }) => running.line(/^\{.*\}$/)))
+      for (const { running } of contenders) expect(await running.ended).toEqual({ code: 0, signal: null })
+      const results = lines.map(([json]) => JSON.parse(json) as { claims: number; losses: number })
+      expect(results.reduce((sum, { claims }) => sum + claims, 0)).toBe(rounds)
+      expect((await store.list('round/', { limit: 1000 })).entries).toHaveLength(rounds)
+      expect(await value(store, 'number')).toBe(String(many * rounds))
+      expect((await store.increment('tries', 0, LONG)).value).toBe(many * rounds)
+      // Without any contention this test would show nothing.
+      expect(results.reduce((sum, { losses }) => sum + losses, 0)).toBeGreaterThan(0)
+    } finally {
+      await end()
+    }
+  })
+
+  test('notify reaches another process', async () => {
+    const { opening, store, end } = await fresh()
+    try {
+      const messages: string[] = []
+      store.watch((message) => messages.push(message))
+      await store.get([])
+      const other = await contender(opening, 'notify')
+      other.go()
+      expect(await other.running.ended).toEqual({ code: 0, signal: null })
+      await expect.poll(() => messages, { timeout: 10_000 }).toEqual(['from-another-process'])
+    } finally {
+      await end()
+    }
+  })
+}
