@@ -1,0 +1,40 @@
+import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
+import type { TokenSource } from '../identity/context.ts'
+import type { AuthInfo, FetchHandler, GateRequest, RequestInfo } from '../resource-server/handler.ts'
+
+/** What stands in front of handlers: made by `countersign()` or `resourceServer()`, taken by the adapters. */
+export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
+  /** True for the paths that `respond` answers, so that a host leaves all others alone. */
+  handles(pathname: string): boolean
+  /** Answers a request to one of the server's own routes; undefined for any other. */
+  respond(request: Request, info?: RequestInfo): Promise<Response | undefined>
+  /**
+   * Puts the gate in front of a handler: what comes out takes a request and answers it.
+   * @param path the resource's path, or its whole URL
+   * @throws Error at once, if no resource is configured there
+   */
+  gate(path: string, handler: FetchHandler<Upstream>): (request: Request, info?: RequestInfo) => Promise<Response>
+  /**
+   * The gate alone, for hosts that dispatch themselves. Run what follows inside `withAccessToken`.
+   * @throws Error if no resource is configured there
+   */
+  admit(path: string, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>>
+  /** Makes a server factory refuse to run where the gate is not in front. */
+  server<Arguments extends readonly unknown[], Server>(
+    factory: (...args: Arguments) => Server,
+  ): (...args: Arguments) => Server
+  /** Resolves when requests can be served. */
+  ready(): Promise<void>
+}
+
+export type Admission<Upstream = UpstreamClaims> =
+  | {
+      readonly admitted: true
+      readonly accessToken: AccessToken<Upstream>
+      readonly authInfo: AuthInfo
+      /** The JSON body, if it was read. */
+      readonly parsedBody: unknown
+      /** Headers that the page which the request came from needs to read the response; none for other requests. */
+      readonly responseHeaders: Readonly<Record<string, string>>
+    }
+  | { readonly admitted: false; readonly response: Response }

@@ -1,0 +1,79 @@
+import { withAccessToken } from '../identity/context.ts'
+import type { AuthInfo, FetchHandler } from '../resource-server/handler.ts'
+import type { Admission, Auth } from './auth.ts'
+
+export type { Admission, Auth, AuthInfo, FetchHandler }
+
+/** What is used of Hono's context; by its form, so that an application's copy of Hono may be any. */
+export interface HonoContext {
+  readonly req: { readonly raw: Request }
+  readonly env: unknown
+  res: Response
+}
+
+export type HonoMiddleware = (context: HonoContext, next: () => Promise<void>) => Promise<Response | undefined>
+
+/** Middleware that serves the server's own routes, and touches no other: `app.use(routes(auth))`. */
+export const routes =
+  <Upstream>(auth: Auth<Upstream>): HonoMiddleware =>
+  async (context, next) => {
+    const request = context.req.raw
+    if (auth.handles(pathOf(request.url))) {
+      const response = await auth.respond(request, { remoteAddress: remoteAddress(context) })
+      if (response) return response
+    }
+    await next()
+    return undefined
+  }
+
+/**
+ * Puts the gate in front of a handler: `app.all('/mcp', protect(auth, '/mcp', mcp))`. Without a handler it is middleware: what follows
+ * runs inside the token's context, and `c.get('auth')`, `c.get('accessToken')` and, where the body was read, `c.get('parsedBody')` are set.
+ * @throws Error at once, if no resource is configured at `path`
+ */
+export const protect = <Upstream>(
+  auth: Auth<Upstream>,
+  path: string,
+  handler?: FetchHandler<Upstream>,
+): HonoMiddleware => {
+  const gated = auth.gate(path, handler ?? unused)
+  if (handler) {
+    return (context) =>
+      gated(context.req.raw, {
+        remoteAddress: remoteAddress(context),
+        parsedBody: variables(context).get('parsedBody'),
+      })
+  }
+  return async (context, next) => {
+    const values = variables(context)
+    const admission = await auth.admit(path, context.req.raw, {
+      remoteAddress: remoteAddress(context),
+      parsedBody: values.get('parsedBody'),
+    })
+    if (!admission.admitted) return admission.response
+    values.set('auth', admission.authInfo)
+    values.set('accessToken', admission.accessToken)
+    if (admission.parsedBody !== undefined) values.set('parsedBody', admission.parsedBody)
+    await withAccessToken(admission.accessToken, next)
+    for (const [name, value] of Object.entries(admission.responseHeaders)) context.res.headers.set(name, value)
+    return undefined
+  }
+}
+
+/** The types of an application's own variables stand in the way of declaring these two in the context's form. */
+const variables = (context: HonoContext) =>
+  context as unknown as { get(name: string): unknown; set(name: string, value: unknown): void }
+
+/** Of the socket, where the application runs on Node's HTTP server. */
+const remoteAddress = ({ env }: HonoContext): string | undefined =>
+  (env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket?.remoteAddress
+
+/** Without parsing the URL: this runs before every request of the application. */
+const pathOf = (url: string): string => {
+  const start = url.indexOf('/', url.indexOf('://') + 3)
+  if (start < 0) return '/'
+  const end = url.slice(start).search(/[?#]/)
+  return end < 0 ? url.slice(start) : url.slice(start, start + end)
+}
+
+const unused = () => new Response(null, { status: 500 })

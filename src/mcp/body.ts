@@ -1,0 +1,43 @@
+import type { GateRequest } from '../resource-server/handler.ts'
+
+export type ReadBody =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly problem: 'too_large' | 'encoded' | 'unreadable' }
+
+/** Reads a request's body as text, at most `limit` bytes of it. */
+export const readBody = async (request: GateRequest, limit: number): Promise<ReadBody> => {
+  const encoding = request.headers.get('content-encoding')
+  // What we can't read ourselves, something behind us might: then it would see another request than we do.
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return { ok: false, problem: 'encoded' }
+  const length = request.headers.get('content-length')
+  try {
+    if (length !== null && /^\d+$/.test(length)) {
+      if (Number(length) > limit) return { ok: false, problem: 'too_large' }
+      // An HTTP server reads no more than the announced length; the check after it is for hosts that are none.
+      const text = await request.text()
+      return text.length > limit ? { ok: false, problem: 'too_large' } : { ok: true, text }
+    }
+    return await readStream(request.body, limit)
+  } catch {
+    return { ok: false, problem: 'unreadable' }
+  }
+}
+
+const readStream = async (body: ReadableStream<Uint8Array> | null, limit: number): Promise<ReadBody> => {
+  if (body === null) return { ok: true, text: '' }
+  const decoder = new TextDecoder()
+  const reader = body.getReader()
+  let text = ''
+  let size = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return { ok: true, text: text + decoder.decode() }
+    size += value.byteLength
+    if (size > limit) {
+      // Not waited for: a sender that never ends would keep us here.
+      void reader.cancel().catch(() => {})
+      return { ok: false, problem: 'too_large' }
+    }
+    text += decoder.decode(value, { stream: true })
+  }
+}

@@ -1,0 +1,122 @@
+import type { Audit } from './events/audit.ts'
+import type { Logger } from './events/logger.ts'
+import type { Admission, Auth } from './http/auth.ts'
+import type { AccessToken, UpstreamClaims } from './identity/access-token.ts'
+import { withAccessToken } from './identity/context.ts'
+import type { TokenVerifier } from './identity/verifier.ts'
+import { createAuthInfo } from './mcp/auth-info.ts'
+import { type CallRequirements, scopePolicy } from './mcp/request-policy.ts'
+import { guardFactory } from './mcp/server-factory.ts'
+import type { Resource } from './oauth/resource.ts'
+import { withHeaders } from './resource-server/cors.ts'
+import { createGate, type Gate } from './resource-server/gate.ts'
+import type { FetchHandler, GateRequest, HandlerContext, RequestInfo } from './resource-server/handler.ts'
+import { createMetadataRoutes, type MetadataRoutes } from './resource-server/metadata.ts'
+
+/** How a resource is protected, besides what it is. */
+export interface ProtectionOptions extends CallRequirements {
+  /** Values of `Host` that are let in besides the resource's own: `name` or `name:port`. */
+  readonly hosts?: readonly string[] | undefined
+  /** Origins of web pages that are let in besides the resource's own and loopback ones. */
+  readonly origins?: readonly string[] | undefined
+}
+
+export interface ProtectedResource extends ProtectionOptions {
+  readonly resource: Resource
+}
+
+export interface ProtectionFacts {
+  /** Never empty. */
+  readonly resources: readonly ProtectedResource[]
+  /** Issuers, as the resources' metadata names them. */
+  readonly authorizationServers: readonly string[]
+  readonly verifier: TokenVerifier
+  readonly audit: Audit
+  readonly logger: Logger
+}
+
+/** The resource side of an `Auth`: gates, and the metadata that leads clients to their authorization server. */
+export interface Protection<Upstream = UpstreamClaims>
+  extends Pick<Auth<Upstream>, 'gate' | 'admit' | 'server' | 'vouches'> {
+  readonly metadata: MetadataRoutes
+  /** Vouches for a token that no verifier saw: for `countersign/testing` alone, which finds it by this symbol. */
+  readonly [adopt]: (token: AccessToken<unknown>) => void
+}
+
+/** The same in all copies of the package: tests and application may each bring their own. */
+export const adopt: unique symbol = Symbol.for('countersign.adopt')
+
+export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFacts): Protection<Upstream> => {
+  const { resources, authorizationServers, verifier, audit, logger } = facts
+  const verified = new WeakSet<AccessToken<unknown>>()
+  const gates = resources.map(({ resource, hosts, origins, ...requirements }) =>
+    createGate({ resource, verifier, policy: scopePolicy(requirements), hosts, origins, audit, logger }),
+  )
+  const gateOf = findGate(gates)
+
+  const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
+    const decision = await gate.admit(request, info)
+    if (!decision.admitted) return decision
+    const { token, parsedBody, responseHeaders } = decision
+    verified.add(token)
+    const authInfo = createAuthInfo(token, gate.metadataUrl)
+    return { admitted: true, accessToken: token as AccessToken<Upstream>, authInfo, parsedBody, responseHeaders }
+  }
+
+  const protection: Protection<Upstream> = {
+    vouches: (token): token is AccessToken<Upstream> => verified.has(token),
+
+    admit: (path, request, info) => admitAt(gateOf(path), request, info),
+
+    gate(path, handler) {
+      const gate = gateOf(path)
+      const respond = responder(handler)
+      return async (request, info) => {
+        const admission = await admitAt(gate, request, info)
+        if (!admission.admitted) return admission.response
+        const { accessToken, authInfo, parsedBody, responseHeaders } = admission
+        const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
+        const response = await withAccessToken(accessToken, () => respond(request, context))
+        return withHeaders(response, responseHeaders)
+      }
+    },
+
+    server: (factory) => guardFactory(protection, factory),
+
+    [adopt]: (token) => void verified.add(token),
+
+    metadata: createMetadataRoutes(
+      resources.map(({ resource }) => resource),
+      authorizationServers,
+    ),
+  }
+  return protection
+}
+
+const responder = <Upstream>(handler: FetchHandler<Upstream>) =>
+  typeof handler === 'function'
+    ? handler
+    : (request: Request, context: HandlerContext<Upstream>) => handler.fetch(request, context)
+
+/** By path where that says which, and by the resource's URL. */
+const findGate = (gates: readonly Gate[]): ((path: string) => Gate) => {
+  const byName = new Map<string, Gate>()
+  const ambiguous = new Set<string>()
+  for (const gate of gates) {
+    const { pathname } = new URL(gate.resource.identifier)
+    if (byName.has(pathname)) ambiguous.add(pathname)
+    byName.set(pathname, gate)
+  }
+  for (const path of ambiguous) byName.delete(path)
+  for (const gate of gates) byName.set(gate.resource.identifier, gate)
+  return (path) => {
+    const gate = byName.get(path)
+    if (gate) return gate
+    const known = [...byName.keys()].map((name) => `"${name}"`).join(', ')
+    throw new Error(
+      ambiguous.has(path)
+        ? `several resources have the path "${path}": name one by its URL (known are ${known})`
+        : `no resource is configured at "${path}" (known are ${known})`,
+    )
+  }
+}

@@ -1,0 +1,87 @@
+import { VerifierUnavailable } from '../identity/verifier.ts'
+import { isLoopbackHostname } from './hosts.ts'
+
+/** What is used of `fetch`; a host may bring one that is guarded. */
+export type Fetch = (
+  url: string,
+  init: { readonly signal: AbortSignal; readonly redirect: 'error' },
+) => Promise<Response>
+
+/** An `https` URL, or loopback `http`: keys that came over plain http would be anybody's. */
+export const checkSecureUrl = (url: string, what: string): URL => {
+  if (!URL.canParse(url)) throw new Error(`${what}: "${url}" is no absolute URL`)
+  const parsed = new URL(url)
+  if (parsed.protocol === 'https:' || (parsed.protocol === 'http:' && isLoopbackHostname(parsed.hostname)))
+    return parsed
+  throw new Error(`${what}: "${url}" must be https (or http on loopback)`)
+}
+
+/**
+ * Where an issuer's keys are, by its metadata: that of OAuth first, then OpenID's two places.
+ * @see RFC 8414 §3.1 and §5
+ * @throws VerifierUnavailable there is no metadata now, or it is another issuer's
+ */
+export const discoverJwksUri = async (issuer: string, fetch: Fetch, timeoutMs: number): Promise<string> => {
+  const { origin, pathname } = new URL(issuer)
+  const path = pathname.replace(/\/$/, '')
+  const places = [
+    `${origin}/.well-known/oauth-authorization-server${path}`,
+    `${origin}/.well-known/openid-configuration${path}`,
+    `${origin}${path}/.well-known/openid-configuration`,
+  ]
+  const problems: string[] = []
+  for (const place of new Set(places)) {
+    const answer = await fetchJson(place, fetch, timeoutMs).catch((error: unknown) => {
+      problems.push(error instanceof Error ? error.message : String(error))
+      return undefined
+    })
+    if (answer === undefined) continue
+    const { issuer: named, jwks_uri: jwksUri } = answer as { issuer?: unknown; jwks_uri?: unknown }
+    if (named !== issuer) {
+      problems.push(`${place} is the metadata of another issuer`)
+      continue
+    }
+    if (typeof jwksUri !== 'string') {
+      problems.push(`${place} has no jwks_uri`)
+      continue
+    }
+    try {
+      checkSecureUrl(jwksUri, 'jwks_uri')
+    } catch (cause) {
+      throw new VerifierUnavailable(`${issuer}: its jwks_uri can't be used`, { cause })
+    }
+    return jwksUri
+  }
+  throw new VerifierUnavailable(`no metadata of ${issuer} could be read: ${problems.join('; ')}`)
+}
+
+/** Bounded in time and size; redirects are not followed. */
+export const fetchJson = async (url: string, fetch: Fetch, timeoutMs: number): Promise<object> => {
+  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'error' })
+  if (response.status !== 200) {
+    await response.body?.cancel()
+    throw new Error(`${url} answered ${response.status}`)
+  }
+  const value: unknown = JSON.parse(await boundedText(response, url))
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${url} is no JSON object`)
+  return value
+}
+
+const boundedText = async (response: Response, url: string): Promise<string> => {
+  const decoder = new TextDecoder()
+  const reader = response.body?.getReader()
+  let text = ''
+  let size = 0
+  for (;;) {
+    const { done, value } = (await reader?.read()) ?? { done: true, value: undefined }
+    if (done || !value) return text + decoder.decode()
+    size += value.byteLength
+    if (size > maximumDocument) {
+      void reader?.cancel().catch(() => {})
+      throw new Error(`${url} is larger than ${maximumDocument} bytes`)
+    }
+    text += decoder.decode(value, { stream: true })
+  }
+}
+
+const maximumDocument = 256 * 1024

@@ -1,0 +1,53 @@
+import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
+
+/**
+ * What the MCP SDKs call `AuthInfo`, both lines of them: a copy of its form, so that neither is imported. Fresh for each request;
+ * `extra.countersign` is the very object that `getAccessToken()` answers.
+ */
+export interface AuthInfo {
+  token: string
+  clientId: string
+  scopes: string[]
+  /** Seconds since the epoch. */
+  expiresAt: number
+  resource: URL
+  resourceMetadataUrl: string
+  extra: Record<string, unknown>
+}
+
+/** What a handler behind the gate gets with its request. */
+export interface HandlerContext<Upstream = UpstreamClaims> {
+  authInfo: AuthInfo
+  accessToken: AccessToken<Upstream>
+  /** The request's JSON body where it was read already, to be decided on: then the request's own body is used up. */
+  parsedBody?: unknown
+}
+
+/** A handler as the SDK's `createMcpHandler` makes it, or a function of the same form. */
+export type FetchHandler<Upstream = UpstreamClaims> = FetchObject<Upstream> | FetchFunction<Upstream>
+
+export interface FetchObject<Upstream = UpstreamClaims> {
+  fetch(request: Request, context: HandlerContext<Upstream>): Response | Promise<Response>
+}
+
+export type FetchFunction<Upstream = UpstreamClaims> = (
+  request: Request,
+  context: HandlerContext<Upstream>,
+) => Response | Promise<Response>
+
+/** What a host knows about a request besides the request. */
+export interface RequestInfo {
+  /** Of the socket; never from a header that anybody can send. */
+  readonly remoteAddress?: string | undefined
+  /** The JSON body, where the host read it already. */
+  readonly parsedBody?: unknown
+}
+
+/** The part of a `Request` that the gate looks at; adapters make it of what they have, without building a whole one. */
+export interface GateRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: { get(name: string): string | null }
+  readonly body: ReadableStream<Uint8Array> | null
+  text(): Promise<string>
+}

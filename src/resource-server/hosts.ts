@@ -1,0 +1,45 @@
+import type { GateRequest } from './handler.ts'
+
+/** Names of the machine itself, as they stand in a URL. */
+export const isLoopbackHostname = (hostname: string): boolean =>
+  hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname)
+
+/**
+ * Makes the check of a request's `Host`: that of the resource's URL, for a loopback resource any loopback name with its port, and those
+ * that the operator adds (`name` or `name:port`). A web page that rebinds its own name to our address fails here.
+ */
+export const createHostCheck = (resource: URL, extra: readonly string[]): ((request: GateRequest) => boolean) => {
+  const names = isLoopbackHostname(resource.hostname)
+    ? [resource.hostname, 'localhost', '127.0.0.1', '[::1]'].map((name) => withPort(name, resource.port))
+    : [resource.host]
+  const defaultPort = resource.protocol === 'https:' ? '443' : '80'
+  const allowed = new Set<string>()
+  for (const name of [...names, ...extra]) {
+    const host = name.toLowerCase()
+    allowed.add(host)
+    if (!hasPort.test(host)) allowed.add(`${host}:${defaultPort}`)
+  }
+  return (request) => {
+    // Some hosts keep the Host header to themselves; their URL was made of it.
+    const host = request.headers.get('host') ?? new URL(request.url).host
+    return allowed.has(host) || allowed.has(host.toLowerCase())
+  }
+}
+
+/**
+ * Makes the check of an `Origin`: the resource's own, loopback ones (developer tools run there, on any port), and those that the
+ * operator adds. A request without the header comes from no page.
+ */
+export const createOriginCheck = (resource: URL, extra: readonly string[]): ((origin: string) => boolean) => {
+  const allowed = new Set([resource.origin, ...extra.map((origin) => new URL(origin).origin)])
+  return (origin) => allowed.has(origin) || isLoopbackOrigin(origin)
+}
+
+const isLoopbackOrigin = (origin: string): boolean => {
+  if (!/^https?:\/\//.test(origin) || !URL.canParse(origin)) return false
+  const url = new URL(origin)
+  return url.origin === origin && isLoopbackHostname(url.hostname)
+}
+
+const hasPort = /:\d+$/
+const withPort = (hostname: string, port: string): string => (port === '' ? hostname : `${hostname}:${port}`)

@@ -1,0 +1,46 @@
+import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
+import { TokenInvalid } from '../identity/verifier.ts'
+
+/** Verifies the tokens of one issuer. */
+export interface IssuerVerifier<Upstream = UpstreamClaims> {
+  /** Byte for byte the `iss` of its tokens. */
+  readonly issuer: string
+  /**
+   * @param resource the resource that the token was presented to
+   * @throws TokenInvalid 401: the token is not good, and a new one may be
+   * @throws VerifierUnavailable 503: our own trouble, or the issuer's
+   */
+  verify(token: string, resource: string): Promise<AccessToken<Upstream>>
+  /** Fetches what verification needs. Rejects with `VerifierUnavailable` if that can't be had now; later calls try again. */
+  ready?(): Promise<void>
+}
+
+/** One verifier of several: each token goes to exactly the one whose `iss` it names, and no other is asked. */
+export const verifierOf = <Upstream>(
+  issuers: readonly IssuerVerifier<Upstream>[],
+): Pick<IssuerVerifier<Upstream>, 'verify'> => {
+  const [only] = issuers
+  if (only && issuers.length === 1) return only
+  const byIssuer = new Map(issuers.map((verifier) => [verifier.issuer, verifier]))
+  if (byIssuer.size !== issuers.length) throw new Error('issuers: each issuer may be there once')
+  return {
+    async verify(token, resource) {
+      const verifier = byIssuer.get(claimedIssuer(token))
+      if (!verifier) throw new TokenInvalid('unknown_issuer')
+      return verifier.verify(token, resource)
+    },
+  }
+}
+
+/** Only to choose who verifies it: nothing is believed here. */
+const claimedIssuer = (token: string): string => {
+  try {
+    const payload = token.split('.')[1] ?? ''
+    const json = atob(payload.replace(/-/g, '+').replace(/_/g, '/'))
+    const { iss } = JSON.parse(json) as { iss?: unknown }
+    if (typeof iss === 'string') return iss
+  } catch {
+    // Not a JWT: no issuer that we know made it.
+  }
+  throw new TokenInvalid('malformed')
+}

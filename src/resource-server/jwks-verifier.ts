@@ -1,0 +1,165 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { errors, type JWTVerifyOptions, jwtVerify } from 'jose'
+import { type Clock, systemClock } from '../events/clock.ts'
+import { type Logger, silentLogger } from '../events/logger.ts'
+import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
+import type { JsonObject } from '../identity/json.ts'
+import { createTokenMemory } from '../identity/token-memory.ts'
+import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
+import { checkSecureUrl, discoverJwksUri, type Fetch, fetchJson } from './discovery.ts'
+import type { IssuerVerifier } from './issuer.ts'
+import { readJwtFacts } from './jwt-facts.ts'
+import { createKeySet } from './key-set.ts'
+import { applyUpstreamSchema } from './upstream-schema.ts'
+
+export interface JwksOptions<Upstream> {
+  /** Where the keys are; by default the issuer's metadata says it. */
+  readonly jwksUri?: string
+  /** Audiences that stand for the resource, for an issuer that knows it by a name which is not its URL. */
+  readonly audiences?: readonly string[]
+  /** Values of `typ` that are taken; `['at+jwt', 'jwt']` for an issuer older than RFC 9068. Default `['at+jwt']`. */
+  readonly types?: readonly string[]
+  /** The claim that names the OAuth client. Default `client_id`. */
+  readonly clientIdClaim?: string
+  /** Default: all asymmetric ones of RFC 7518 and RFC 8037. */
+  readonly algorithms?: readonly string[]
+  /** Seconds that clocks may differ by; at most 300. Default 30. */
+  readonly clockSkew?: number
+  /** Checks and types the upstream claims that the issuer signs into its tokens. */
+  readonly claims?: StandardSchemaV1<unknown, Upstream>
+  /** How many verified tokens are remembered. Default 16384. */
+  readonly remembered?: number
+  readonly fetch?: Fetch
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/**
+ * Verifies the JWT access tokens of any issuer that publishes its keys, a remote Countersign among them. Revocation is not seen here:
+ * a token is good until it expires.
+ * @param issuer byte for byte the `iss` of its tokens and of its metadata
+ * @throws Error for options that can't be right
+ * @see RFC 9068 §4
+ */
+export const jwks = <Upstream = UpstreamClaims>(
+  issuer: string,
+  options: JwksOptions<Upstream> = {},
+): IssuerVerifier<Upstream> => {
+  const { clock = systemClock, logger = silentLogger, clockSkew = 30, clientIdClaim = 'client_id' } = options
+  const fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init))
+  checkSecureUrl(issuer, 'issuer')
+  if (options.jwksUri !== undefined) checkSecureUrl(options.jwksUri, 'jwksUri')
+  if (!(clockSkew >= 0 && clockSkew <= 300)) throw new Error('clockSkew: expected 0 to 300 seconds')
+  const algorithms = [...(options.algorithms ?? asymmetric)]
+  for (const algorithm of algorithms) {
+    if (!asymmetric.includes(algorithm))
+      throw new Error(`algorithms: "${algorithm}" is none of ${asymmetric.join(', ')}`)
+  }
+  if (clientIdClaim === 'sub') throw new Error('clientIdClaim: the subject is never the client')
+  const types = new Set((options.types ?? ['at+jwt']).map(mediaType))
+
+  const memory = createTokenMemory(options.remembered === undefined ? {} : { capacity: options.remembered })
+  let jwksUri = options.jwksUri
+  const keys = createKeySet({
+    async load() {
+      jwksUri ??= await discoverJwksUri(issuer, fetch, fetchTimeout)
+      return fetchJson(jwksUri, fetch, fetchTimeout)
+    },
+    // A key that is gone may have been stolen: what it signed is looked at again.
+    changed: memory.forgetAll,
+    clock,
+    logger,
+    freshFor: 10 * minute,
+    keptFor: 24 * 60 * minute,
+    coolDown: 10_000,
+  })
+
+  const verifySigned = async (token: string, resource: string): Promise<JsonObject> => {
+    const checks: JWTVerifyOptions = {
+      issuer,
+      algorithms,
+      clockTolerance: clockSkew,
+      requiredClaims: ['exp', 'aud', 'sub'],
+      currentDate: new Date(clock.now()),
+      audience: [...audiencesOf(resource), ...(options.audiences ?? [])],
+    }
+    let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
+    const first = jwtVerify(
+      token,
+      async (header, jws) => {
+        candidates = await keys.keysFor(header, jws)
+        return candidates[0] as (typeof candidates)[number]
+      },
+      checks,
+    )
+    const verified = await first.catch(async (error: unknown) => {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
+      for (const key of candidates.slice(1)) {
+        const result = await jwtVerify(token, key, checks).catch((next: unknown) => {
+          if (!(next instanceof errors.JWSSignatureVerificationFailed)) throw next
+        })
+        if (result) return result
+      }
+      throw error
+    })
+    if (!types.has(mediaType(verified.protectedHeader.typ ?? ''))) throw new TokenInvalid('type')
+    return verified.payload as JsonObject
+  }
+
+  return {
+    issuer,
+    ready: keys.ready,
+
+    async verify(token, resource) {
+      // With keys that are out of date, remembered tokens count no more than others.
+      const known = keys.isFresh() ? memory.recall(token, resource, clock.now()) : undefined
+      if (known) return known as AccessToken<Upstream>
+      try {
+        const payload = await verifySigned(token, resource)
+        // Taken after the keys were looked up, so that fetching them for this very token is no reason to forget it.
+        const epoch = memory.epoch()
+        const facts = readJwtFacts(token, payload, resource, clientIdClaim)
+        const accessToken = createAccessToken(await applyUpstreamSchema(facts, options.claims))
+        memory.remember(accessToken, epoch)
+        return accessToken as AccessToken<Upstream>
+      } catch (error) {
+        throw refusal(error)
+      }
+    },
+  }
+}
+
+/** What went wrong, as a verifier says it: only errors about the token itself are the token's fault. */
+const refusal = (error: unknown): TokenInvalid | VerifierUnavailable => {
+  if (error instanceof TokenInvalid || error instanceof VerifierUnavailable) return error
+  if (error instanceof errors.JWTExpired) return new TokenInvalid('expired', { cause: error })
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return new TokenInvalid(claimReasons[error.claim] ?? 'claims', { cause: error })
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JOSEAlgNotAllowed) {
+    return new TokenInvalid('signature', { cause: error })
+  }
+  if (error instanceof errors.JOSEError) return new TokenInvalid('malformed', { cause: error })
+  return new VerifierUnavailable('an access token could not be verified', { cause: error })
+}
+
+const claimReasons: Readonly<Record<string, 'not_yet_valid' | 'audience' | 'unknown_issuer'>> = {
+  nbf: 'not_yet_valid',
+  aud: 'audience',
+  iss: 'unknown_issuer',
+}
+
+/** The resource as configured, with and without one trailing slash: clients and issuers differ in it. */
+const audiencesOf = (resource: string): readonly string[] => [
+  resource,
+  resource.endsWith('/') ? resource.slice(0, -1) : `${resource}/`,
+]
+
+/** `typ` is a media type whose `application/` may be left out, in any case. @see RFC 7515 §4.1.9 */
+const mediaType = (type: string): string => type.toLowerCase().replace(/^application\//, '')
+
+const asymmetric = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519']
+
+const minute = 60_000
+/** Milliseconds. */
+const fetchTimeout = 5_000

@@ -1,0 +1,128 @@
+import {
+  type CryptoKey,
+  createLocalJWKSet,
+  errors,
+  type FlattenedJWSInput,
+  type JSONWebKeySet,
+  type JWSHeaderParameters,
+} from 'jose'
+import type { Clock } from '../events/clock.ts'
+import type { Logger } from '../events/logger.ts'
+import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
+
+/** An issuer's keys, kept and fetched again as needed. */
+export interface KeySet {
+  /**
+   * The keys that may have signed it: one, or several where the token does not say which.
+   * @throws TokenInvalid the issuer has no such key
+   * @throws VerifierUnavailable the keys can't be had
+   */
+  keysFor(header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<readonly CryptoKey[]>
+  /** Whether the keys are recent enough to need no fetch. */
+  isFresh(): boolean
+  ready(): Promise<void>
+}
+
+export interface KeySetOptions {
+  readonly load: () => Promise<object>
+  /** Called when the keys are not the same as before. */
+  readonly changed: () => void
+  readonly clock: Clock
+  readonly logger: Logger
+  /** All in milliseconds. */
+  readonly freshFor: number
+  /** How long the last good set is used while the issuer can't be reached. */
+  readonly keptFor: number
+  /** The least time between two fetches, whatever tokens ask for. */
+  readonly coolDown: number
+}
+
+type Lookup = ReturnType<typeof createLocalJWKSet>
+
+export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, coolDown }: KeySetOptions): KeySet => {
+  let current: { readonly lookup: Lookup; readonly text: string; readonly at: number } | undefined
+  let attempted = Number.NEGATIVE_INFINITY
+  let failure: unknown
+  let pending: Promise<void> | undefined
+
+  const fetchOnce = async (): Promise<void> => {
+    attempted = clock.now()
+    try {
+      const set = await load()
+      const lookup = createLocalJWKSet(usableKeys(set))
+      const text = JSON.stringify(set)
+      if (current && current.text !== text) changed()
+      current = { lookup, text, at: clock.now() }
+      failure = undefined
+    } catch (error) {
+      failure = error
+      logger.warn('the keys of an issuer could not be fetched', { error })
+    }
+  }
+
+  /** One fetch at a time, and none during the cool-down: then the outcome of the last one stands. */
+  const refresh = async (): Promise<void> => {
+    if (!pending && clock.now() - attempted < coolDown) return
+    pending ??= fetchOnce().finally(() => {
+      pending = undefined
+    })
+    await pending
+  }
+
+  const isFresh = (): boolean => current !== undefined && clock.now() - current.at < freshFor
+
+  const lookUp = async (): Promise<Lookup> => {
+    if (!isFresh()) await refresh()
+    if (!current || clock.now() - current.at > keptFor) {
+      throw new VerifierUnavailable('the keys of an issuer are not to be had', { cause: failure })
+    }
+    return current.lookup
+  }
+
+  return {
+    isFresh,
+
+    async ready() {
+      await lookUp()
+    },
+
+    async keysFor(header, token) {
+      const lookup = await lookUp()
+      const found = await matching(lookup, header, token)
+      if (found.length > 0) return found
+      await refresh()
+      const again = current && current.lookup !== lookup ? await matching(current.lookup, header, token) : []
+      if (again.length > 0) return again
+      // Without an answer of the issuer nobody knows whether it has this key by now.
+      if (failure !== undefined)
+        throw new VerifierUnavailable('the keys of an issuer are not to be had', { cause: failure })
+      throw new TokenInvalid('unknown_key')
+    },
+  }
+}
+
+const matching = async (
+  lookup: Lookup,
+  header: JWSHeaderParameters,
+  token: FlattenedJWSInput,
+): Promise<readonly CryptoKey[]> => {
+  try {
+    return [await lookup(header, token)]
+  } catch (error) {
+    if (error instanceof errors.JWKSNoMatchingKey) return []
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    const keys: CryptoKey[] = []
+    for await (const key of error) keys.push(key)
+    return keys
+  }
+}
+
+/** A set may hold keys of kinds that we don't know beside those that we do. */
+const usableKeys = (set: object): JSONWebKeySet => {
+  const { keys } = set as { keys?: unknown }
+  if (!Array.isArray(keys)) throw new Error('a key set without keys')
+  const usable = keys.filter((key) => typeof key === 'object' && key !== null && !Array.isArray(key))
+  return { keys: usable.slice(0, maximumKeys) }
+}
+
+const maximumKeys = 100

@@ -1,0 +1,66 @@
+import type { Resource } from '../oauth/resource.ts'
+import { publicCors, publicPreflightResponse } from './cors.ts'
+
+/** @see RFC 9728 §2 */
+export const protectedResourceMetadata = (resource: Resource, authorizationServers: readonly string[]) => ({
+  resource: resource.identifier,
+  ...(resource.name === undefined ? {} : { resource_name: resource.name }),
+  authorization_servers: authorizationServers,
+  // The least that is useful, not all that exists: clients ask for every scope that they read here.
+  ...(resource.defaultScopes.length === 0 ? {} : { scopes_supported: resource.defaultScopes }),
+  bearer_methods_supported: ['header'],
+})
+
+/** Where a resource's metadata is: the well-known path goes between the host and the resource's own path. @see RFC 9728 §3.1 */
+export const metadataUrl = (resource: string): string => {
+  const { origin, pathname, search } = new URL(resource)
+  return `${origin}${wellKnown}${pathname === '/' ? '' : pathname}${search}`
+}
+
+export interface MetadataRoutes {
+  /** True for the paths that `respond` answers. */
+  handles(pathname: string): boolean
+  respond(request: Request): Response | undefined
+}
+
+/**
+ * Serves the metadata of resources. A single resource's is also at the root, where some clients look first; with several, the root is
+ * only that of a resource without a path, because a document for another resource than the one asked for is refused by clients.
+ */
+export const createMetadataRoutes = (
+  resources: readonly Resource[],
+  authorizationServers: readonly string[],
+): MetadataRoutes => {
+  const documents = resources.map((resource) => {
+    const { host, pathname, search } = new URL(metadataUrl(resource.identifier))
+    return { host, pathname, search, body: JSON.stringify(protectedResourceMetadata(resource, authorizationServers)) }
+  })
+  const [first] = documents
+  if (first && resources.length === 1 && first.pathname !== wellKnown) {
+    documents.push({ ...first, pathname: wellKnown, search: '' })
+  }
+  const paths = new Set(documents.map(({ pathname }) => pathname))
+
+  return {
+    handles: (pathname) => paths.has(pathname),
+
+    respond(request) {
+      const url = new URL(request.url)
+      const here = documents.filter(({ pathname }) => pathname === url.pathname)
+      if (here.length === 0) return undefined
+      if (request.method === 'OPTIONS') return publicPreflightResponse()
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        return new Response(null, { status: 405, headers: { Allow: 'GET, HEAD, OPTIONS', ...publicCors } })
+      }
+      // The host only chooses among configured resources; it never enters a document.
+      const host = request.headers.get('host') ?? url.host
+      const found = here.length === 1 ? here[0] : here.find((each) => each.host === host && each.search === url.search)
+      if (!found) return undefined
+      return new Response(request.method === 'HEAD' ? null : found.body, {
+        headers: { 'Content-Type': 'application/json', 'Cache-Control': 'public, max-age=300', ...publicCors },
+      })
+    },
+  }
+}
+
+const wellKnown = '/.well-known/oauth-protected-resource'
