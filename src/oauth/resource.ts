@@ -35,6 +35,7 @@ export const resolveResources = (url: string, options: Readonly<Record<string, R
 }
 
 const resolveResource = (url: string, key: string, options: ResourceOptions, path: string): Resource => {
+  checkShape(options, path)
   const scopes = options.scopes ?? {}
   for (const [scope, words] of Object.entries(scopes))
     checkScope(scope, words, `${path}.scopes[${JSON.stringify(scope)}]`)
@@ -52,6 +53,24 @@ const resolveResource = (url: string, key: string, options: ResourceOptions, pat
   }
 }
 
+/** Types don't reach a configuration that was written in JavaScript or YAML; a member misspelt would be a scope forgotten. */
+const checkShape = (options: unknown, path: string): void => {
+  if (!isRecord(options)) throw new ConfigurationError(path, 'an object')
+  const unknownMember = Object.keys(options).find((name) => !['name', 'scopes', 'defaultScopes'].includes(name))
+  if (unknownMember !== undefined) {
+    throw new ConfigurationError(`${path}.${unknownMember}`, 'only name, scopes, defaultScopes here')
+  }
+  const { name, scopes, defaultScopes } = options
+  if (name !== undefined && typeof name !== 'string') throw new ConfigurationError(`${path}.name`, 'a text')
+  if (scopes !== undefined && !isRecord(scopes)) throw new ConfigurationError(`${path}.scopes`, 'an object')
+  if (defaultScopes !== undefined && !Array.isArray(defaultScopes)) {
+    throw new ConfigurationError(`${path}.defaultScopes`, 'a list')
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 const checkScope = (scope: string, words: string, path: string): void => {
   if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
     throw new ConfigurationError(path, 'a scope without spaces, quotes and backslashes (RFC 6749 §3.3)')
@@ -67,7 +86,7 @@ const identifierOf = (url: string, key: string, path: string): string => {
   const origin = new URL(url).origin
   const text = key === '/' ? origin : key.startsWith('/') ? `${origin}${key}` : key
   const parsed = URL.canParse(text) ? new URL(text) : undefined
-  if (!parsed || /[?#]/.test(text) || (parsed.href !== text && parsed.href !== `${text}/`)) {
+  if (!parsed || key.startsWith('//') || /[?#]/.test(text) || (parsed.href !== text && parsed.href !== `${text}/`)) {
     throw new ConfigurationError(path, expected)
   }
   const loopback = ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)

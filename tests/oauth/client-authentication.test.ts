@@ -1,0 +1,136 @@
+import { inspect } from 'node:util'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { invalidClient, readClientCredentials } from '../../src/oauth/client-authentication.ts'
+import { OAuthError } from '../../src/oauth/errors.ts'
+
+const form = (fields: Record<string, string> = {}): URLSearchParams => new URLSearchParams(fields)
+const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`
+
+/** The secret is not enumerable, so pairs are compared. */
+const pairs = (authorization: string | null, fields: Record<string, string> = {}) => {
+  const { method, candidates } = readClientCredentials(authorization, form(fields))
+  return { method, pairs: candidates.map(({ clientId, secret }) => [clientId, secret]) }
+}
+
+const refusal = (authorization: string | null, fields: URLSearchParams | Record<string, string> = {}): OAuthError => {
+  try {
+    readClientCredentials(authorization, new URLSearchParams(fields))
+  } catch (error) {
+    if (error instanceof OAuthError) return error
+    throw error
+  }
+  throw new Error('it was not refused')
+}
+
+test('in the body: none, or client_secret_post', () => {
+  expect(pairs(null, { client_id: 'a' })).toEqual({ method: 'none', pairs: [['a', undefined]] })
+  expect(pairs(null, { client_id: 'a', client_secret: '' })).toEqual({ method: 'none', pairs: [['a', undefined]] })
+  expect(pairs(null, { client_id: 'a', client_secret: 's' })).toEqual({
+    method: 'client_secret_post',
+    pairs: [['a', 's']],
+  })
+})
+
+test('Basic as it is: id and secret, parted by the first colon', () => {
+  expect(pairs(basic('a:s'))).toEqual({ method: 'client_secret_basic', pairs: [['a', 's']] })
+  expect(pairs(basic('a:s').replace('Basic', 'bAsIc'))).toEqual({ method: 'client_secret_basic', pairs: [['a', 's']] })
+  expect(pairs(basic('a:s'), { client_id: 'a' })).toEqual({ method: 'client_secret_basic', pairs: [['a', 's']] })
+})
+
+test('Basic is read both percent-encoded, as RFC 6749 §2.3.1 has it, and not, as many clients send it', () => {
+  expect(pairs(basic('a%3Ab:s%2Ft%25+u')).pairs).toEqual([
+    ['a:b', 's/t% u'],
+    ['a%3Ab', 's%2Ft%25+u'],
+  ])
+  expect(pairs(basic('a:100%')).pairs).toEqual([['a', '100%']])
+})
+
+test('a client id that is a URL is found, sent raw or encoded, with the id in the body or without', () => {
+  const id = 'https://app.example.com:8443/client.json'
+  expect(pairs(basic(`${id}:s`)).pairs).toContainEqual([id, 's'])
+  expect(pairs(basic(`${id}:s`), { client_id: id })).toEqual({ method: 'client_secret_basic', pairs: [[id, 's']] })
+  expect(pairs(basic(`${encodeURIComponent(id)}:s`)).pairs[0]).toEqual([id, 's'])
+  expect(pairs(basic(`${encodeURIComponent(id)}:s`), { client_id: id }).pairs).toEqual([[id, 's']])
+})
+
+test('what a client meant is among the readings, for any id and secret', () => {
+  const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }).filter((each) => !/[\p{Cc}]/u.test(each))
+  const raw = fc.string({ minLength: 1, maxLength: 60 }).filter((each) => !each.endsWith(':'))
+  const id = fc.oneof(
+    raw.filter((each) => !each.includes(':')),
+    fc.webUrl(),
+  )
+  fc.assert(
+    fc.property(text, text, (clientId, secret) => {
+      expect(pairs(basic(`${encodeURIComponent(clientId)}:${encodeURIComponent(secret)}`)).pairs[0]).toEqual([
+        clientId,
+        secret,
+      ])
+    }),
+  )
+  fc.assert(
+    fc.property(
+      id,
+      raw.filter((each) => !each.includes(':')),
+      (clientId, secret) => {
+        const { pairs: readings } = pairs(basic(`${clientId}:${secret}`))
+        expect(readings).toContainEqual([clientId, secret])
+        expect(readings.length).toBeLessThanOrEqual(8)
+      },
+    ),
+  )
+})
+
+test('an id without a secret in the header is a public client', () => {
+  expect(pairs(basic('a:'))).toEqual({ method: 'none', pairs: [['a', undefined]] })
+  expect(pairs(basic('https://a.example/c:'))).toEqual({ method: 'none', pairs: [['https://a.example/c', undefined]] })
+  expect(pairs(basic('a:'), { client_secret: 's' })).toEqual({ method: 'client_secret_post', pairs: [['a', 's']] })
+})
+
+test('two ways at once, or two ids, are refused', () => {
+  expect(refusal(basic('a:s'), { client_secret: 's' })).toMatchObject({ code: 'invalid_request', status: 400 })
+  expect(refusal(basic('a:s'), { client_id: 'b' })).toMatchObject({ code: 'invalid_request', status: 400 })
+  expect(refusal(basic('a:'), { client_id: 'b' }).code).toBe('invalid_request')
+  expect(refusal(null, new URLSearchParams('client_id=a&client_id=a')).code).toBe('invalid_request')
+})
+
+test('what can’t be read is refused, without repeating it', () => {
+  expect(refusal(null).description).toBe('client_id is missing')
+  const headers = [
+    'Basic',
+    'Basic ',
+    'Basic !',
+    'Basic YQ',
+    basic('a'),
+    basic(''),
+    basic(':'),
+    basic(':s'),
+    'Bearer hunter2',
+    'hunter2',
+    `Basic ${'QUFB'.repeat(4000)}`,
+  ]
+  for (const header of [...headers, `Basic ${Buffer.from([0xff, 58, 97]).toString('base64')}`]) {
+    const error = refusal(header, { client_id: 'a' })
+    expect([header, error.code]).toEqual([header, 'invalid_request'])
+    expect(error.message + error.reason).not.toContain('hunter2')
+  }
+})
+
+test('many colons don’t make many readings', () => {
+  expect(pairs(basic(`a${':b'.repeat(3000)}`)).pairs).toHaveLength(8)
+})
+
+test('a secret is not in what is printed or serialised', () => {
+  const credentials = readClientCredentials(basic('a:hunter2'), form())
+  expect(credentials.candidates[0].secret).toBe('hunter2')
+  expect(inspect(credentials, { depth: 9 }) + JSON.stringify(credentials)).not.toContain('hunter2')
+})
+
+test('a client that failed learns nothing of why; one that used the header gets a challenge for it', () => {
+  const error = invalidClient(basic('a:s'), 'wrong secret')
+  expect(error).toMatchObject({ code: 'invalid_client', status: 401, reason: 'wrong secret' })
+  expect(error.headers['WWW-Authenticate']).toMatch(/^Basic realm="/)
+  expect(error.description).toBe(invalidClient(null, 'no such client').description)
+  expect(invalidClient(null, 'no such client').headers).toEqual({})
+})

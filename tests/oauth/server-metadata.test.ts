@@ -1,0 +1,97 @@
+import { expect, test } from 'vitest'
+import { ConfigurationError } from '../../src/oauth/configuration-error.ts'
+import { resolveResources } from '../../src/oauth/resource.ts'
+import { authorizationServerMetadata, checkIssuer, metadataPath } from '../../src/oauth/server-metadata.ts'
+
+const issuer = 'https://as.example.com'
+const resources = resolveResources(issuer, {
+  '/a': { scopes: { read: 'Read', write: 'Write' }, defaultScopes: ['read'] },
+  '/b': { scopes: { read: 'Read', list: 'List' } },
+})
+const endpoints = { authorize: `${issuer}/authorize`, token: `${issuer}/token`, jwks: `${issuer}/jwks` }
+
+test('the metadata that clients need, and nothing that we don’t have', () => {
+  expect(authorizationServerMetadata({ issuer, endpoints, resources })).toEqual({
+    issuer,
+    authorization_endpoint: 'https://as.example.com/authorize',
+    token_endpoint: 'https://as.example.com/token',
+    jwks_uri: 'https://as.example.com/jwks',
+    scopes_supported: ['read', 'list', 'offline_access'],
+    response_types_supported: ['code'],
+    response_modes_supported: ['query'],
+    grant_types_supported: ['authorization_code', 'refresh_token'],
+    token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    code_challenge_methods_supported: ['S256'],
+    authorization_response_iss_parameter_supported: true,
+  })
+})
+
+test('what is optional is there when it is told', () => {
+  const metadata = authorizationServerMetadata({
+    issuer,
+    endpoints: {
+      ...endpoints,
+      register: `${issuer}/register`,
+      revoke: `${issuer}/revoke`,
+      introspect: `${issuer}/introspect`,
+    },
+    resources,
+    clientIdMetadataDocuments: true,
+    listResources: true,
+  })
+  expect(metadata).toMatchObject({
+    registration_endpoint: 'https://as.example.com/register',
+    revocation_endpoint: 'https://as.example.com/revoke',
+    revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    introspection_endpoint: 'https://as.example.com/introspect',
+    client_id_metadata_document_supported: true,
+    protected_resources: ['https://as.example.com/a', 'https://as.example.com/b'],
+  })
+})
+
+test('the issuer is the configured string, byte for byte', () => {
+  for (const text of [
+    'https://as.example.com',
+    'https://as.example.com/',
+    'https://as.example.com/tenant',
+    'https://as.example.com/tenant/',
+    'https://as.example.com:8443',
+    'http://localhost:8787',
+    'http://127.0.0.1:8787',
+    'http://[::1]:8787',
+  ]) {
+    expect(checkIssuer(text)).toBe(text)
+    expect(authorizationServerMetadata({ issuer: checkIssuer(text), endpoints, resources }).issuer).toBe(text)
+  }
+})
+
+test('the metadata of an issuer with a path is found with the well-known part before the path', () => {
+  expect(metadataPath('https://as.example.com')).toBe('/.well-known/oauth-authorization-server')
+  expect(metadataPath('https://as.example.com/')).toBe('/.well-known/oauth-authorization-server')
+  expect(metadataPath('https://as.example.com/tenant')).toBe('/.well-known/oauth-authorization-server/tenant')
+  expect(metadataPath('https://as.example.com/a/b/')).toBe('/.well-known/oauth-authorization-server/a/b')
+})
+
+test('a wrong issuer is refused with its path and what was expected', () => {
+  const refused: [string, RegExp][] = [
+    ['as.example.com', /^url: expected an absolute URL/],
+    ['/auth', /an absolute URL/],
+    ['http://as.example.com', /https, or http on 127.0.0.1/],
+    ['http://localhost.example.com', /https, or http/],
+    ['ftp://as.example.com', /https, or http/],
+    ['https://user@as.example.com', /without user name/],
+    ['https://as.example.com/?x=1', /without query/],
+    ['https://as.example.com?', /without query/],
+    ['https://as.example.com#', /without query and fragment/],
+    ['https://AS.example.com', /"https:\/\/as.example.com"/],
+    ['https://as.example.com:443', /"https:\/\/as.example.com"/],
+    ['https://as.example.com/a/../b', /"https:\/\/as.example.com\/b"/],
+    ['https:as.example.com', /"https:\/\/as.example.com"/],
+    [' https://as.example.com', /usual form/],
+  ]
+  for (const [text, message] of refused) {
+    expect(() => checkIssuer(text), text).toThrow(message)
+    expect(() => checkIssuer(text), text).toThrow(ConfigurationError)
+  }
+  expect(() => checkIssuer('x', 'issuers[0]')).toThrow(/^issuers\[0\]: /)
+})
