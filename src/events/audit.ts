@@ -18,6 +18,7 @@ export type AuditFacts =
   | { readonly type: 'code.redeemed'; readonly clientId: string; readonly grant: string }
   | { readonly type: 'code.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'code.replayed'; readonly clientId: string; readonly grant: string; readonly revoked: boolean }
+  | { readonly type: 'token.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.rotated'; readonly clientId: string; readonly grant: string; readonly generation: number }
   | { readonly type: 'refresh.repeated'; readonly clientId: string; readonly grant: string; readonly generation: number; readonly presented: number }
   | { readonly type: 'refresh.caught_up'; readonly clientId: string; readonly grant: string; readonly generation: number; readonly presented: number }

@@ -1,0 +1,46 @@
+import { hashSecret, matchesSecret } from '../crypto/hash.ts'
+import { type ClientCredentials, invalidClient } from '../oauth/client-authentication.ts'
+import { type Client, clientRef } from '../records/client.ts'
+import type { Ref, Stored } from '../records/records.ts'
+
+export interface AuthenticatedClient {
+  readonly client: Stored<Client>
+  readonly authentication: 'none' | 'secret'
+}
+
+/** Where the clients are that the credentials may mean: one for each candidate, to be read in one go. */
+export const candidateRefs = (credentials: ClientCredentials): Ref<Client>[] =>
+  credentials.candidates.map(({ clientId }) => clientRef(clientId))
+
+/**
+ * The client that the credentials prove, of those that were read for `candidateRefs`. A client with a secret must show it; one without has
+ * none to show. Which of the two ways a secret is sent is the client's choice.
+ * @throws OAuthError `invalid_client`
+ * @see RFC 6749 §2.3
+ */
+export const authenticateClient = (
+  credentials: ClientCredentials,
+  clients: readonly (Stored<Client> | undefined)[],
+  authorization: string | null,
+): AuthenticatedClient => {
+  let authenticated: Stored<Client> | undefined
+  for (const [index, { secret }] of credentials.candidates.entries()) {
+    const client = clients[index]
+    // Each candidate costs the same, whether there is such a client or not.
+    const proven = secret === undefined ? client?.value.authentication === 'none' : knowsSecret(client?.value, secret)
+    if (client && proven) authenticated ??= client
+  }
+  if (authenticated) {
+    return { client: authenticated, authentication: authenticated.value.authentication === 'none' ? 'none' : 'secret' }
+  }
+  throw invalidClient(authorization, clients.some(Boolean) ? 'wrong_client_secret' : 'unknown_client')
+}
+
+const knowsSecret = (client: Client | undefined, secret: string): boolean =>
+  matchesSecret(secret, client?.secretHash ?? decoy) && client?.secretHash !== undefined
+
+const decoy = hashSecret('no client has this secret')
+
+/** As an operator finds it in the audit log: what was claimed, not what was proven. */
+export const claimedClientId = (credentials: ClientCredentials): string =>
+  credentials.candidates[0].clientId.slice(0, 256)

@@ -1,0 +1,54 @@
+import { OAuthError, oauthErrorBody } from '../oauth/errors.ts'
+import type { ServerContext } from './context.ts'
+import { type CorsEndpoint, corsHeaders, corsMethods, preflight } from './cors.ts'
+
+/** What an endpoint answers when all is well. */
+export interface Answer {
+  readonly status?: number
+  readonly body?: object
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Runs an endpoint that machines use: what it throws becomes the RFC's JSON, never a page or a stack. */
+export const answerMachine = async (
+  server: ServerContext,
+  request: Request,
+  endpoint: CorsEndpoint,
+  handle: () => Answer | Promise<Answer>,
+): Promise<Response> => {
+  if (request.method === 'OPTIONS') return preflight(endpoint)
+  const methods: readonly string[] = corsMethods[endpoint]
+  if (!methods.includes(request.method)) return refusedMethod([...methods, 'OPTIONS'].join(', '))
+  try {
+    const { status = 200, body, headers } = await handle()
+    return respond(status, request.method === 'HEAD' ? undefined : body, headers)
+  } catch (error) {
+    return refuse(toOAuthError(server, endpoint, error))
+  }
+}
+
+/** Whatever is no refusal in the protocol's words is our own trouble: the client keeps what it has, and tries again. */
+export const toOAuthError = (server: ServerContext, endpoint: string, error: unknown): OAuthError => {
+  if (error instanceof OAuthError) return error
+  server.logger.error(`${endpoint}: could not answer`, { error })
+  return new OAuthError('temporarily_unavailable', 'the server has trouble of its own: try again', { cause: error })
+}
+
+const refuse = (error: OAuthError): Response => respond(error.status, oauthErrorBody(error), error.headers)
+
+const refusedMethod = (allow: string): Response =>
+  refuse(new OAuthError('invalid_request', `use ${allow}`, { status: 405, headers: { Allow: allow } }))
+
+const uncached = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
+
+const respond = (status: number, body: object | undefined, headers: Readonly<Record<string, string>> = {}): Response =>
+  new Response(body === undefined ? null : JSON.stringify(body), {
+    status,
+    headers: {
+      ...corsHeaders,
+      'X-Content-Type-Options': 'nosniff',
+      ...('Cache-Control' in headers ? {} : uncached),
+      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...headers,
+    },
+  })

@@ -1,0 +1,157 @@
+import { base64url } from '../../crypto/bytes.ts'
+import { matchesSecret, sha256 } from '../../crypto/hash.ts'
+import { OAuthError } from '../../oauth/errors.ts'
+import { readParameters } from '../../oauth/parameters.ts'
+import { verifyS256 } from '../../oauth/pkce.ts'
+import { decideRedemption } from '../../policy/redemption.ts'
+import { initialRefreshState } from '../../policy/refresh.ts'
+import { type Client, clientRef } from '../../records/client.ts'
+import { accountGrantRef, type Grant, grantRef, sessionGrantRef } from '../../records/grant.ts'
+import { type Put, put } from '../../records/records.ts'
+import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
+import type { ServerContext } from '../context.ts'
+import { revokeGrant } from '../grants.ts'
+import { type Target, targetOf } from '../target.ts'
+import { type Code, parseCode } from '../tokens.ts'
+import {
+  AuditedRefusal,
+  decideUntilFinal,
+  type Exchange,
+  type GrantType,
+  invalidGrant,
+  type TokenResponse,
+  tokenResponse,
+  tryCommit,
+} from './grant-type.ts'
+import { currentRefreshToken, grantLife } from './refresh-state.ts'
+
+const parameterNames = ['code', 'redirect_uri', 'code_verifier', 'resource'] as const
+
+interface Redemption {
+  readonly code: Code | undefined
+  readonly redirectUri: string
+  readonly codeVerifier: string
+  readonly resource?: readonly string[]
+}
+
+/** @see RFC 6749 §4.1.3, RFC 7636 §4.5 */
+export const authorizationCode: GrantType = {
+  refusal: 'code.refused',
+  read(form) {
+    const {
+      code,
+      redirect_uri: redirectUri,
+      code_verifier: codeVerifier,
+      resource,
+    } = readParameters(form, parameterNames)
+    if (code === undefined) throw new OAuthError('invalid_request', 'code is missing')
+    if (redirectUri === undefined) throw new OAuthError('invalid_request', 'redirect_uri is missing')
+    if (codeVerifier === undefined) throw new OAuthError('invalid_request', 'code_verifier is missing')
+    const redemption = { code: parseCode(code), redirectUri, codeVerifier, ...(resource ? { resource } : {}) }
+    return {
+      grant: redemption.code?.grant,
+      exchange: (server, exchange) => redeem(server, redemption, exchange),
+    }
+  },
+}
+
+const redeem = async (server: ServerContext, redemption: Redemption, first: Exchange): Promise<TokenResponse> => {
+  const { records } = server
+  const attempt = base64url(server.random.bytes(16))
+  const { client, authentication } = first
+  let accessToken: IssuedAccessToken | undefined
+
+  const reread = async (): Promise<Exchange> => {
+    const { values, now } = await records.get(grantRef(redemption.code?.grant ?? ''), clientRef(client.value.id))
+    if (!values[1]) throw invalidGrant('client_gone')
+    return { grant: values[0], client: values[1], authentication, now }
+  }
+
+  return decideUntilFinal(first, reread, async (exchange) => {
+    const grant = checkedGrant(server, redemption, exchange)
+    const target = targetOf(server, grant.value, redemption)
+    const { code } = grant.value
+    const decision = decideRedemption({ ...code, now: exchange.now, attempt })
+    if (decision === 'expired') throw invalidGrant('expired')
+    if (decision === 'duplicate' || decision === 'replay') {
+      const revoked = decision === 'replay'
+      if (revoked) await revokeGrant(server, grant, 'code_replay')
+      server.audit({ type: 'code.replayed', clientId: client.value.id, grant: grant.value.id, revoked })
+      throw new AuditedRefusal('invalid_grant', 'the code was used before')
+    }
+    // Signed before the commit: once the code is spent, nothing may go wrong any more.
+    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now)
+    if (decision === 'redeemed') return succeed(server, grant.value, target, accessToken)
+    const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
+    const result = await tryCommit(records, {
+      unchanged: [grant, exchange.client],
+      puts: [
+        ...grantPuts(server, redeemed, exchange.now),
+        ...clientPuts(server, exchange.client.value, redeemed, exchange.now),
+      ],
+    })
+    if (!result) return undefined
+    return succeed(server, redeemed, target, accessToken)
+  })
+}
+
+/** Client, redirect URI and PKCE come first: failing them changes nothing. */
+const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }: Redemption, exchange: Exchange) => {
+  const { grant, client } = exchange
+  if (!code) throw invalidGrant('malformed')
+  if (!grant) throw invalidGrant('unknown_or_expired')
+  const { value } = grant
+  if (!matchesSecret(code.secret, value.code.hash)) throw invalidGrant('wrong_secret')
+  if (value.clientId !== client.value.id) throw invalidGrant('other_client')
+  if (value.code.redirectUri !== redirectUri) throw invalidGrant('other_redirect_uri')
+  if (!verifyS256(codeVerifier, value.code.codeChallenge, sha256)) throw invalidGrant('wrong_code_verifier')
+  if (value.issuer !== server.issuer) throw invalidGrant('other_issuer')
+  return grant
+}
+
+const redeemedGrant = (
+  { keys, lifetimes, random }: ServerContext,
+  grant: Grant,
+  { client, authentication, now }: Exchange,
+  attempt: string,
+): Grant => {
+  const redeemed = {
+    ...grant,
+    clientAuthentication: authentication,
+    code: { ...grant.code, redeemed: { attempt, at: now } },
+  }
+  if (!client.value.grantTypes.includes('refresh_token')) {
+    return { ...redeemed, expiresAt: Math.min(grant.expiresAt, now + lifetimes.accessToken * 1000) }
+  }
+  const salt = base64url(random.bytes(32))
+  return { ...redeemed, refresh: { ...initialRefreshState, salt, keyId: keys.macKey().id, usedAt: now } }
+}
+
+const grantPuts = (server: ServerContext, grant: Grant, now: number): Put[] => {
+  const whole = Math.max(1, grant.expiresAt - now)
+  return [
+    put(grantRef(grant.id), grant, grantLife(server, grant, now)),
+    put(accountGrantRef(grant.account, grant.id), { clientId: grant.clientId }, whole),
+    put(sessionGrantRef(grant.upstreamSession, grant.id), {}, whole),
+  ]
+}
+
+/** A registration lives longer than any grant that uses it; with so much to spare that few redemptions have to write it. */
+const clientPuts = ({ lifetimes }: ServerContext, client: Client, grant: Grant, now: number): Put[] => {
+  if (client.expiresAt === undefined || client.expiresAt > grant.expiresAt + day) return []
+  const expiresAt = grant.expiresAt + Math.max(lifetimes.unusedClient * 1000, 2 * day)
+  return [put(clientRef(client.id), { ...client, expiresAt }, expiresAt - now)]
+}
+
+const day = 86_400_000
+
+const succeed = async (
+  server: ServerContext,
+  grant: Grant,
+  target: Target,
+  accessToken: IssuedAccessToken,
+): Promise<TokenResponse> => {
+  const refreshToken = await currentRefreshToken(server, grant)
+  server.audit({ type: 'code.redeemed', clientId: grant.clientId, grant: grant.id })
+  return tokenResponse(target, accessToken, refreshToken)
+}

@@ -1,0 +1,119 @@
+import { OAuthError } from '../../oauth/errors.ts'
+import { readParameters } from '../../oauth/parameters.ts'
+import { decideRefresh } from '../../policy/refresh.ts'
+import { clientRef } from '../../records/client.ts'
+import { type Grant, grantRef, type RefreshState } from '../../records/grant.ts'
+import { put, type Stored } from '../../records/records.ts'
+import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
+import type { ServerContext } from '../context.ts'
+import { revokeGrant } from '../grants.ts'
+import { targetOf } from '../target.ts'
+import { isGenuine, parseRefreshToken, type RefreshToken } from '../tokens.ts'
+import {
+  AuditedRefusal,
+  decideUntilFinal,
+  type Exchange,
+  type GrantType,
+  invalidGrant,
+  type TokenResponse,
+  tokenResponse,
+  tryCommit,
+} from './grant-type.ts'
+import { currentRefreshToken, grantLife } from './refresh-state.ts'
+
+const parameterNames = ['refresh_token', 'scope', 'resource'] as const
+
+interface Refreshing {
+  readonly presented: RefreshToken | undefined
+  readonly scope?: string
+  readonly resource?: readonly string[]
+}
+
+/** @see RFC 6749 §6 */
+export const refreshToken: GrantType = {
+  refusal: 'refresh.refused',
+  read(form) {
+    const { refresh_token: token, ...parameters } = readParameters(form, parameterNames)
+    if (token === undefined) throw new OAuthError('invalid_request', 'refresh_token is missing')
+    const presented = parseRefreshToken(token)
+    return {
+      grant: presented?.grant,
+      exchange: (server, exchange) => refresh(server, { presented, ...parameters }, exchange),
+    }
+  },
+}
+
+const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exchange): Promise<TokenResponse> => {
+  const { records, lifetimes } = server
+  const { client, authentication } = first
+  let accessToken: IssuedAccessToken | undefined
+
+  const reread = async (): Promise<Exchange> => {
+    const { values, now } = await records.get(grantRef(refreshing.presented?.grant ?? ''), clientRef(client.value.id))
+    if (!values[1]) throw invalidGrant('client_gone')
+    return { grant: values[0], client: values[1], authentication, now }
+  }
+
+  return decideUntilFinal(first, reread, async (exchange) => {
+    const { grant, state, presented } = await checkedGrant(server, refreshing, exchange)
+    const target = targetOf(server, grant.value, refreshing)
+    const { now } = exchange
+    const facts = { clientId: client.value.id, grant: grant.value.id, presented: presented.generation }
+    const decision = decideRefresh({
+      ...state,
+      now,
+      presented: presented.generation,
+      graceMs: lifetimes.refreshGrace * 1000,
+    })
+    if (decision.kind === 'ahead') throw invalidGrant('ahead')
+    if (decision.kind === 'replay') {
+      await revokeGrant(server, grant, 'refresh_replay')
+      server.audit({ type: 'refresh.replayed', ...facts, generation: state.generation })
+      throw new AuditedRefusal('invalid_grant', 'the refresh token was replaced long ago: sign in again')
+    }
+    // Signed before the commit: once the token is rotated, nothing may go wrong any more.
+    accessToken ??= await issueAccessToken(server, grant.value, target, now)
+    if (!('next' in decision)) {
+      const current = await currentRefreshToken(server, grant.value)
+      if (current === undefined) throw invalidGrant('retired_key')
+      server.audit({ type: 'refresh.repeated', ...facts, generation: state.generation })
+      return tokenResponse(target, accessToken, current)
+    }
+    const next: Grant = {
+      ...grant.value,
+      refresh: { ...state, ...decision.next, keyId: server.keys.macKey().id, usedAt: now },
+    }
+    const result = await tryCommit(records, {
+      unchanged: [grant],
+      puts: [put(grant.ref, next, grantLife(server, next, now))],
+    })
+    if (!result) return undefined
+    const { presented: _presented, ...rotated } = facts
+    server.audit(
+      decision.kind === 'rotate'
+        ? { type: 'refresh.rotated', ...rotated, generation: decision.next.generation }
+        : { type: 'refresh.caught_up', ...facts, generation: decision.next.generation },
+    )
+    return tokenResponse(target, accessToken, await currentRefreshToken(server, next))
+  })
+}
+
+/** MAC, client and authentication come first: failing them changes nothing. */
+const checkedGrant = async (
+  server: ServerContext,
+  { presented }: Refreshing,
+  { grant, client, authentication }: Exchange,
+): Promise<{ grant: Stored<Grant>; state: RefreshState; presented: RefreshToken }> => {
+  if (!presented) throw invalidGrant('malformed')
+  if (!grant) throw invalidGrant('unknown_or_ended')
+  const { refresh: state, issuer, clientId, clientAuthentication } = grant.value
+  if (!state) throw invalidGrant('no_refresh_token')
+  // An unknown id makes the ring be read again; where that fails, it is our own trouble and not the client's.
+  const key = await server.keys.macKeyById(presented.keyId)
+  if (!key) throw invalidGrant('unknown_key')
+  if (!isGenuine(presented, state.salt, key)) throw invalidGrant('forged')
+  if (clientId !== client.value.id) throw invalidGrant('other_client')
+  if (clientAuthentication !== 'none' && authentication === 'none') throw invalidGrant('weaker_authentication')
+  if (issuer !== server.issuer) throw invalidGrant('other_issuer')
+  return { grant, state, presented }
+}

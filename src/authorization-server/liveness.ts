@@ -1,0 +1,124 @@
+import {
+  revocationLifetime,
+  revocationOverlap,
+  revocations,
+  revocationTime,
+  revokedGrantOf,
+} from '../records/revocation.ts'
+import type { ServerContext } from './context.ts'
+
+/**
+ * What this node knows of revocations. It hears of them by notification, which may miss; and it reads the log, which does not.
+ * What is remembered of grants is good while the log was read within the bound.
+ */
+export interface Liveness {
+  /** True while the log was read recently enough. May begin to read it again, without waiting. */
+  isFresh(): boolean
+  /** Reads the log if it must be read before anything is answered. @throws StoreUnavailable, or another error where the store does not answer in time */
+  catchUp(): Promise<void>
+  /** True for a grant that was revoked of late. */
+  isRevoked(grant: string): boolean
+  close(): void
+}
+
+export interface LivenessListener {
+  revoked(grant: string): void
+  /** The log was not read for longer than its lines live: what is remembered may have been revoked unheard. */
+  lost(): void
+}
+
+/** A node that has not read the log for so long must not answer from memory. In milliseconds, as all times here. */
+const bound = 5_000
+/** From this age on the log is read again beside the requests, so that those seldom wait for it. */
+const refreshAfter = 1_000
+/** How long a reading may take. Counted into the bound by its start. */
+const patience = 3_000
+const pageSize = 1_000
+
+export const createLiveness = (
+  { records, clock }: Pick<ServerContext, 'records' | 'clock'>,
+  listener: LivenessListener,
+): Liveness => {
+  /** Revoked grants, and when they were last heard of by this node's clock. */
+  const recent = new Map<string, number>()
+  /** When the last reading that succeeded began, by this node's clock. */
+  let readAt = Number.NEGATIVE_INFINITY
+  /** How far it read, by the store's clock. */
+  let readUpTo: number | undefined
+  let reading: Promise<void> | undefined
+
+  const learn = (grant: string, at: number): void => {
+    if (!recent.has(grant)) listener.revoked(grant)
+    recent.set(grant, at)
+  }
+  const forgetOld = (before: number): void => {
+    for (const [grant, at] of recent) if (at < before) recent.delete(grant)
+  }
+
+  const read = async (): Promise<void> => {
+    const startedAt = clock.now()
+    const from = readUpTo
+    let after = from === undefined ? undefined : revocationTime(from - revocationOverlap)
+    for (;;) {
+      const { values, now } = await records.list(revocations, '', {
+        limit: pageSize,
+        ...(after === undefined ? {} : { after }),
+      })
+      for (const { value } of values) learn(value.grant, startedAt)
+      if (values.length < pageSize) {
+        if (from !== undefined && now - from > revocationLifetime - revocationOverlap) {
+          listener.lost()
+        }
+        readUpTo = now
+        break
+      }
+      after = values.at(-1)?.ref.key.slice(revocations.name.length + 1)
+    }
+    readAt = Math.max(readAt, startedAt)
+    forgetOld(startedAt - revocationLifetime)
+  }
+  const begin = (): Promise<void> => {
+    if (reading) return reading
+    const started: Promise<void> = within(patience, read()).finally(() => {
+      reading = undefined
+    })
+    reading = started
+    return started
+  }
+  const age = (): number => {
+    const elapsed = clock.now() - readAt
+    // A clock that was set back says nothing.
+    return elapsed < 0 ? Number.POSITIVE_INFINITY : elapsed
+  }
+
+  const unwatch = records.store.watch((message) => {
+    const grant = revokedGrantOf(message)
+    if (grant !== undefined) learn(grant, clock.now())
+  })
+
+  return {
+    isFresh() {
+      const now = age()
+      if (now >= bound) return false
+      if (now >= refreshAfter && !reading) begin().catch(() => {})
+      return true
+    },
+    async catchUp() {
+      while (age() >= bound) await begin()
+    },
+    isRevoked: (grant) => recent.has(grant),
+    close: unwatch,
+  }
+}
+
+const within = async (milliseconds: number, promise: Promise<void>): Promise<void> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('the revocation log could not be read in time')), milliseconds)
+  })
+  try {
+    await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

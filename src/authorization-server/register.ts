@@ -1,0 +1,68 @@
+import { base64url } from '../crypto/bytes.ts'
+import { hashSecret } from '../crypto/hash.ts'
+import { type ClientMetadata, clientInformationResponse, parseClientMetadata } from '../oauth/client-metadata.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { readJson } from '../oauth/parameters.ts'
+import { type Client, clientRef } from '../records/client.ts'
+import { put } from '../records/records.ts'
+import { StoreUnavailable } from '../store/store.ts'
+import type { Arrival, ServerContext } from './context.ts'
+import { answerMachine } from './endpoint.ts'
+import { countRegistration } from './registration-limit.ts'
+import { newSecret } from './tokens.ts'
+
+const maximumBody = 65_536
+
+/** Dynamic client registration. @see RFC 7591 §3 */
+export const registerEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
+  answerMachine(server, request, 'register', async () => {
+    try {
+      const body = await readJson(request, maximumBody, 'invalid_client_metadata')
+      const metadata = parseClientMetadata(body, { privateSchemes: server.privateSchemes })
+      await countRegistration(server, arrival.address)
+      return { status: 201, body: await register(server, metadata) }
+    } catch (error) {
+      if (error instanceof OAuthError && error.status < 500) {
+        const from = arrival.address === undefined ? {} : { address: arrival.address }
+        server.audit({ type: 'client.refused', reason: error.reason, ...from })
+      }
+      throw error
+    }
+  })
+
+/** Writes a client that nobody has used yet: it is forgotten soon, unless it is. */
+const register = async (server: ServerContext, metadata: ClientMetadata): Promise<object> => {
+  const { records, random, lifetimes } = server
+  const clientId = `cs_cl_${base64url(random.bytes(16))}`
+  const clientSecret = metadata.tokenEndpointAuthMethod === 'none' ? undefined : `cs_cs_${newSecret(random)}`
+  const ref = clientRef(clientId)
+  const { now } = await records.get(ref)
+  const life = lifetimes.unusedClient * 1000
+  const client: Client = {
+    id: clientId,
+    source: 'dynamic',
+    ...(metadata.clientName === undefined ? {} : { name: metadata.clientName }),
+    ...(metadata.clientUri === undefined ? {} : { uri: metadata.clientUri }),
+    redirectUris: metadata.redirectUris.map(({ text }) => text),
+    applicationType: metadata.applicationType,
+    authentication: metadata.tokenEndpointAuthMethod,
+    ...(clientSecret === undefined ? {} : { secretHash: hashSecret(clientSecret) }),
+    grantTypes: metadata.grantTypes,
+    createdAt: now,
+    expiresAt: now + life,
+  }
+  const { committed } = await records.commit({ unchanged: [ref], puts: [put(ref, client, life)] })
+  if (!committed) throw new StoreUnavailable('the new client was not written')
+  server.audit({
+    type: 'client.registered',
+    clientId,
+    ...(client.name === undefined ? {} : { name: client.name }),
+    redirectHosts: metadata.redirectUris.map(({ host }) => host),
+  })
+  return clientInformationResponse({
+    clientId,
+    ...(clientSecret === undefined ? {} : { clientSecret }),
+    issuedAt: Math.floor(now / 1000),
+    metadata,
+  })
+}

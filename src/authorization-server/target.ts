@@ -1,0 +1,51 @@
+import { OAuthError } from '../oauth/errors.ts'
+import { findResource, sameResource } from '../oauth/resource.ts'
+import { offlineAccess, parseScope } from '../oauth/scope.ts'
+import type { Grant } from '../records/grant.ts'
+import type { ServerContext } from './context.ts'
+
+/** What one access token is for. */
+export interface Target {
+  /** The resource, as the grant has it. */
+  readonly resource: string
+  readonly scopes: readonly string[]
+}
+
+/**
+ * What a request at the token endpoint may have of its grant: one of its resources, and no more than its scopes. What is left out is
+ * inherited.
+ * @throws OAuthError `invalid_target`, `invalid_scope`
+ * @see RFC 8707 §2.2, RFC 6749 §6
+ */
+export const targetOf = (
+  server: ServerContext,
+  grant: Grant,
+  { resource, scope }: { readonly resource?: readonly string[]; readonly scope?: string },
+): Target => {
+  const granted = resourceOf(grant, resource)
+  if (!findResource(server.resources, granted)) {
+    throw new OAuthError('invalid_grant', 'the resource of this grant is no longer served', { reason: 'resource_gone' })
+  }
+  return { resource: granted, scopes: scopesOf(grant.resources[granted] ?? [], scope) }
+}
+
+const resourceOf = (grant: Grant, requested: readonly string[] = []): string => {
+  const all = Object.keys(grant.resources)
+  const wanted = new Set(requested.map((indicator) => all.find((resource) => sameResource(resource, indicator))))
+  const [first] = requested.length === 0 ? all : wanted
+  if (first === undefined || wanted.has(undefined))
+    throw new OAuthError('invalid_target', 'resource is not one of this grant')
+  if (wanted.size > 1)
+    throw new OAuthError('invalid_target', 'an access token is for one resource: ask for each on its own')
+  return first
+}
+
+const scopesOf = (granted: readonly string[], requested: string | undefined): readonly string[] => {
+  if (requested === undefined) return granted
+  const scopes = parseScope(requested)
+  if (!scopes) throw new OAuthError('invalid_scope', 'scope is malformed')
+  const wanted = scopes.filter((scope) => scope !== offlineAccess)
+  if (!wanted.every((scope) => granted.includes(scope)))
+    throw new OAuthError('invalid_scope', 'scope is wider than the grant')
+  return wanted.length === 0 ? granted : wanted
+}
