@@ -41,8 +41,11 @@ export interface RedirectProvider {
   complete(callback: URL, pending: JsonObject, redirectUri: string): Promise<SignIn>
   /** New tokens for old. @throws UpstreamRefused the session has ended there; ProviderUnavailable for all else */
   refresh?(current: Renewable): Promise<Renewal>
-  /** Ends the tokens at the provider. Present only where that ends no other session of the person. */
-  revoke?(tokens: UpstreamTokens): Promise<void>
+  /**
+   * Ends the tokens at the provider; `unsupported` where it has no way to. Present only where that ends no other session of the person.
+   * @throws ProviderUnavailable
+   */
+  revoke?(tokens: UpstreamTokens): Promise<'revoked' | 'unsupported'>
 }
 
 export interface BeginRequest {

@@ -34,7 +34,7 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     }
     const marked = await mark(context, stored, now)
     if (!marked) continue
-    if (session.tokens !== undefined) await revokeTokens(context, session, session.tokens)
+    if (session.tokens !== undefined && !(await revokeTokens(context, session, session.tokens))) return
     const { tokens: _revoked, ...rest } = marked.value
     const { committed } = await records.commit(
       kept
@@ -45,31 +45,38 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
   }
 }
 
+// How long tokens that could not be revoked are kept for another try.
+const keptReleased = 7 * 86_400_000
+
 const mark = async (context: ReleaseContext, stored: Stored<UpstreamSession>, now: number) => {
   if (stored.value.ended?.reason === 'released') return stored
   const value: UpstreamSession = { ...stored.value, ended: { at: now, reason: 'released' } }
   const result = await context.records.commit({
     unchanged: [stored],
-    puts: [put(stored.ref, value, remaining(context, value, now))],
+    puts: [put(stored.ref, value, Math.min(keptReleased, remaining(context, value, now)))],
   })
   return result.committed ? { ref: stored.ref, value, version: result.version } : undefined
 }
 
-/** Tells the provider that these tokens are of no use any more. What goes wrong is only audited: the session has ended here in any case. */
+/**
+ * Tells the provider that these tokens are of no use any more, and answers whether it took it. What goes wrong is only audited: the session
+ * has ended here in any case.
+ */
 export const revokeTokens = async (
   { providers, audit }: Pick<ReleaseContext, 'providers' | 'audit'>,
   session: UpstreamSession,
   tokens: UpstreamTokens,
-): Promise<void> => {
+): Promise<boolean> => {
   const provider = providers.get(session.provider)?.open
-  if (provider?.kind !== 'redirect' || !provider.revoke) return
+  if (provider?.kind !== 'redirect' || !provider.revoke) return true
   const event = { provider: session.provider, session: session.id }
   try {
-    await provider.revoke(tokens)
-    audit({ type: 'upstream.revoked', ...event })
+    if ((await provider.revoke(tokens)) === 'revoked') audit({ type: 'upstream.revoked', ...event })
+    return true
   } catch (error) {
     const reason = error instanceof ProviderUnavailable ? (error.detail ?? error.message) : 'revocation failed'
     audit({ type: 'upstream.failed', ...event, reason })
+    return false
   }
 }
 

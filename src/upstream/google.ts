@@ -1,0 +1,35 @@
+import type { UpstreamClaims } from '../identity/access-token.ts'
+import { type OpenidOptions, openid } from './openid.ts'
+import type { Provider } from './provider.ts'
+
+export interface GoogleOptions<Claims = UpstreamClaims>
+  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> {
+  readonly clientSecret: string
+  /** Only people of this Google Workspace domain. Google shows its accounts only; give a `claims` schema with `hd` to enforce it. */
+  readonly domain?: string
+  /** Ask for a refresh token, so that `upstream.accessToken()` works when the person is away. Default: true. */
+  readonly offline?: boolean
+}
+
+/**
+ * Sign in with Google.
+ *
+ * Google gives a refresh token only with `access_type=offline`, and again only after it has asked for consent again; it knows no
+ * `offline_access` scope and gives no groups. Revoking one token ends all that the person gave this client, so nothing is revoked there.
+ *
+ * @see https://developers.google.com/identity/protocols/oauth2/web-server
+ */
+export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>): Provider<Claims> => {
+  const { domain, offline = true, ...common } = options
+  return openid({
+    id: 'google',
+    name: 'Google',
+    ...common,
+    issuer: 'https://accounts.google.com',
+    authorizationParameters: {
+      ...(offline ? { access_type: 'offline', prompt: 'consent' } : {}),
+      ...(domain === undefined ? {} : { hd: domain }),
+    },
+    revokeTokens: false,
+  })
+}

@@ -1,0 +1,106 @@
+import { neverSent } from './bounded-fetch.ts'
+import { ProviderUnavailable, SignInRefused, UpstreamRefused } from './provider.ts'
+
+/** What `openid-client` throws is told by its members: its classes would have to be loaded at start. */
+interface Told {
+  readonly code: string | undefined
+  /** The OAuth error code that the provider answered. */
+  readonly error: string | undefined
+}
+
+const told = (error: unknown): Told => {
+  const { code, error: answered } = (error ?? {}) as { code?: unknown; error?: unknown }
+  return {
+    code: typeof code === 'string' ? code : undefined,
+    error: typeof answered === 'string' ? answered : undefined,
+  }
+}
+
+// Answers that came, and are not to be believed.
+const untrustedCodes = new Set([
+  'OAUTH_INVALID_RESPONSE',
+  'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
+  'OAUTH_JWT_TIMESTAMP_CHECK_FAILED',
+  'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED',
+  'OAUTH_UNSUPPORTED_OPERATION',
+  'OAUTH_JWT_USERINFO_EXPECTED',
+  'ERR_JWS_SIGNATURE_VERIFICATION_FAILED',
+  'ERR_JWS_INVALID',
+  'ERR_JOSE_ALG_NOT_ALLOWED',
+  'ERR_JOSE_NOT_SUPPORTED',
+  'ERR_JWKS_NO_MATCHING_KEY',
+  'ERR_JWKS_MULTIPLE_MATCHING_KEYS',
+])
+
+// The person's own "no", and the provider's to the person.
+const deniedErrors = new Set(['access_denied'])
+// Only with the person's help. @see OpenID Connect Core §3.1.2.6
+const interactionErrors = new Set([
+  'interaction_required',
+  'login_required',
+  'account_selection_required',
+  'consent_required',
+])
+
+/** What a failed sign-in means. */
+export const signInFailure = (error: unknown): SignInRefused | ProviderUnavailable => {
+  if (error instanceof SignInRefused || error instanceof ProviderUnavailable) return error
+  const { code, error: answered } = told(error)
+  const detail = describe(error)
+  if (answered !== undefined) {
+    if (deniedErrors.has(answered)) return new SignInRefused('denied', { detail })
+    if (interactionErrors.has(answered)) return new SignInRefused('interaction_required', { detail })
+    // The code was not issued to us, or was used before.
+    if (answered === 'invalid_grant') return new SignInRefused('untrusted', { detail })
+  } else if (code !== undefined && untrustedCodes.has(code)) {
+    return new SignInRefused('untrusted', { detail, cause: withoutAnswer(error) })
+  }
+  return unavailable(error)
+}
+
+/** What a failed refresh means: only `invalid_grant` is a "no". */
+export const refreshFailure = (error: unknown): UpstreamRefused | ProviderUnavailable => {
+  if (error instanceof ProviderUnavailable) return error
+  if (told(error).error === 'invalid_grant') return new UpstreamRefused('the provider has ended this session')
+  return unavailable(error)
+}
+
+export const unavailable = (error: unknown): ProviderUnavailable => {
+  if (error instanceof ProviderUnavailable) return error
+  return new ProviderUnavailable('the provider is out of reach, or not configured for this server', {
+    detail: describe(error),
+    nothingDone: neverSent(error) || refusedOutright(error),
+    cause: withoutAnswer(error),
+  })
+}
+
+/** An OAuth error, a challenge, or another 4xx: the provider did nothing. */
+const refusedOutright = (error: unknown): boolean => {
+  if (told(error).error !== undefined) return true
+  const { status, cause } = (error ?? {}) as { status?: unknown; cause?: unknown }
+  const answered = typeof status === 'number' ? status : cause instanceof Response ? cause.status : 0
+  return answered >= 400 && answered < 500
+}
+
+// An error of the library holds the provider's whole answer, with its tokens. What is kept of it is its text.
+const withoutAnswer = (error: unknown): Error => new Error(describe(error))
+
+const longestDetail = 300
+
+/** For the audit log: what went wrong, in one bounded line of printable characters, with whatever looks like a token left out. */
+export const describe = (error: unknown): string => {
+  const parts: string[] = []
+  for (let each = error, depth = 0; each instanceof Error && depth < 3; each = each.cause, depth++) {
+    const { code, error: answered } = told(each)
+    const { error_description: description } = each as { error_description?: unknown }
+    // A parser's message quotes what it could not parse.
+    const message = each instanceof SyntaxError ? 'not JSON' : each.message
+    const text = [code, answered, typeof description === 'string' ? description : undefined, message]
+    parts.push(text.filter(Boolean).join(' '))
+  }
+  return parts
+    .join(': ')
+    .replaceAll(/[^\x20-\x7e]/g, '?')
+    .replaceAll(/[\w.~+/=-]{24,}/g, (long) => (/^[A-Z_]+$/.test(long) ? long : '…'))
+    .slice(0, longestDetail)
+}

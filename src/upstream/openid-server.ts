@@ -1,0 +1,119 @@
+import { compactVerify, createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
+import type { ClientAuth, Configuration, ServerMetadata } from 'openid-client'
+import { boundedFetch, requestTimeout } from './bounded-fetch.ts'
+import type { UpstreamContext } from './context.ts'
+import { describe, unavailable } from './openid-errors.ts'
+import { ProviderUnavailable } from './provider.ts'
+import { refreshedValue } from './refreshed-value.ts'
+
+export type Library = typeof import('openid-client')
+
+/** A provider as it describes itself, and we as its client. */
+export interface OpenidServer {
+  readonly library: Library
+  readonly configuration: Configuration
+  readonly metadata: ServerMetadata
+  /** Checks an id_token's signature by the provider's published keys. @throws JOSEError and what a fetch throws */
+  readonly verifySignature: (idToken: string) => Promise<void>
+}
+
+export interface OpenidClient {
+  readonly issuer: URL
+  readonly clientId: string
+  readonly clientSecret: string | undefined
+  readonly authentication: 'client_secret_basic' | 'client_secret_post' | 'none' | undefined
+}
+
+const metadataFreshFor = 3_600_000
+const discoveryRetryAfter = 3_000
+// Unknown key ids come from the provider itself here, and mean that it has just changed its keys.
+const keysCooldown = 2_000
+
+/** The server behind an issuer: discovered when it is first needed, never at start, and again every hour. @throws ProviderUnavailable */
+export const openidServer = (
+  client: OpenidClient,
+  { clock, fetch, logger }: Pick<UpstreamContext, 'clock' | 'fetch' | 'logger'>,
+): (() => Promise<OpenidServer>) => {
+  const bounded = boundedFetch(fetch)
+
+  const load = async (): Promise<OpenidServer> => {
+    const library = await import('openid-client')
+    try {
+      const insecure = client.issuer.protocol === 'http:' ? [library.allowInsecureRequests] : []
+      const options = {
+        execute: insecure,
+        timeout: requestTimeout / 1000,
+        [library.customFetch]: (url: string, init: object) => bounded(url, init),
+      }
+      const discovered = await library.discovery(client.issuer, client.clientId, {}, library.None(), options)
+      const metadata = discovered.serverMetadata()
+      // The authentication depends on what the metadata allow, so the configuration is made a second time.
+      const authentication = clientAuthentication(library, client, metadata)
+      const configuration = new library.Configuration(metadata, client.clientId, {}, authentication)
+      configuration.timeout = requestTimeout / 1000
+      configuration[library.customFetch] = options[library.customFetch]
+      for (const allow of insecure) allow(configuration)
+      return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, bounded) }
+    } catch (error) {
+      logger.warn('discovery of an OpenID Provider failed', { issuer: client.issuer.href, reason: describe(error) })
+      const failure = unavailable(error)
+      // Whatever was to be asked of the provider was not.
+      const { detail } = failure
+      throw new ProviderUnavailable(failure.message, {
+        ...(detail === undefined ? {} : { detail: `discovery: ${detail}` }),
+        nothingDone: true,
+      })
+    }
+  }
+  return refreshedValue(load, { clock, freshFor: metadataFreshFor, retryAfter: discoveryRetryAfter })
+}
+
+const clientAuthentication = (library: Library, client: OpenidClient, metadata: ServerMetadata): ClientAuth => {
+  const { clientSecret } = client
+  if (clientSecret === undefined || client.authentication === 'none') return library.None()
+  // Every server must support Basic (RFC 6749 §2.3.1), but not every one does.
+  const methods = metadata.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
+  const chosen =
+    client.authentication ?? (methods.includes('client_secret_basic') ? 'client_secret_basic' : 'client_secret_post')
+  return chosen === 'client_secret_post'
+    ? library.ClientSecretPost(clientSecret)
+    : library.ClientSecretBasic(clientSecret)
+}
+
+/**
+ * The library leaves out the signature of a token that came straight from the token endpoint, as OpenID Connect Core §3.1.3.7 allows. It is
+ * checked here: a proxy or a name server between us would otherwise be believed. Symmetric algorithms and `none` are never accepted.
+ */
+const signatureVerifier = (metadata: ServerMetadata, bounded: ReturnType<typeof boundedFetch>) => {
+  const algorithms = (metadata.id_token_signing_alg_values_supported ?? ['RS256']).filter(
+    (algorithm) => algorithm !== 'none' && !algorithm.startsWith('HS'),
+  )
+  if (metadata.jwks_uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
+  const keys = createRemoteJWKSet(new URL(metadata.jwks_uri), {
+    [customFetch]: (url, init) => bounded(url, init),
+    timeoutDuration: requestTimeout,
+    cooldownDuration: keysCooldown,
+  }) as JWTVerifyGetKey
+  return async (idToken: string): Promise<void> => {
+    try {
+      await compactVerify(idToken, keys, { algorithms })
+    } catch (error) {
+      const candidates = severalKeys(error)
+      if (!candidates) throw error
+      // Keys without ids: any of them may have signed.
+      for await (const key of candidates) {
+        const verified = await compactVerify(idToken, key, { algorithms }).then(
+          () => true,
+          () => false,
+        )
+        if (verified) return
+      }
+      throw error
+    }
+  }
+}
+
+const severalKeys = (error: unknown): AsyncIterable<CryptoKey> | undefined =>
+  error instanceof Error && 'code' in error && error.code === 'ERR_JWKS_MULTIPLE_MATCHING_KEYS'
+    ? (error as unknown as AsyncIterable<CryptoKey>)
+    : undefined
