@@ -17,8 +17,9 @@ export const verifyPassword = async (password: string, stored: string): Promise<
   const [scheme, N, r, p, salt, hash] = stored.split('$')
   const saltBytes = fromBase64url(salt ?? '')
   const expected = fromBase64url(hash ?? '')
-  if (scheme !== 'scrypt' || !saltBytes?.length || !expected?.length) return false
-  const presented = await derive(password, saltBytes, { N: Number(N), r: Number(r), p: Number(p), maxmem: cost.maxmem })
+  const stretched = { N: Number(N), r: Number(r), p: Number(p), maxmem: cost.maxmem }
+  if (scheme !== 'scrypt' || !saltBytes?.length || expected?.length !== keyLength || !isCost(stretched)) return false
+  const presented = await derive(password, saltBytes, stretched)
   return equalBytes(presented, expected)
 }
 
@@ -31,6 +32,14 @@ export const decoyHash = [
   base64url(new Uint8Array(16)),
   base64url(new Uint8Array(32)),
 ].join('$')
+
+/** What a stored hash may ask of us: no more memory than our own. */
+const isCost = ({ N, r, p, maxmem }: typeof cost): boolean =>
+  [N, r, p].every((value) => Number.isInteger(value) && value >= 1) &&
+  N >= 2 &&
+  (N & (N - 1)) === 0 &&
+  128 * N * r < maxmem &&
+  p <= 16
 
 const derive = (password: string, salt: Uint8Array, options: typeof cost): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {

@@ -32,6 +32,7 @@ export type AuditFacts =
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }
   | { readonly type: 'upstream.revoked'; readonly provider: string; readonly session: string }
   | { readonly type: 'keys.created'; readonly keys: readonly string[] }
+  | { readonly type: 'keys.sealed_again' }
 
 /** Receives every event. It must not throw; what it returns is not waited for. */
 export type AuditSink = (event: AuditEvent) => void | Promise<void>

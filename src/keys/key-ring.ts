@@ -5,7 +5,7 @@ import type { Audit } from '../events/audit.ts'
 import type { Clock } from '../events/clock.ts'
 import type { Random } from '../events/random.ts'
 import { createRecords, put, type Sealer, type Stored } from '../records/records.ts'
-import type { Store } from '../store/store.ts'
+import type { Store, Version } from '../store/store.ts'
 import { currentKey, type Ring, type RingKey, ringRef, type SigningAlgorithm } from './ring.ts'
 import { secretSealer } from './secret.ts'
 
@@ -44,9 +44,6 @@ export interface KeyRingOptions {
   readonly audit: Audit
 }
 
-// How long a ring that was just read is believed to be complete: a new key is published well before it is used.
-const freshFor = 1_000
-
 interface Loaded {
   readonly ring: Ring
   readonly signing: ReadonlyMap<
@@ -54,7 +51,7 @@ interface Loaded {
     { readonly private: SigningKey; readonly public: VerificationKey; readonly jwk: JWK }
   >
   readonly secrets: ReadonlyMap<string, Uint8Array>
-  readonly readAt: number
+  readonly version: Version
 }
 
 /**
@@ -74,10 +71,7 @@ export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => 
       throw error
     }
   }
-  const load = async (): Promise<Loaded> => {
-    const stored = (await read()) ?? (await create())
-    return loadRing(stored.value, clock.now())
-  }
+  const load = async (): Promise<Loaded> => loadRing((await read()) ?? (await create()))
   const create = async (): Promise<Stored<Ring>> => {
     const ring = await makeRing(options)
     const result = await records.commit({ unchanged: [ringRef], puts: [put(ringRef, ring)] })
@@ -91,18 +85,14 @@ export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => 
   }
 
   let loaded = await load()
-  let loading: Promise<void> | undefined
-  const refresh = async (): Promise<void> => {
-    if (clock.now() - loaded.readAt < freshFor && clock.now() >= loaded.readAt) return
-    loading ??= load()
-      .then((next) => {
-        loaded = next
-      })
-      .finally(() => {
-        loading = undefined
-      })
-    await loading
+  if (options.secrets.length > 1) await sealWithFirstSecret(options)
+
+  const reload = async (): Promise<void> => {
+    const stored = await read()
+    if (!stored) throw new KeyRingUnreadable()
+    if (stored.version !== loaded.version) loaded = await loadRing(stored)
   }
+  const refresh = coalesced(reload)
   const withRefresh = async <T>(find: () => T | undefined): Promise<T | undefined> => {
     const found = find()
     if (found) return found
@@ -135,14 +125,57 @@ export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => 
   }
 }
 
-const loadRing = async (ring: Ring, readAt: number): Promise<Loaded> => {
+/**
+ * Runs one at a time; who asks while one runs gets the next, which all of them share. So whatever was there when somebody asked is found, and a
+ * flood of unknown key ids costs no more than one read after another.
+ */
+const coalesced = (run: () => Promise<void>): (() => Promise<void>) => {
+  let running: Promise<void> | undefined
+  let next: Promise<void> | undefined
+  const start = (): Promise<void> => {
+    const mine = run().finally(() => {
+      if (running === mine) running = undefined
+    })
+    running = mine
+    return mine
+  }
+  const startNext = (): Promise<void> => {
+    next = undefined
+    return start()
+  }
+  return () => {
+    if (!running) return start()
+    next ??= running.then(startNext, startNext)
+    return next
+  }
+}
+
+/** Seals the ring with the first secret where an older one did: then the older one can be taken out of the list. */
+const sealWithFirstSecret = async ({ store, secrets, audit }: KeyRingOptions): Promise<void> => {
+  const withAll = createRecords(store, secretSealer(secrets))
+  const withFirst = createRecords(store, secretSealer([secrets[0]]))
+  for (;;) {
+    const stored = (await withAll.get(ringRef)).values[0]
+    if (!stored) return
+    try {
+      await withFirst.get(ringRef)
+      return
+    } catch (error) {
+      if (!(error instanceof UnsealError)) throw error
+    }
+    const result = await withFirst.commit({ unchanged: [stored], puts: [put(ringRef, stored.value)] })
+    if (result.committed) return audit({ type: 'keys.sealed_again' })
+  }
+}
+
+const loadRing = async ({ value: ring, version }: Stored<Ring>): Promise<Loaded> => {
   const signing = new Map()
   const secrets = new Map<string, Uint8Array>()
   for (const { id, use, material } of ring.keys) {
     if (use === 'sign') signing.set(id, await importSigningKey(id, material as JWK))
     else secrets.set(id, fromBase64url(material as string) ?? new Uint8Array())
   }
-  return { ring, signing, secrets, readAt }
+  return { ring, signing, secrets, version }
 }
 
 const importSigningKey = async (id: string, jwk: JWK) => {

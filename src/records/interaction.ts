@@ -1,4 +1,5 @@
 import type { JsonObject } from '../identity/json.ts'
+import type { Prompt } from '../policy/sign-in.ts'
 import { recordType, refTo } from './records.ts'
 
 /** An authorization request under way in one browser, from `/authorize` to the code. */
@@ -15,10 +16,23 @@ export interface Interaction {
   readonly approved?: { readonly scopes: readonly string[]; readonly at: number }
   /** Who signed in, in the course of this interaction. */
   readonly signedIn?: { readonly account: string; readonly upstreamSession: string; readonly authTime: number }
-  /** A provider was asked; its answer must bring this `state`. */
-  readonly upstream?: { readonly provider: string; readonly state: string; readonly pending: JsonObject }
+  /** Where a provider was asked: a few attempts, newest last, since a second click or the back button may begin another. */
+  readonly upstream?: readonly UpstreamAttempt[]
+  /** The person wants to sign in as somebody else than who was signed in. */
+  readonly switching?: boolean
+  /** What the browser was sent back with. The record stays for its time, so that a second click gets the same answer. */
+  readonly finished?: { readonly location: string; readonly at: number; readonly grant?: string }
   /** Milliseconds since the epoch. */
   readonly createdAt: number
+}
+
+/** A provider was asked; its answer must bring this `state`. */
+export interface UpstreamAttempt {
+  readonly provider: string
+  readonly state: string
+  readonly pending: JsonObject
+  /** The answer came and is being checked: it counts once. Milliseconds since the epoch. */
+  readonly claimedAt?: number
 }
 
 /** An authorization request whose every parameter was checked. */
@@ -27,11 +41,12 @@ export interface AuthorizationRequest {
   readonly redirectUri: string
   readonly redirectKind: 'https' | 'loopback' | 'private'
   readonly redirectHost: string
+  /** Percent-encoded as the client sent it: so it returns byte for byte, whatever it encodes. */
   readonly state?: string
   readonly codeChallenge: string
   readonly resource: string
   readonly scopes: readonly string[]
-  readonly prompt: readonly string[]
+  readonly prompt: readonly Prompt[]
   /** Seconds. */
   readonly maxAge?: number
   readonly loginHint?: string

@@ -1,0 +1,130 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import { hashStrings } from '../crypto/hash.ts'
+import type { UpstreamContext } from './context.ts'
+import { SignInRefused } from './provider.ts'
+
+export interface SignInLimitOptions {
+  /** Wrong passwords for one account from one address in a window. Default: 10. */
+  readonly perAccountAndAddress?: number
+  /** Wrong passwords from one address in a window, whatever the account. Default: 50. */
+  readonly perAddress?: number
+  /** Milliseconds. Default: 15 minutes. */
+  readonly window?: number
+}
+
+export interface SignInLimits {
+  /**
+   * Runs an attempt within the limits; one that succeeds does not count.
+   * @throws SignInRefused with reason `rate_limited`
+   */
+  attempt<T>(account: string, address: string | undefined, run: () => Promise<T>): Promise<T>
+}
+
+// A password check takes 128 MiB and a good part of a second of a core.
+const atATime = 2
+const longestQueue = 30
+const mostPerAddress = 4
+const rememberedFor = 30 * 86_400_000
+
+/**
+ * Limits guessing without giving anybody the means to lock another out: nothing is counted for an account alone. What counts is an address, and
+ * an account from an address; an address from which an account was signed in before is not stopped for it by what others do from there (people
+ * of one office share theirs). Where the host doesn't say addresses, only the number of checks at a time is limited.
+ */
+export const createSignInLimits = (
+  { records, logger }: Pick<UpstreamContext, 'records' | 'logger'>,
+  { perAccountAndAddress = 10, perAddress = 50, window = 15 * 60_000 }: SignInLimitOptions = {},
+): SignInLimits => {
+  const { store } = records
+  const turn = turns()
+  let warned = false
+
+  const counted = async <T>(account: string, block: string, run: () => Promise<T>): Promise<T> => {
+    const pair = `sign-in-pair/${hashStrings(account, block)}`
+    const address = `sign-in-address/${hashStrings(block)}`
+    const known = `sign-in-known/${hashStrings(account, block)}`
+    const [ofPair, ofAddress, before] = await Promise.all([
+      store.increment(pair, 1, window),
+      store.increment(address, 1, window),
+      store.increment(known, 0, rememberedFor),
+    ])
+    if (ofPair.value > perAccountAndAddress) throw rateLimited(ofPair.expiresIn)
+    if (ofAddress.value > perAddress && before.value === 0) throw rateLimited(ofAddress.expiresIn)
+    let failed = false
+    try {
+      return await run()
+    } catch (error) {
+      failed = error instanceof SignInRefused && error.reason === 'credentials'
+      throw error
+    } finally {
+      if (!failed) await Promise.all([store.increment(pair, -1, window), store.increment(address, -1, window)])
+    }
+  }
+  const remember = async (account: string, block: string): Promise<void> => {
+    const known = `sign-in-known/${hashStrings(account, block)}`
+    await store.increment(known, 1, rememberedFor)
+  }
+
+  return {
+    async attempt(account, address, run) {
+      const block = address === undefined ? undefined : addressBlock(address)
+      if (block === undefined) {
+        if (!warned) logger.warn('the address of a sign-in is not known: guessing is limited in speed only')
+        warned = true
+        return turn('unknown', run)
+      }
+      const result = await counted(account, block, () => turn(block, run))
+      await remember(account, block)
+      return result
+    },
+  }
+}
+
+/** A few at a time, a bounded queue behind them, and of that only a part for one address. */
+const turns = () => {
+  const waiting: (() => void)[] = []
+  const byAddress = new Map<string, number>()
+  let running = 0
+
+  return async <T>(block: string, run: () => Promise<T>): Promise<T> => {
+    const mine = byAddress.get(block) ?? 0
+    const bound = block === 'unknown' ? longestQueue : mostPerAddress
+    if (mine >= bound || waiting.length >= longestQueue) throw rateLimited(2_000)
+    byAddress.set(block, mine + 1)
+    try {
+      if (running >= atATime) await new Promise<void>((resolve) => waiting.push(resolve))
+      else running++
+      try {
+        return await run()
+      } finally {
+        // A turn is handed on, so that nobody slips in between.
+        const next = waiting.shift()
+        if (next) next()
+        else running--
+      }
+    } finally {
+      const left = (byAddress.get(block) ?? 1) - 1
+      if (left === 0) byAddress.delete(block)
+      else byAddress.set(block, left)
+    }
+  }
+}
+
+const rateLimited = (milliseconds: number): SignInRefused =>
+  new SignInRefused('rate_limited', { retryAfter: Math.max(1, Math.ceil(milliseconds / 1000)) })
+
+/** What one subscriber has: an IPv4 address, or an IPv6 network of 64 bits. Other text is taken as it is. */
+export const addressBlock = (address: string): string => {
+  const [plain = ''] = address.split('%')
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
+  if (mapped !== undefined && isIPv4(mapped)) return mapped
+  if (!isIPv6(plain)) return address
+  // The URL parser writes any IPv6 address in its one canonical form.
+  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
+  if (canonical.startsWith('::ffff:')) return canonical
+  const [head = '', tail] = canonical.split('::')
+  const start = head === '' ? [] : head.split(':')
+  const end = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = Array.from({ length: 8 - start.length - end.length }, () => '0')
+  return [...start, ...zeros, ...end].slice(0, 4).join(':')
+}
