@@ -1,0 +1,248 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import { issueCode } from '../../src/authorization-server/grants.ts'
+import { registerEndpoint } from '../../src/authorization-server/register.ts'
+import { revokeEndpoint } from '../../src/authorization-server/revoke.ts'
+import { tokenEndpoint } from '../../src/authorization-server/token.ts'
+import type { AuditEvent } from '../../src/events/audit.ts'
+import type { Logger } from '../../src/events/logger.ts'
+import { systemRandom } from '../../src/events/random.ts'
+import type { JsonObject } from '../../src/identity/json.ts'
+import { openKeyRing } from '../../src/keys/key-ring.ts'
+import { resolveResources } from '../../src/oauth/resource.ts'
+import { createRecords } from '../../src/records/records.ts'
+import { memory } from '../../src/store/memory.ts'
+import type { Store } from '../../src/store/store.ts'
+import { createAccounts } from '../../src/upstream/accounts.ts'
+import { createCustody } from '../../src/upstream/custody.ts'
+import type { NamedProvider } from '../../src/upstream/provider.ts'
+import { movable } from '../store/movable-clock.ts'
+
+export const issuer = 'https://auth.example.com'
+export const mcp = 'https://auth.example.com/mcp'
+export const otherMcp = 'https://other.example.com/mcp'
+export const callback = 'http://127.0.0.1:41234/callback'
+const secret = 'a secret for tests that is long enough'
+
+export interface TestServerOptions {
+  readonly store?: Store
+  /** Must be the store's clock too; by default the store is one in memory with a clock of its own. */
+  readonly clock?: ReturnType<typeof movable>
+  readonly lifetimes?: Partial<Lifetimes>
+  readonly registration?: ServerContext['registration']
+  readonly tokenClaims?: readonly string[]
+  readonly claims?: NamedProvider['claims']
+  readonly secrets?: readonly [string, ...string[]]
+  readonly issuer?: string
+}
+
+export interface TestServer {
+  readonly server: ServerContext
+  readonly store: Store
+  readonly events: AuditEvent[]
+  /** What was logged as an error or a warning. */
+  readonly trouble: string[]
+  pass(ms: number): Promise<void>
+}
+
+/** A server context of real parts; people are vouched for by a host, so that no page is needed. */
+export async function testServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const clock = options.clock ?? movable()
+  const store = options.store ?? memory({ clock })
+  const events: AuditEvent[] = []
+  const trouble: string[] = []
+  const base = options.issuer ?? issuer
+  const audit: ServerContext['audit'] = (facts) => void events.push({ at: clock.now(), ...facts })
+  const note = (message: string, details?: object) => void trouble.push(`${message} ${JSON.stringify(details)}`)
+  const logger: Logger = { debug() {}, info() {}, warn: note, error: note }
+  const random = systemRandom
+  const keys = await openKeyRing({
+    store,
+    secrets: options.secrets ?? [secret],
+    algorithm: 'ES256',
+    clock,
+    random,
+    audit,
+  })
+  const records = createRecords(store, keys)
+  const host: NamedProvider = {
+    id: 'host',
+    name: 'Host',
+    open: { kind: 'host', identify: async () => new Response() },
+    ...(options.claims ? { claims: options.claims } : {}),
+  }
+  const providers = [host]
+  const server: ServerContext = {
+    issuer: base,
+    endpoints: {
+      authorize: `${base}/authorize`,
+      token: `${base}/token`,
+      register: `${base}/register`,
+      revoke: `${base}/revoke`,
+      jwks: `${base}/jwks`,
+      consent: `${base}/authorize/consent`,
+      signIn: `${base}/authorize/sign-in`,
+      callback: `${base}/authorize/callback`,
+    },
+    resources: resolveResources(base, {
+      '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' } },
+      [otherMcp]: { scopes: { 'other:read': 'Read the others' } },
+    }),
+    providers,
+    accounts: createAccounts({ records, random }, { subject: 'random', providers }),
+    custody: createCustody({ records, random, audit }, providers),
+    records,
+    keys,
+    lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    registration: options.registration ?? { perAddress: 1000, total: 1000 },
+    privateSchemes: [],
+    tokenClaims: options.tokenClaims ?? [],
+    audit,
+    clock,
+    random,
+    logger,
+  }
+  return { server, store, events, trouble, pass: (ms) => clock.pass(ms) }
+}
+
+export interface TestClient {
+  readonly client_id: string
+  readonly client_secret?: string
+}
+
+/** Registers a client over the endpoint. */
+export async function registered({ server }: TestServer, metadata: JsonObject = {}): Promise<TestClient> {
+  const response = await registerEndpoint(
+    server,
+    jsonPost('/register', {
+      redirect_uris: [callback],
+      client_name: 'Test',
+      token_endpoint_auth_method: 'none',
+      ...metadata,
+    }),
+  )
+  if (response.status !== 201) throw new Error(`not registered: ${await response.text()}`)
+  const { client_id, client_secret } = (await response.json()) as TestClient
+  return { client_id, ...(client_secret === undefined ? {} : { client_secret }) }
+}
+
+export interface Approved {
+  readonly code: string
+  readonly verifier: string
+  readonly grant: string
+  readonly subject: string
+}
+
+export interface ApprovedOptions {
+  readonly person?: string
+  readonly said?: JsonObject
+  readonly scopes?: readonly string[]
+  readonly resource?: string
+  readonly redirectUri?: string
+}
+
+/** What the pages do when a person signs in and approves. */
+export async function approved(
+  { server }: TestServer,
+  client: TestClient,
+  options: ApprovedOptions = {},
+): Promise<Approved> {
+  const { person = 'alice', scopes = ['notes:read'], resource = mcp, redirectUri = callback } = options
+  const authTime = Math.floor(server.clock.now() / 1000)
+  const claims = { sub: person, email: `${person}@example.org`, ...options.said }
+  const said = [{ source: 'host', at: server.clock.now(), claims }] as const
+  const signIn = { issuer: 'https://host.example', subject: person, authTime, said }
+  const { account } = await server.accounts.resolve('host', signIn)
+  const session = await server.custody.begin(account, 'host', signIn)
+  const verifier = randomBytes(32).toString('base64url')
+  const { code, grant } = await issueCode(server, {
+    request: {
+      clientId: client.client_id,
+      redirectUri,
+      redirectKind: 'loopback',
+      redirectHost: '127.0.0.1',
+      codeChallenge: createHash('sha256').update(verifier).digest('base64url'),
+      resource,
+      scopes,
+      prompt: [],
+    },
+    account,
+    upstreamSession: session.id,
+    authTime,
+    scopes,
+  })
+  return { code, verifier, grant, subject: account.subject }
+}
+
+export interface Tokens {
+  readonly access_token: string
+  readonly refresh_token: string
+  readonly scope: string
+  readonly expires_in: number
+  readonly token_type: string
+}
+
+export interface Answered {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Tokens & { readonly error?: string; readonly error_description?: string }
+}
+
+type Form = Readonly<Record<string, string | readonly string[] | undefined>>
+
+export const redeem = (to: TestServer, client: TestClient, { code, verifier }: Approved, more: Form = {}) =>
+  postToken(to, {
+    grant_type: 'authorization_code',
+    code,
+    code_verifier: verifier,
+    redirect_uri: callback,
+    ...client,
+    ...more,
+  })
+
+export const refresh = (to: TestServer, client: TestClient, token: string, more: Form = {}) =>
+  postToken(to, { grant_type: 'refresh_token', refresh_token: token, ...client, ...more })
+
+/** From approval to tokens. */
+export async function signedIn(to: TestServer, client: TestClient, options: ApprovedOptions = {}): Promise<Tokens> {
+  const answer = await redeem(to, client, await approved(to, client, options))
+  if (answer.status !== 200) throw new Error(`not redeemed: ${JSON.stringify(answer.body)}`)
+  return answer.body
+}
+
+export async function postToken(to: TestServer, form: Form, headers: Record<string, string> = {}): Promise<Answered> {
+  return answered(await tokenEndpoint(to.server, formPost('/token', form, headers)))
+}
+
+export async function revoke(to: TestServer, client: TestClient, token: string, more: Form = {}): Promise<Answered> {
+  return answered(await revokeEndpoint(to.server, formPost('/revoke', { token, ...client, ...more })))
+}
+
+export async function answered(response: Response): Promise<Answered> {
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) }
+}
+
+export function formPost(path: string, form: Form, headers: Record<string, string> = {}): Request {
+  const body = new URLSearchParams()
+  for (const [name, value] of Object.entries(form)) {
+    for (const one of typeof value === 'string' ? [value] : (value ?? [])) body.append(name, one)
+  }
+  return new Request(issuer + path, { method: 'POST', body, headers })
+}
+
+export function jsonPost(path: string, body: unknown): Request {
+  return new Request(issuer + path, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: { 'Content-Type': 'application/json' },
+  })
+}
+
+export const basic = (id: string, secret: string): Record<string, string> => ({
+  Authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
+})
+
+/** The types of the events, in order; without those of setting up. */
+export const eventTypes = ({ events }: TestServer): string[] =>
+  events.map(({ type }) => type).filter((type) => !['keys.created', 'client.registered', 'code.issued'].includes(type))
