@@ -28,6 +28,8 @@ const statuses = {
   consent_required: 400,
   interaction_required: 400,
   account_selection_required: 400,
+  request_not_supported: 400,
+  request_uri_not_supported: 400,
 } as const
 
 export type OAuthErrorCode = keyof typeof statuses

@@ -152,7 +152,7 @@ export const findRedirectUri = (
 
 const withoutPort = (uri: RedirectUri): string | undefined => {
   const [, host, rest = ''] = /^http:\/\/(\[[^\]]*\]|[^:/?]*)(?::[0-9]+)?(.*)$/.exec(uri.text) ?? []
-  if (uri.kind !== 'loopback' || host === undefined) return undefined
+  if (host === undefined) return undefined
   // An empty path and "/" are the same resource (RFC 3986 §6.2.3), and clients mix them here.
   return `${host}${rest.startsWith('/') ? rest : `/${rest}`}`
 }

@@ -70,6 +70,8 @@ test('design 3, redirects: nothing else', () => {
     'myapp://callback',
     'urn:ietf:wg:oauth:2.0:oob',
     'cursor:',
+    'cursor://[x]/callback',
+    'com.example.app://a[b]/callback',
     '.com:/x',
     'com.:/x',
   ]
@@ -124,6 +126,20 @@ test('tricks of spelling are refused: what parsers read differently, what a head
     `https://app.example.com/${'x'.repeat(2048)}`,
   ]
   for (const text of refused) expect([text, parseRedirectUri(text).ok]).toEqual([text, false])
+})
+
+test('a refusal says what is wrong', () => {
+  const reasons = {
+    'https://app.example.com/cb#': /fragment/,
+    'http://app.example.com/cb': /127\.0\.0\.1, \[::1\] and localhost/,
+    'https://user@app.example.com/cb': /user name/,
+    'https://xn--\u00e4.example/cb': /ASCII/,
+    'myapp://cb': /scheme myapp/,
+    callback: /absolute/,
+  }
+  for (const [text, reason] of Object.entries(reasons)) {
+    expect(parseRedirectUri(text)).toEqual({ ok: false, reason: expect.stringMatching(reason) })
+  }
 })
 
 test('a redirect URI must not bring parameters that the response has', () => {
