@@ -4,9 +4,9 @@ import { type Logger, silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
-import type { ResourceOptions } from './oauth/resource.ts'
+import { ConfigurationError } from './oauth/configuration-error.ts'
+import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
-import { checkSecureUrl } from './resource-server/discovery.ts'
 import { type IssuerVerifier, verifierOf } from './resource-server/issuer.ts'
 
 export interface ResourceServerOptions<Upstream = UpstreamClaims> extends ResourceOptions, ProtectionOptions {
@@ -23,28 +23,18 @@ export interface ResourceServerOptions<Upstream = UpstreamClaims> extends Resour
 
 /**
  * Protects a resource with the tokens of other issuers.
- * @throws Error for options that can't be right
+ * @throws ConfigurationError for options that can't be right
  */
 export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServerOptions<Upstream>): Auth<Upstream> => {
-  const { resource: identifier, issuers, logger = silentLogger, clock = systemClock } = options
-  const { hash, username, password } = checkSecureUrl(identifier, 'resource')
-  if (hash !== '' || username !== '' || password !== '') throw new Error('resource: expected a URL without # and user')
-  if (issuers.length === 0) throw new Error('issuers: expected at least one, for instance [jwks(issuer)]')
+  const { issuers, logger = silentLogger, clock = systemClock, name, scopes, defaultScopes } = options
+  if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
+  if (issuers.length === 0) throw new ConfigurationError('issuers', 'at least one, for instance jwks(issuer)')
+  const described = { ...(name && { name }), ...(scopes && { scopes }), ...(defaultScopes && { defaultScopes }) }
+  const resources = resolveResources(options.resource, { [options.resource]: described })
   const sink: AuditSink = options.audit ?? ((event) => logger.info(event.type, event))
 
-  const scopes = options.scopes ?? {}
   const protection = createProtection<Upstream>({
-    resources: [
-      {
-        ...options,
-        resource: {
-          identifier,
-          name: options.name,
-          scopes,
-          defaultScopes: options.defaultScopes ?? Object.keys(scopes),
-        },
-      },
-    ],
+    resources: resources.map((resource) => ({ ...options, resource })),
     authorizationServers: issuers.map(({ issuer }) => issuer),
     // The upstream claims have the types of the issuers' schemas; below the gate's edge nobody looks at them.
     verifier: verifierOf(issuers) as TokenVerifier,

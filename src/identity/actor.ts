@@ -19,8 +19,8 @@ export const readActor = (act: unknown, tokenIssuer: string, depth = 0): Actor |
   if (depth > maximumChain || typeof act !== 'object' || act === null || Array.isArray(act)) return undefined
   const { sub, iss, client_id: clientId, act: before } = act as JsonObject
   if (typeof sub !== 'string' || sub === '') return undefined
-  if (iss !== undefined && typeof iss !== 'string') return undefined
-  if (clientId !== undefined && typeof clientId !== 'string') return undefined
+  if (iss !== undefined && (typeof iss !== 'string' || iss === '')) return undefined
+  if (clientId !== undefined && (typeof clientId !== 'string' || clientId === '')) return undefined
   const actor = before === undefined ? undefined : readActor(before, tokenIssuer, depth + 1)
   if (before !== undefined && actor === undefined) return undefined
   return {

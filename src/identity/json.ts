@@ -5,7 +5,8 @@ export type JsonObject = { readonly [name: string]: Json | undefined }
 
 /** Freezes a JSON value and all that it holds, and answers it. */
 export const deepFreeze = <T>(value: T): T => {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  // What is frozen already may hold what is not.
+  if (typeof value !== 'object' || value === null) return value
   Object.freeze(value)
   for (const member of Object.values(value)) deepFreeze(member)
   return value

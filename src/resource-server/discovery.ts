@@ -1,5 +1,6 @@
 import { VerifierUnavailable } from '../identity/verifier.ts'
-import { isLoopbackHostname } from './hosts.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { isLoopbackHost } from '../oauth/loopback.ts'
 
 /** What is used of `fetch`; a host may bring one that is guarded. */
 export type Fetch = (
@@ -7,13 +8,14 @@ export type Fetch = (
   init: { readonly signal: AbortSignal; readonly redirect: 'error' },
 ) => Promise<Response>
 
-/** An `https` URL, or loopback `http`: keys that came over plain http would be anybody's. */
-export const checkSecureUrl = (url: string, what: string): URL => {
-  if (!URL.canParse(url)) throw new Error(`${what}: "${url}" is no absolute URL`)
-  const parsed = new URL(url)
-  if (parsed.protocol === 'https:' || (parsed.protocol === 'http:' && isLoopbackHostname(parsed.hostname)))
-    return parsed
-  throw new Error(`${what}: "${url}" must be https (or http on loopback)`)
+/**
+ * An `https` URL, or loopback `http`: keys that came over plain http would be anybody's.
+ * @throws ConfigurationError names `path`, where the URL was configured
+ */
+export const checkSecureUrl = (url: string, path: string): URL => {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  if (parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && isLoopbackHost(parsed.hostname))) return parsed
+  throw new ConfigurationError(path, 'an https URL, or http on loopback')
 }
 
 /**

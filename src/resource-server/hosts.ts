@@ -1,15 +1,12 @@
+import { isLoopbackHost } from '../oauth/loopback.ts'
 import type { GateRequest } from './handler.ts'
-
-/** Names of the machine itself, as they stand in a URL. */
-export const isLoopbackHostname = (hostname: string): boolean =>
-  hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname)
 
 /**
  * Makes the check of a request's `Host`: that of the resource's URL, for a loopback resource any loopback name with its port, and those
  * that the operator adds (`name` or `name:port`). A web page that rebinds its own name to our address fails here.
  */
 export const createHostCheck = (resource: URL, extra: readonly string[]): ((request: GateRequest) => boolean) => {
-  const names = isLoopbackHostname(resource.hostname)
+  const names = isLoopbackHost(resource.hostname)
     ? [resource.hostname, 'localhost', '127.0.0.1', '[::1]'].map((name) => withPort(name, resource.port))
     : [resource.host]
   const defaultPort = resource.protocol === 'https:' ? '443' : '80'
@@ -38,7 +35,7 @@ export const createOriginCheck = (resource: URL, extra: readonly string[]): ((or
 const isLoopbackOrigin = (origin: string): boolean => {
   if (!/^https?:\/\//.test(origin) || !URL.canParse(origin)) return false
   const url = new URL(origin)
-  return url.origin === origin && isLoopbackHostname(url.hostname)
+  return url.origin === origin && isLoopbackHost(url.hostname)
 }
 
 const hasPort = /:\d+$/

@@ -1,5 +1,6 @@
 import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
 
 /** Verifies the tokens of one issuer. */
 export interface IssuerVerifier<Upstream = UpstreamClaims> {
@@ -22,7 +23,7 @@ export const verifierOf = <Upstream>(
   const [only] = issuers
   if (only && issuers.length === 1) return only
   const byIssuer = new Map(issuers.map((verifier) => [verifier.issuer, verifier]))
-  if (byIssuer.size !== issuers.length) throw new Error('issuers: each issuer may be there once')
+  if (byIssuer.size !== issuers.length) throw new ConfigurationError('issuers', 'each issuer once')
   return {
     async verify(token, resource) {
       const verifier = byIssuer.get(claimedIssuer(token))

@@ -6,6 +6,8 @@ import { type AccessToken, createAccessToken, type UpstreamClaims } from '../ide
 import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { sameResource } from '../oauth/resource.ts'
 import { checkSecureUrl, discoverJwksUri, type Fetch, fetchJson } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
@@ -38,7 +40,7 @@ export interface JwksOptions<Upstream> {
  * Verifies the JWT access tokens of any issuer that publishes its keys, a remote Countersign among them. Revocation is not seen here:
  * a token is good until it expires.
  * @param issuer byte for byte the `iss` of its tokens and of its metadata
- * @throws Error for options that can't be right
+ * @throws ConfigurationError for options that can't be right
  * @see RFC 9068 §4
  */
 export const jwks = <Upstream = UpstreamClaims>(
@@ -49,13 +51,13 @@ export const jwks = <Upstream = UpstreamClaims>(
   const fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init))
   checkSecureUrl(issuer, 'issuer')
   if (options.jwksUri !== undefined) checkSecureUrl(options.jwksUri, 'jwksUri')
-  if (!(clockSkew >= 0 && clockSkew <= 300)) throw new Error('clockSkew: expected 0 to 300 seconds')
+  if (!(clockSkew >= 0 && clockSkew <= 300)) throw new ConfigurationError('clockSkew', '0 to 300 seconds')
   const algorithms = [...(options.algorithms ?? asymmetric)]
   for (const algorithm of algorithms) {
-    if (!asymmetric.includes(algorithm))
-      throw new Error(`algorithms: "${algorithm}" is none of ${asymmetric.join(', ')}`)
+    if (!asymmetric.includes(algorithm)) throw new ConfigurationError('algorithms', `some of ${asymmetric.join(', ')}`)
   }
-  if (clientIdClaim === 'sub') throw new Error('clientIdClaim: the subject is never the client')
+  if (clientIdClaim === 'sub')
+    throw new ConfigurationError('clientIdClaim', 'another claim: the subject is never the client')
   const types = new Set((options.types ?? ['at+jwt']).map(mediaType))
 
   const memory = createTokenMemory(options.remembered === undefined ? {} : { capacity: options.remembered })
@@ -74,6 +76,9 @@ export const jwks = <Upstream = UpstreamClaims>(
     coolDown: 10_000,
   })
 
+  const isFor = (audience: string | readonly string[] | undefined, resource: string): boolean =>
+    [audience ?? []].flat().some((each) => sameResource(each, resource) || options.audiences?.includes(each))
+
   const verifySigned = async (token: string, resource: string): Promise<JsonObject> => {
     const checks: JWTVerifyOptions = {
       issuer,
@@ -81,7 +86,6 @@ export const jwks = <Upstream = UpstreamClaims>(
       clockTolerance: clockSkew,
       requiredClaims: ['exp', 'aud', 'sub'],
       currentDate: new Date(clock.now()),
-      audience: [...audiencesOf(resource), ...(options.audiences ?? [])],
     }
     let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
     const first = jwtVerify(
@@ -102,6 +106,7 @@ export const jwks = <Upstream = UpstreamClaims>(
       }
       throw error
     })
+    if (!isFor(verified.payload.aud, resource)) throw new TokenInvalid('audience')
     if (!types.has(mediaType(verified.protectedHeader.typ ?? ''))) throw new TokenInvalid('type')
     return verified.payload as JsonObject
   }
@@ -148,12 +153,6 @@ const claimReasons: Readonly<Record<string, 'not_yet_valid' | 'audience' | 'unkn
   aud: 'audience',
   iss: 'unknown_issuer',
 }
-
-/** The resource as configured, with and without one trailing slash: clients and issuers differ in it. */
-const audiencesOf = (resource: string): readonly string[] => [
-  resource,
-  resource.endsWith('/') ? resource.slice(0, -1) : `${resource}/`,
-]
 
 /** `typ` is a media type whose `application/` may be left out, in any case. @see RFC 7515 §4.1.9 */
 const mediaType = (type: string): string => type.toLowerCase().replace(/^application\//, '')

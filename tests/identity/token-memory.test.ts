@@ -1,0 +1,89 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createAccessToken } from '../../src/identity/access-token.ts'
+import { createTokenMemory } from '../../src/identity/token-memory.ts'
+
+const resource = 'https://notes.example.com/mcp'
+const tokenOf = (token: string, expiresAt = 1000) =>
+  createAccessToken({
+    token,
+    kind: 'user',
+    issuer: 'https://i.example',
+    subject: token,
+    clientId: 'c',
+    scopes: [],
+    resource,
+    expiresAt,
+    claims: {},
+  })
+
+test('a remembered token is the very object that was verified', () => {
+  const memory = createTokenMemory()
+  const token = tokenOf('a')
+  memory.remember(token, memory.epoch())
+  expect(memory.recall('a', resource, 0)).toBe(token)
+  expect(memory.recall('b', resource, 0)).toBeUndefined()
+})
+
+test('a token is remembered only for the resource that it was verified for', () => {
+  const memory = createTokenMemory()
+  memory.remember(tokenOf('a'), memory.epoch())
+  expect(memory.recall('a', 'https://other.example.com/mcp', 0)).toBeUndefined()
+})
+
+test('nothing outlives its token', () => {
+  const memory = createTokenMemory()
+  memory.remember(tokenOf('a', 1000), memory.epoch())
+  expect(memory.recall('a', resource, 999_999)).toBeDefined()
+  expect(memory.recall('a', resource, 1_000_000)).toBeUndefined()
+  expect(memory.size).toBe(0)
+})
+
+test('design 3, revocation: what was read before something was forgotten is not remembered', () => {
+  const memory = createTokenMemory()
+  const before = memory.epoch()
+  memory.forget('grant-1')
+  memory.remember(tokenOf('a'), before, 'grant-1')
+  expect(memory.recall('a', resource, 0)).toBeUndefined()
+})
+
+test('the memory is bounded, and what was used longest ago goes first', () => {
+  const memory = createTokenMemory({ capacity: 2 })
+  for (const name of ['a', 'b']) memory.remember(tokenOf(name), memory.epoch())
+  memory.recall('a', resource, 0)
+  memory.remember(tokenOf('c'), memory.epoch())
+  expect(['a', 'b', 'c'].map((name) => memory.recall(name, resource, 0) !== undefined)).toEqual([true, false, true])
+})
+
+test('whatever happens, a forgotten group is gone and the bound holds', () => {
+  const steps = fc.array(
+    fc.oneof(
+      fc.record({ do: fc.constant('remember' as const), token: fc.nat(12), group: fc.nat(3) }),
+      fc.record({ do: fc.constant('forget' as const), token: fc.constant(0), group: fc.nat(3) }),
+      fc.record({ do: fc.constant('recall' as const), token: fc.nat(12), group: fc.constant(0) }),
+    ),
+  )
+  fc.assert(
+    fc.property(steps, (all) => {
+      const memory = createTokenMemory({ capacity: 5 })
+      const groupOf = new Map<string, string>()
+      for (const step of all) {
+        const name = `t${step.token}`
+        if (step.do === 'remember') {
+          memory.remember(tokenOf(name), memory.epoch(), `g${step.group}`)
+          groupOf.set(name, `g${step.group}`)
+        }
+        if (step.do === 'recall') memory.recall(name, resource, 0)
+        if (step.do === 'forget') {
+          memory.forget(`g${step.group}`)
+          for (const [token, group] of groupOf) {
+            if (group === `g${step.group}`) expect(memory.recall(token, resource, 0)).toBeUndefined()
+          }
+        }
+        expect(memory.size).toBeLessThanOrEqual(5)
+      }
+      for (let group = 0; group <= 3; group += 1) memory.forget(`g${group}`)
+      expect(memory.size).toBe(0)
+    }),
+  )
+})
