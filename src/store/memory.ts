@@ -48,6 +48,8 @@ export function memory({ clock = systemClock }: MemoryOptions = {}): Store {
   }
 
   return {
+    location: { kind: 'process' },
+
     async get(keys) {
       open()
       const now = clock.now()

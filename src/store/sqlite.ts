@@ -44,7 +44,8 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
   if (path === ':memory:' || path.startsWith('file:')) {
     throw new TypeError(`sqlite: "${path}" is not a path; for a store in memory use memory()`)
   }
-  const file = database(resolve(path), loadDriver(driver))
+  const location = { kind: 'file', path: resolve(path) } as const
+  const file = database(location.path, loadDriver(driver))
   const writes = writer(file, () => clock.now())
   const messages = notifications(file, randomUUID())
   const expired = sweep()
@@ -61,6 +62,8 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
   }
 
   return {
+    location,
+
     async get(keys) {
       open()
       const checked = checkedKeys(keys)

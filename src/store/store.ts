@@ -14,6 +14,8 @@
  *   `commit` the outcome is unknown: the caller reads back.
  */
 export interface Store {
+  /** For who composes: what this engine is fit for, and where a file can lie beside it. */
+  readonly location: StoreLocation
   /** One snapshot of all the keys, in one round trip; `entries` has the order of `keys`, which may repeat a key. */
   get(keys: readonly string[]): Promise<Snapshot>
   /** Live entries whose key starts with `prefix` (the empty prefix means all), in bytewise order of the key. */
@@ -37,6 +39,12 @@ export interface Store {
   /** Ends what is under way, then connections and timers. Later calls reject with `StoreUnavailable`. Closing twice is allowed. */
   close(): Promise<void>
 }
+
+/** Where the data is: in this process alone, in a file of this host, or on a server of its own. */
+export type StoreLocation =
+  | { readonly kind: 'process' }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'server' }
 
 export interface Entry {
   readonly value: Uint8Array

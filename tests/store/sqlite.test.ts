@@ -240,7 +240,9 @@ for (const driver of drivers) {
       execFileSync('mount', ['-o', 'remount,ro', disk])
       const store = sqlite(path, { driver })
       try {
-        await expect(store.commit({ sets: [{ key: 'a', value: bytes('2') }] })).rejects.toThrow(/read-only|for reading and writing/)
+        await expect(store.commit({ sets: [{ key: 'a', value: bytes('2') }] })).rejects.toThrow(
+          /read-only|for reading and writing/,
+        )
       } finally {
         await store.close()
         execFileSync('umount', ['-l', disk]) // lazily: libsql lets go of a file only when its statements are collected
