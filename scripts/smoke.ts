@@ -1,6 +1,6 @@
 /**
  * Starts the example as a person would, and looks whether it is there: `node --import tsx scripts/smoke.ts npm start`. A free port and
- * a data folder of its own; stopped by its pid, after which nothing may listen any more.
+ * a data folder of its own; stopped as Ctrl-C does it, after which nothing may listen any more.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -12,7 +12,7 @@ const [command, ...args] = process.argv.slice(2)
 assert(command !== undefined, 'which command starts the example?')
 
 const data = mkdtempSync(join(tmpdir(), 'countersign-smoke-'))
-const example = startProcess(command, args, { env: { PORT: '0', COUNTERSIGN_DATA: data } })
+const example = startProcess(command, args, { env: { PORT: '0', COUNTERSIGN_DATA: data }, group: true })
 try {
   const [, endpoint = ''] = await example.line(/^ready (http:\/\/localhost:\d+\/mcp)$/, 120_000)
   const { origin } = new URL(endpoint)
@@ -29,8 +29,11 @@ try {
   assert.equal(challenge.status, 401)
   assert.match(challenge.headers.get('www-authenticate') ?? '', /^Bearer .*resource_metadata="/)
 
-  const end = await example.stop(20_000)
-  assert.notEqual(end.signal, 'SIGKILL', `the example did not stop when it was told to\n${example.stdout}`)
+  example.signal('SIGINT')
+  const late = setTimeout(() => example.signal('SIGKILL'), 20_000)
+  const end = await example.ended
+  clearTimeout(late)
+  assert.notEqual(end.signal, 'SIGKILL', `the example did not stop at Ctrl-C\n${example.stdout}`)
   await assert.rejects(fetch(endpoint), 'something still listens after the example was stopped')
   console.log(`smoke: ${[command, ...args].join(' ')} was ready at ${endpoint}, and stopped`)
 } finally {

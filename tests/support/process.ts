@@ -1,9 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 
 export interface ProcessOptions {
   readonly cwd?: string
   /** Set over this process's own environment; `undefined` takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /**
+   * Makes it the leader of a process group of its own, to which all signals go, as a terminal's Ctrl-C does. For wrappers (`npm start`)
+   * that end without ending what they started.
+   */
+  readonly group?: boolean
 }
 
 export interface ProcessEnd {
@@ -31,9 +36,9 @@ export interface RunningProcess {
   stop(grace?: number): Promise<ProcessEnd>
 }
 
-const running = new Set<ChildProcess>()
+const running = new Set<(signal: NodeJS.Signals) => void>()
 process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
+  for (const kill of running) kill('SIGKILL')
 })
 
 /** Starts a program and collects its output. It is killed when this process ends, if nobody stopped it before. */
@@ -42,8 +47,22 @@ export function startProcess(
   args: readonly string[] = [],
   options: ProcessOptions = {},
 ): RunningProcess {
-  const child = spawn(command, args, { cwd: options.cwd, env: environment(options.env), stdio: 'pipe' })
-  running.add(child)
+  const group = options.group === true
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: environment(options.env),
+    stdio: 'pipe',
+    detached: group,
+  })
+  const kill = (signal: NodeJS.Signals) => {
+    if (!group || child.pid === undefined) return void child.kill(signal)
+    try {
+      process.kill(-child.pid, signal)
+    } catch {
+      // The whole group has ended.
+    }
+  }
+  running.add(kill)
   const output = { stdout: '', stderr: '' }
   const listeners = new Set<() => void>()
   for (const name of ['stdout', 'stderr'] as const) {
@@ -57,12 +76,15 @@ export function startProcess(
   let end: ProcessEnd | undefined
   const ended = new Promise<ProcessEnd>((resolve) => {
     const settle = (result: ProcessEnd) => {
-      running.delete(child)
+      if (end !== undefined) return
+      running.delete(kill)
       end = result
       resolve(result)
       for (const listener of [...listeners]) listener()
     }
     child.once('close', (code, signal) => settle({ code, signal }))
+    // What it started may hold its output open for ever.
+    child.once('exit', (code, signal) => setTimeout(() => settle({ code, signal }), 2_000).unref())
     child.once('error', (error) => {
       output.stderr += `${error.message}\n`
       if (child.pid === undefined) settle({ code: null, signal: null })
@@ -110,12 +132,12 @@ export function startProcess(
       child.stdin.write(text)
     },
     signal(signal) {
-      child.kill(signal)
+      kill(signal)
     },
     async stop(grace = 10_000) {
       if (end !== undefined) return end
-      child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), grace)
+      kill('SIGTERM')
+      const timer = setTimeout(() => kill('SIGKILL'), grace)
       const result = await ended
       clearTimeout(timer)
       return result

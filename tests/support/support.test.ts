@@ -55,8 +55,26 @@ describe('a process', () => {
     expect(await deaf.stop()).toEqual({ code: null, signal: 'SIGKILL' })
   })
 
+  it('ends where what it started holds its output open, and takes that along as a group', async () => {
+    const inner = `require('node:http').createServer((_, answer) => answer.end(() => process.exit())).listen(0, '127.0.0.1', function () {
+      console.log('listens on', this.address().port)
+    })`
+    const wrapper = `import { spawn } from 'node:child_process'
+      spawn(process.execPath, ['--eval', process.env.INNER], { stdio: 'inherit' })
+      setInterval(() => {}, 1000)`
+    const start = async (group: boolean) => {
+      const args = ['--input-type=module', '--eval', wrapper]
+      const child = startProcess(process.execPath, args, { env: { INNER: inner }, group })
+      const [, port] = await child.line(/^listens on (\d+)/)
+      expect(await child.stop()).toEqual({ code: null, signal: 'SIGTERM' })
+      return `http://127.0.0.1:${port}`
+    }
+    await fetch(await start(false)) // Still there, and ends with this request.
+    await expect(fetch(await start(true))).rejects.toThrow()
+  })
+
   it('sets and takes away variables', async () => {
-    const child = node('console.log(`${process.env.COLOUR} ${process.env.HOME}`)', { COLOUR: 'blue', HOME: undefined })
+    const child = node('console.log(process.env.COLOUR, process.env.HOME)', { COLOUR: 'blue', HOME: undefined })
     expect((await child.line(/blue (.*)/))[1]).toBe('undefined')
   })
 })
