@@ -1,4 +1,5 @@
 import { OAuthError } from './errors.ts'
+import { isLoopbackHost } from './loopback.ts'
 import { isReverseDomainScheme, knownPrivateUseSchemes, mayBePrivateUseScheme } from './private-use-schemes.ts'
 
 /** Where a redirect ends: on a web server, or with a process or an app of this computer, which anyone can impersonate. */
@@ -76,15 +77,13 @@ const hasResponseParameter = (rest: string): boolean => {
   return responseParameters.some((name) => names.has(name))
 }
 
-const portFreeHosts = new Set(['127.0.0.1', '[::1]', 'localhost'])
-
 const webUri = (text: string, scheme: 'https' | 'http', authority: string | undefined): RedirectUriResult => {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || authority === undefined || !writtenCanonically(authority, url)) {
     return refused('its host is missing or not written in the usual form')
   }
   if (scheme === 'http') {
-    if (!portFreeHosts.has(url.hostname)) return refused('http is only for 127.0.0.1, [::1] and localhost')
+    if (!isLoopbackHost(url.hostname)) return refused('http is only for 127.0.0.1, [::1] and localhost')
     return accepted(text, 'loopback', url.hostname)
   }
   return isThisComputer(url.hostname) ? accepted(text, 'loopback', url.hostname) : accepted(text, 'https', url.host)
@@ -102,7 +101,7 @@ const writtenCanonically = (authority: string, url: URL): boolean => {
 
 /** With https too: what answers there is whatever process runs on this computer, not a web site. */
 const isThisComputer = (hostname: string): boolean =>
-  portFreeHosts.has(hostname) ||
+  isLoopbackHost(hostname) ||
   /^(127\.|0\.0\.0\.0$|\[::\]$|\[::ffff:7f)/.test(hostname) ||
   /(^|\.)localhost\.?$/.test(hostname)
 

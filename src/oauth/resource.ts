@@ -1,4 +1,5 @@
 import { ConfigurationError } from './configuration-error.ts'
+import { isLoopbackHost } from './loopback.ts'
 
 /** A protected resource as its host configures it. */
 export interface ResourceOptions {
@@ -89,7 +90,7 @@ const identifierOf = (url: string, key: string, path: string): string => {
   if (!parsed || key.startsWith('//') || /[?#]/.test(text) || (parsed.href !== text && parsed.href !== `${text}/`)) {
     throw new ConfigurationError(path, expected)
   }
-  const loopback = ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
+  const loopback = isLoopbackHost(parsed.hostname)
   if (parsed.protocol !== 'https:' && !(parsed.protocol === 'http:' && loopback))
     throw new ConfigurationError(path, expected)
   if (parsed.username !== '' || parsed.password !== '') throw new ConfigurationError(path, expected)

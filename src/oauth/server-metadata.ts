@@ -1,5 +1,6 @@
 import { clientAuthenticationMethods, grantTypes } from './client-metadata.ts'
 import { ConfigurationError } from './configuration-error.ts'
+import { isLoopbackHost } from './loopback.ts'
 import type { Resource } from './resource.ts'
 import { offlineAccess } from './scope.ts'
 
@@ -75,4 +76,4 @@ export const checkIssuer = (issuer: string, path = 'url'): string => {
 }
 
 const isSecure = (url: URL): boolean =>
-  url.protocol === 'https:' || (url.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname))
+  url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackHost(url.hostname))
