@@ -7,7 +7,7 @@ import type { Resource } from '../oauth/resource.ts'
 import type { Records } from '../records/records.ts'
 import type { Accounts } from '../upstream/accounts.ts'
 import type { Custody } from '../upstream/custody.ts'
-import type { OpenProvider } from '../upstream/provider.ts'
+import type { NamedProvider } from '../upstream/provider.ts'
 
 /** All that an endpoint needs, made once by the composition. Endpoints are functions of it and of a request. */
 export interface ServerContext {
@@ -47,12 +47,6 @@ export interface Endpoints {
   readonly callback: string
 }
 
-export interface NamedProvider {
-  readonly id: string
-  readonly name: string
-  readonly open: OpenProvider
-}
-
 /** Seconds. */
 export interface Lifetimes {
   readonly code: number
@@ -85,6 +79,8 @@ export interface RegistrationPolicy {
   readonly perAddress: number
   readonly total: number
 }
+
+export const defaultRegistrationPolicy: RegistrationPolicy = { perAddress: 100, total: 5_000 }
 
 /** What is known of a request beside the request itself. */
 export interface Arrival {

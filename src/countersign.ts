@@ -1,0 +1,94 @@
+import type { ServerContext } from './authorization-server/context.ts'
+import { type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
+import { createOwnVerifier } from './authorization-server/own-verifier.ts'
+import { silentLogger } from './events/logger.ts'
+import type { Auth } from './http/auth.ts'
+import { createRoutes, type Routes } from './http/routes.ts'
+import type { UpstreamClaims } from './identity/access-token.ts'
+import type { TokenVerifier } from './identity/verifier.ts'
+import { checkIssuer } from './oauth/server-metadata.ts'
+import { resolveResources } from './oauth/resource.ts'
+import { checkOptions, type Options } from './options.ts'
+import { createProtection } from './protection.ts'
+import { createAudit, createServerContext } from './server-context.ts'
+import { sqlite } from './store/sqlite.ts'
+import { localAccounts } from './upstream/local.ts'
+
+/** An authorization server, and the gate in front of its resources. */
+export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
+  readonly issuer: string
+  readonly grants: GrantAdministration
+  /** Closes the store and ends what watches it. Calls afterwards are answered with 503. */
+  close(): Promise<void>
+}
+
+export interface GrantAdministration {
+  /** The live grants of an account, in pages. @param cursor of the page before */
+  list(account: string, cursor?: string): Promise<GrantPage>
+  /** Ends a grant with all its tokens, on every node. False where there is no such grant. */
+  revoke(grant: string): Promise<boolean>
+}
+
+/**
+ * Makes an authorization server for MCP. Nothing is opened before `ready()` or the first request.
+ * @throws ConfigurationError at once where an option is wrong; it names the option and what was expected
+ */
+export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): Countersign<Claims> => {
+  checkIssuer(options.url)
+  checkOptions(options)
+  const { url, logger = silentLogger, upstream = localAccounts() } = options
+  const resources = resolveResources(url, options.resources)
+  const store = options.store ?? sqlite('.countersign/countersign.db')
+  const audit = createAudit(options, logger)
+  const providers = 'open' in upstream ? [upstream] : upstream
+  const parts = { options, resources, providers, store, logger, audit }
+
+  let opened: Opened | undefined
+  const open = retried(async () => {
+    const server = await createServerContext(parts)
+    opened = { server, verifier: createOwnVerifier(server), routes: createRoutes(server, options.branding ?? {}) }
+    return opened
+  })
+
+  const protection = createProtection<Claims>({
+    resources: resources.map((resource, index) => ({ resource, ...Object.values(options.resources)[index] })),
+    authorizationServers: [url],
+    verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
+    audit,
+    logger,
+  })
+
+  return {
+    issuer: url,
+    ...protection,
+    async respond(request, info) {
+      return protection.metadata.respond(request) ?? (opened ?? (await open())).routes.respond(request, info)
+    },
+    ready: async () => {
+      await open()
+    },
+    grants: {
+      list: async (account, cursor) => listGrants((await open()).server, account, cursor),
+      revoke: async (grant) => revokeGrantById((await open()).server, grant, 'operator'),
+    },
+    close: () => store.close(),
+  }
+}
+
+interface Opened {
+  readonly server: ServerContext
+  readonly verifier: TokenVerifier
+  readonly routes: Routes
+}
+
+/** One attempt at a time; one that succeeded is the last, one that failed is forgotten. */
+const retried = <T>(attempt: () => Promise<T>): (() => Promise<T>) => {
+  let current: Promise<T> | undefined
+  return () => {
+    current ??= attempt().catch((error: unknown) => {
+      current = undefined
+      throw error
+    })
+    return current
+  }
+}

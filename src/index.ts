@@ -1,0 +1,35 @@
+export type { AuditEvent, AuditSink } from './events/audit.ts'
+export type { Clock } from './events/clock.ts'
+export type { Logger } from './events/logger.ts'
+export type { Random } from './events/random.ts'
+export { type Countersign, countersign, type GrantAdministration } from './countersign.ts'
+export type { Admission, Auth } from './http/auth.ts'
+export {
+  type AccessToken,
+  type ClientToken,
+  type TokenFacts,
+  type UpstreamClaims,
+  type UpstreamIdentity,
+  UpstreamTokenUnavailable,
+  type UserToken,
+} from './identity/access-token.ts'
+export type { Actor } from './identity/actor.ts'
+export {
+  getAccessToken,
+  NoAccessToken,
+  requireAccessToken,
+  requireUser,
+  type TokenSource,
+  withAccessToken,
+} from './identity/context.ts'
+export type { Json, JsonObject } from './identity/json.ts'
+export { type Principal, principal } from './identity/principal.ts'
+export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identity/verifier.ts'
+export { accessTokenOf } from './mcp/token-of.ts'
+export { ConfigurationError } from './oauth/configuration-error.ts'
+export type { Config, Options, ProtectedResourceOptions } from './options.ts'
+export type { Store } from './store/store.ts'
+export { StoreUnavailable } from './store/store.ts'
+export type { Provider } from './upstream/provider.ts'
+export { jwks } from './resource-server/jwks-verifier.ts'
+export { resourceServer } from './verify-only.ts'

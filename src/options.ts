@@ -1,0 +1,110 @@
+import { z } from 'zod'
+import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
+import type { AuditSink } from './events/audit.ts'
+import type { Clock } from './events/clock.ts'
+import type { Logger } from './events/logger.ts'
+import type { Random } from './events/random.ts'
+import { type Branding, brandingSchema } from './http/branding.ts'
+import { minimumSecretLength } from './keys/secret.ts'
+import type { SigningAlgorithm } from './keys/ring.ts'
+import { ConfigurationError } from './oauth/configuration-error.ts'
+import { isLoopbackHost } from './oauth/loopback.ts'
+import type { ResourceOptions } from './oauth/resource.ts'
+import type { ProtectionOptions } from './protection.ts'
+import type { Store } from './store/store.ts'
+import type { Provider } from './upstream/provider.ts'
+
+/** A protected resource: what it is, and what each call needs. */
+export interface ProtectedResourceOptions extends ResourceOptions, ProtectionOptions {}
+
+/** What can be written in a file. */
+export interface Config {
+  /** The issuer, byte for byte: where this server is reached, `https`, or `http` on loopback. Never taken from a request. */
+  readonly url: string
+  /**
+   * What seals the keys in the store: 32 characters or more of randomness, or a list of which the first is in use and the others still open what
+   * they sealed. On loopback it may be left out: then one is made and kept beside the database.
+   */
+  readonly secret?: string | readonly [string, ...string[]] | undefined
+  /** By absolute path on the origin of `url`, or by absolute URL. */
+  readonly resources: Readonly<Record<string, ProtectedResourceOptions>>
+  /** What `sub` is: a random id (default), or the provider's own, which is allowed with exactly one provider and can't be changed later. */
+  readonly subject?: 'random' | 'upstream' | undefined
+  /** The claims of the provider that access tokens carry in `upstream_claims`, besides `iss` and `sub`: clients can read them. Handlers get all in any case. */
+  readonly tokenClaims?: readonly string[] | undefined
+  /** What pages look like. */
+  readonly branding?: Branding | undefined
+  /** Seconds. */
+  readonly lifetimes?: Partial<Lifetimes> | undefined
+  /** Limits on dynamic registration: registrations in an hour. */
+  readonly registration?: Partial<RegistrationPolicy> | undefined
+  /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
+  readonly privateSchemes?: readonly string[] | undefined
+  readonly signing?: SigningAlgorithm | undefined
+}
+
+export interface Options<Claims> extends Config {
+  /** Where people sign in: one provider or several; without it, local accounts. */
+  readonly upstream?: Provider<Claims> | readonly Provider<Claims>[] | undefined
+  /** Without it: SQLite, in the folder `.countersign`. */
+  readonly store?: Store | undefined
+  /** Receives every audit event; without it they go to the logger. */
+  readonly audit?: AuditSink | undefined
+  /** Silent by default. */
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+  readonly random?: Random | undefined
+  /** For requests to providers. */
+  readonly fetch?: typeof fetch | undefined
+}
+
+const seconds = z.number().int().positive()
+const limit = z.number().int().nonnegative()
+const words = z.array(z.string().min(1))
+const secret = z.string().min(minimumSecretLength, `at least ${minimumSecretLength} characters of randomness`)
+
+const lifetimesSchema = z.strictObject(
+  Object.fromEntries(Object.keys(defaultLifetimes).map((name) => [name, seconds.optional()])),
+)
+
+const configSchema = z.strictObject({
+  url: z.string(),
+  secret: z.union([secret, z.array(secret).min(1)]).optional(),
+  resources: z.record(z.string(), z.looseObject({})).refine((all) => Object.keys(all).length > 0, 'at least one resource'),
+  subject: z.enum(['random', 'upstream']).optional(),
+  tokenClaims: words.optional(),
+  branding: brandingSchema.optional(),
+  lifetimes: lifetimesSchema.optional(),
+  registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
+  privateSchemes: words.optional(),
+  signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
+})
+
+const instances = ['upstream', 'store', 'audit', 'logger', 'clock', 'random', 'fetch']
+
+/** @throws ConfigurationError naming the first wrong value, and what was expected there */
+export const checkOptions = <Claims>(options: Options<Claims>): void => {
+  const data = Object.fromEntries(
+    Object.entries(options).filter(([name, value]) => !instances.includes(name) && value !== undefined),
+  )
+  const { error } = configSchema.safeParse(data)
+  const [issue] = error?.issues ?? []
+  if (issue) throw new ConfigurationError(pathOf(issue.path), expectedBy(issue))
+  checkExposure(options)
+}
+
+const pathOf = (path: readonly PropertyKey[]): string =>
+  path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`)).join('') ||
+  'options'
+
+const expectedBy = (issue: { code?: string | undefined; message: string; keys?: readonly string[] }): string =>
+  issue.code === 'unrecognized_keys' ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}` : issue.message
+
+/** On loopback everything works without configuration; what others can reach must not be weak. */
+const checkExposure = ({ url, secret, store }: Options<unknown>): void => {
+  if (isLoopbackHost(new URL(url).hostname)) return
+  if (secret === undefined) throw new ConfigurationError('secret', 'a secret, since `url` is not on loopback')
+  if (store?.location.kind === 'process') {
+    throw new ConfigurationError('store', 'a store that outlives the process, since `url` is not on loopback')
+  }
+}

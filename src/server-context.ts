@@ -1,0 +1,117 @@
+import {
+  defaultLifetimes,
+  defaultRegistrationPolicy,
+  type Endpoints,
+  type ServerContext,
+} from './authorization-server/context.ts'
+import { base64url } from './crypto/bytes.ts'
+import type { Audit, AuditEvent } from './events/audit.ts'
+import { systemClock } from './events/clock.ts'
+import { type Logger, silentLogger } from './events/logger.ts'
+import { type Random, systemRandom } from './events/random.ts'
+import { openKeyRing } from './keys/key-ring.ts'
+import { secretBeside } from './keys/secret-file.ts'
+import { ConfigurationError } from './oauth/configuration-error.ts'
+import type { Resource } from './oauth/resource.ts'
+import type { Options } from './options.ts'
+import { createRecords } from './records/records.ts'
+import type { Store } from './store/store.ts'
+import { createAccounts } from './upstream/accounts.ts'
+import { createCustody } from './upstream/custody.ts'
+import type { NamedProvider, Provider } from './upstream/provider.ts'
+
+/** The options with every choice made; nothing was opened yet. */
+export interface Parts {
+  readonly options: Options<unknown>
+  readonly resources: readonly Resource[]
+  readonly providers: readonly Provider<unknown>[]
+  readonly store: Store
+  readonly logger: Logger
+  readonly audit: Audit
+}
+
+/**
+ * Opens the key ring and the providers, and checks that the store fits the configuration.
+ * @throws StoreUnavailable, KeyRingUnreadable, SubjectModeRefused; it may be called again
+ */
+export const createServerContext = async (parts: Parts): Promise<ServerContext> => {
+  const { options, resources, store, logger, audit } = parts
+  const { clock = systemClock, random = systemRandom, url } = options
+  const secrets = await secretsOf(options, store, random)
+  const keys = await openKeyRing({ store, secrets, algorithm: options.signing ?? 'ES256', clock, random, audit })
+  const records = createRecords(store, keys)
+  const upstream = { issuer: url, records, clock, random, audit, logger, fetch: options.fetch ?? globalThis.fetch }
+  const providers = parts.providers.map(
+    (provider): NamedProvider => ({
+      id: provider.id,
+      name: provider.name,
+      open: provider.open(upstream),
+      ...(provider.claims ? { claims: provider.claims } : {}),
+    }),
+  )
+  const accounts = createAccounts(upstream, { subject: options.subject ?? 'random', providers })
+  await accounts.checkSubjectMode()
+  return {
+    issuer: url,
+    endpoints: endpointsBelow(url),
+    resources,
+    providers,
+    accounts,
+    custody: createCustody(upstream, providers),
+    records,
+    keys,
+    lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    registration: { ...defaultRegistrationPolicy, ...options.registration },
+    privateSchemes: options.privateSchemes ?? [],
+    tokenClaims: options.tokenClaims ?? [],
+    audit,
+    clock,
+    random,
+    logger,
+  }
+}
+
+const endpointsBelow = (issuer: string): Endpoints => {
+  const base = issuer.endsWith('/') ? issuer.slice(0, -1) : issuer
+  return {
+    authorize: `${base}/authorize`,
+    token: `${base}/token`,
+    register: `${base}/register`,
+    revoke: `${base}/revoke`,
+    jwks: `${base}/jwks`,
+    consent: `${base}/authorize/consent`,
+    signIn: `${base}/authorize/sign-in`,
+    callback: `${base}/authorize/callback`,
+  }
+}
+
+const secretsOf = async (
+  { secret }: Options<unknown>,
+  store: Store,
+  random: Random,
+): Promise<readonly [string, ...string[]]> => {
+  if (typeof secret === 'string') return [secret]
+  if (secret) return secret
+  if (store.location.kind === 'file') return [await secretBeside(store.location.path, random)]
+  if (store.location.kind === 'process') return [base64url(random.bytes(32))]
+  throw new ConfigurationError('secret', 'a secret, since the store is not a file beside which one could be kept')
+}
+
+/** Gives every event its time, and keeps a sink that fails from failing a request. */
+export const createAudit = ({ audit: sink, clock = systemClock }: Options<unknown>, logger: Logger): Audit => {
+  const record = sink ?? (logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event))
+  const failed = (error: unknown) => logger.error('the audit sink failed', { error })
+  return (facts) => {
+    try {
+      const done = record({ ...facts, at: clock.now() })
+      if (done instanceof Promise) done.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+}
+
+// Standard output may belong to a protocol, so an event is a line of JSON on the other one.
+const toStandardError = (event: AuditEvent): void => {
+  console.error(JSON.stringify(event))
+}
