@@ -73,6 +73,8 @@ export const testIssuer = <Upstream = UpstreamClaims>(issuer = testIssuerUrl): T
       return token
     },
 
+    recognises: (token) => minted.has(token),
+
     revoke: (token) => void minted.delete(token.token),
 
     setAvailable(value) {

@@ -12,6 +12,8 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
    * @throws VerifierUnavailable 503: our own trouble, or the issuer's
    */
   verify(token: string, resource: string): Promise<AccessToken<Upstream>>
+  /** Whether a token is of this issuer, for tokens that don't say so in an `iss`. */
+  recognises?(token: string): boolean
   /** Fetches what verification needs. Rejects with `VerifierUnavailable` if that can't be had now; later calls try again. */
   ready?(): Promise<void>
 }
@@ -26,7 +28,7 @@ export const verifierOf = <Upstream>(
   if (byIssuer.size !== issuers.length) throw new ConfigurationError('issuers', 'each issuer once')
   return {
     async verify(token, resource) {
-      const verifier = byIssuer.get(claimedIssuer(token))
+      const verifier = issuers.find((each) => each.recognises?.(token)) ?? byIssuer.get(claimedIssuer(token))
       if (!verifier) throw new TokenInvalid('unknown_issuer')
       return verifier.verify(token, resource)
     },

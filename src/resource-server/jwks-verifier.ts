@@ -64,8 +64,10 @@ export const jwks = <Upstream = UpstreamClaims>(
   let jwksUri = options.jwksUri
   const keys = createKeySet({
     async load() {
-      jwksUri ??= await discoverJwksUri(issuer, fetch, fetchTimeout)
-      return fetchJson(jwksUri, fetch, fetchTimeout)
+      // One bound for all of it: calls wait for this.
+      const signal = AbortSignal.timeout(fetchTimeout)
+      jwksUri ??= await discoverJwksUri(issuer, fetch, signal)
+      return fetchJson(jwksUri, fetch, signal)
     },
     // A key that is gone may have been stolen: what it signed is looked at again.
     changed: memory.forgetAll,

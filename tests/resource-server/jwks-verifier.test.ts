@@ -1,0 +1,339 @@
+import { UnsecuredJWT } from 'jose'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { TokenInvalid, type TokenInvalidReason, VerifierUnavailable } from '../../src/identity/verifier.ts'
+import { type JwksOptions, jwks } from '../../src/resource-server/jwks-verifier.ts'
+import { type JwksIssuer, type SignOptions, startJwksIssuer } from '../support/jwks-issuer.ts'
+
+const resource = 'https://notes.example.com/mcp'
+const seconds = () => Math.floor(Date.now() / 1000)
+
+let issuer: JwksIssuer
+beforeEach(async () => {
+  issuer = await startJwksIssuer(resource)
+})
+afterEach(() => issuer.close())
+
+/** A verifier whose clock the test moves. */
+const verifier = <T = object>(options: JwksOptions<T> = {}) => {
+  const clock = { ahead: 0, now: () => Date.now() + clock.ahead }
+  return { ...jwks<T>(issuer.issuer, { clock, ...options }), clock }
+}
+
+const reasonOf = async (promise: Promise<unknown>): Promise<TokenInvalidReason | string> => {
+  const error: unknown = await promise.then(
+    () => expect.fail('the token was taken'),
+    (reason: unknown) => reason,
+  )
+  return error instanceof TokenInvalid
+    ? error.reason
+    : error instanceof VerifierUnavailable
+      ? 'unavailable'
+      : String(error)
+}
+
+describe('what a handler gets', () => {
+  test('fault 15, fault 16, origin 1, what was signed at issue is on the token that handlers get: client, scopes, upstream claims', async () => {
+    const upstream_claims = {
+      iss: 'https://accounts.example',
+      sub: '42',
+      email: 'alice@example.com',
+      groups: ['staff'],
+    }
+    const token = await issuer.sign({ upstream_claims, tenant: 'acme', scope: 'notes:read notes:write' })
+    const verified = await verifier().verify(token, resource)
+    expect(verified).toMatchObject({
+      kind: 'user',
+      issuer: issuer.issuer,
+      subject: 'alice',
+      clientId: 'client-1',
+      scopes: ['notes:read', 'notes:write'],
+      resource,
+      claims: { tenant: 'acme', upstream_claims },
+      upstream: {
+        issuer: 'https://accounts.example',
+        subject: '42',
+        claims: { email: 'alice@example.com', groups: ['staff'] },
+      },
+    })
+    expect(verified.token).toBe(token)
+    expect(verified.expiresAt).toBeGreaterThan(seconds())
+  })
+
+  test('origin 2, the same claims can be read from outside by any JWT library', async () => {
+    const token = await issuer.sign({
+      upstream_claims: { iss: 'https://accounts.example', sub: '42', email: 'a@example.com' },
+    })
+    const payload = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as object
+    const verified = await verifier().verify(token, resource)
+    expect(verified.claims).toEqual(payload)
+  })
+
+  test('origin 3, claims are typed and held against a schema by one option', async () => {
+    const claims = z.object({ email: z.email().transform((email) => email.toLowerCase()) })
+    const { verify } = verifier({ claims })
+    const upstream = { iss: 'https://accounts.example', sub: '42', extra: 'kept' }
+    const good = await verify(
+      await issuer.sign({ upstream_claims: { ...upstream, email: 'Alice@Example.com' } }),
+      resource,
+    )
+    const email: string | undefined = good.kind === 'user' ? good.upstream?.claims.email : undefined
+    expect(email).toBe('alice@example.com')
+    expect(good).toMatchObject({ upstream: { claims: { extra: 'kept' } } })
+    expect(await reasonOf(verify(await issuer.sign({ upstream_claims: upstream }), resource))).toBe('schema')
+    expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('schema')
+  })
+
+  test('origin 6, all claims of the verified payload are there, `act` as the chain of actors too', async () => {
+    const act = { sub: 'agent-2', act: { sub: 'agent-1', iss: 'https://agents.example' } }
+    const verified = await verifier().verify(await issuer.sign({ act, custom: { deep: [1] } }), resource)
+    expect(verified.claims).toMatchObject({ act, custom: { deep: [1] } })
+    expect(verified.actor).toEqual({
+      issuer: issuer.issuer,
+      subject: 'agent-2',
+      actor: { issuer: 'https://agents.example', subject: 'agent-1' },
+    })
+  })
+
+  test('origin 10, the client is what the token says of it, never the subject and never a guess', async () => {
+    expect(await reasonOf(verifier().verify(await issuer.sign({ client_id: undefined, azp: 'x' }), resource))).toBe(
+      'claims',
+    )
+    const named = verifier({ clientIdClaim: 'azp' })
+    const verified = await named.verify(await issuer.sign({ client_id: undefined, azp: 'client-2' }), resource)
+    expect(verified).toMatchObject({ clientId: 'client-2', subject: 'alice' })
+    expect(() => jwks(issuer.issuer, { clientIdClaim: 'sub' })).toThrow(/subject/)
+  })
+
+  test('a token whose subject is its client is the client’s own, and has no upstream', async () => {
+    const token = await issuer.sign({ sub: 'client-1', upstream_claims: { iss: 'https://a.example', sub: '1' } })
+    const verified = await verifier().verify(token, resource)
+    expect(verified.kind).toBe('client')
+    expect(verified).not.toHaveProperty('upstream')
+  })
+
+  test.each([
+    [{ scope: undefined }, []],
+    [{ scope: '' }, []],
+    [{ scope: 'a  b a' }, ['a', 'b']],
+    [{ scope: undefined, scp: ['a', 'b'] }, ['a', 'b']],
+  ])('scopes of %o are %o', async (claims, scopes) => {
+    expect((await verifier().verify(await issuer.sign(claims), resource)).scopes).toEqual(scopes)
+  })
+
+  test('one audience of several is enough, and one trailing slash is no difference', async () => {
+    const several = await issuer.sign({ aud: ['https://other.example', `${resource}/`] })
+    expect((await verifier().verify(several, resource)).resource).toBe(resource)
+  })
+
+  test('an audience that is no URL counts where it is configured', async () => {
+    const token = await issuer.sign({ aud: 'api://notes' })
+    expect(await reasonOf(verifier().verify(token, resource))).toBe('audience')
+    const configured = verifier({ audiences: ['api://notes'] })
+    expect((await configured.verify(token, resource)).resource).toBe(resource)
+  })
+})
+
+describe('fault 11, what is refused', () => {
+  const past = () => seconds() - 3600
+  test.each<[string, Record<string, unknown>, SignOptions, TokenInvalidReason]>([
+    ['without exp', { exp: undefined }, {}, 'claims'],
+    ['expired', { exp: past() }, {}, 'expired'],
+    ['not yet valid', { nbf: seconds() + 3600 }, {}, 'not_yet_valid'],
+    ['without audience', { aud: undefined }, {}, 'audience'],
+    ['for another audience', { aud: 'https://other.example.com/mcp' }, {}, 'audience'],
+    ['for a path below', { aud: `${resource}/below` }, {}, 'audience'],
+    ['of another issuer', { iss: 'https://mallory.example' }, {}, 'unknown_issuer'],
+    ['without issuer', { iss: undefined }, {}, 'unknown_issuer'],
+    ['without subject', { sub: undefined }, {}, 'claims'],
+    ['with an empty subject', { sub: '' }, {}, 'claims'],
+    ['without client', { client_id: undefined }, {}, 'claims'],
+    ['with a broken actor', { act: { iss: 'x' } }, {}, 'claims'],
+    ['with a scope that is no text', { scope: 7 }, {}, 'claims'],
+    ['that is an id_token by its type', {}, { typ: 'JWT' }, 'type'],
+    ['of a type of its own', {}, { typ: 'logout+jwt' }, 'type'],
+    ['with a key that the issuer does not have', {}, { kid: 'nobody' }, 'unknown_key'],
+  ])('a token %s', async (_, claims, header, reason) => {
+    expect(await reasonOf(verifier().verify(await issuer.sign(claims, header), resource))).toBe(reason)
+  })
+
+  test('a token without required claims is refused for them and not as our trouble', async () => {
+    const { verify } = verifier()
+    for (const claims of [{ exp: 'soon' }, { nbf: 'x' }, { iat: 'x' }, { sub: 7 }, { client_id: ['a'] }]) {
+      expect(await reasonOf(verify(await issuer.sign(claims), resource))).not.toBe('unavailable')
+    }
+  })
+
+  test('a token without a type', async () => {
+    const token = await issuer.sign({}, { typ: '' })
+    expect(await reasonOf(verifier().verify(token, resource))).toBe('type')
+  })
+
+  test('a type is compared as the media type that it is', async () => {
+    const token = await issuer.sign({}, { typ: 'application/AT+JWT' })
+    expect((await verifier().verify(token, resource)).subject).toBe('alice')
+  })
+
+  test('plain JWTs are taken only where that was asked for', async () => {
+    const token = await issuer.sign({}, { typ: 'JWT' })
+    expect((await verifier({ types: ['at+jwt', 'JWT'] }).verify(token, resource)).subject).toBe('alice')
+  })
+
+  test('a token signed by a foreign key under a known key id', async () => {
+    expect(await reasonOf(verifier().verify(await issuer.sign({}, { key: issuer.foreignKey }), resource))).toBe(
+      'signature',
+    )
+  })
+
+  test('a token that was changed after it was signed', async () => {
+    const [header, , signature] = (await issuer.sign()).split('.')
+    const [, payload] = (await issuer.sign({ sub: 'bob' })).split('.')
+    expect(await reasonOf(verifier().verify(`${header}.${payload}.${signature}`, resource))).toBe('signature')
+  })
+
+  test('a token without signature, or with a symmetric one made of public data', async () => {
+    const payload = { iss: issuer.issuer, sub: 'a', aud: resource, client_id: 'c', exp: seconds() + 60 }
+    const none = new UnsecuredJWT(payload).encode()
+    const symmetric = await issuer.sign({}, { alg: 'HS256', key: new TextEncoder().encode('x'.repeat(64)) })
+    expect(['signature', 'malformed']).toContain(await reasonOf(verifier().verify(none, resource)))
+    expect(['signature', 'malformed']).toContain(await reasonOf(verifier().verify(symmetric, resource)))
+    expect(() => jwks(issuer.issuer, { algorithms: ['HS256'] })).toThrow(/algorithms/)
+  })
+
+  test.each(['', 'x', 'a.b.c', '....', 'cs_rt_1.2.3', 'eyJhbGciOiJFUzI1NiJ9.e30.AAAA'])(
+    'garbage: %j',
+    async (token) => {
+      expect(await reasonOf(verifier().verify(token, resource))).toMatch(/malformed|unknown_key|signature|claims/)
+    },
+  )
+
+  test('the skew between clocks is bounded', async () => {
+    const { verify } = verifier()
+    expect((await verify(await issuer.sign({ exp: seconds() - 20 }), resource)).subject).toBe('alice')
+    expect(await reasonOf(verify(await issuer.sign({ exp: seconds() - 40 }), resource))).toBe('expired')
+    expect(() => jwks(issuer.issuer, { clockSkew: 3600 })).toThrow(/clockSkew/)
+  })
+})
+
+describe('an issuer’s keys', () => {
+  test.each(['ES256', 'RS256', 'PS256', 'EdDSA'])('%s', async (algorithm) => {
+    await issuer.rotate(algorithm)
+    expect((await verifier().verify(await issuer.sign(), resource)).subject).toBe('alice')
+  })
+
+  test('fault 11, 20 cold calls at once fetch metadata and keys once', async () => {
+    issuer.delay = 50
+    const { verify } = verifier()
+    const tokens = await Promise.all(Array.from({ length: 20 }, (_, index) => issuer.sign({ sub: `user-${index}` })))
+    const verified = await Promise.all(tokens.map((token) => verify(token, resource)))
+    expect(verified.map(({ subject }) => subject)).toEqual(tokens.map((_, index) => `user-${index}`))
+    expect(issuer.requests).toEqual({ metadata: 1, keys: 1 })
+  })
+
+  test('fault 11, 50 unknown key ids fetch the keys at most once more', async () => {
+    const { verify } = verifier()
+    await verify(await issuer.sign(), resource)
+    const tokens = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => issuer.sign({}, { kid: `unknown-${index}` })),
+    )
+    const reasons = await Promise.all(tokens.map((token) => reasonOf(verify(token, resource))))
+    expect(new Set(reasons)).toEqual(new Set(['unknown_key']))
+    expect(issuer.requests.keys).toBeLessThanOrEqual(2)
+  })
+
+  test('a new key is found once the cool-down is over, without waiting for the set to age', async () => {
+    const { verify, clock } = verifier()
+    await verify(await issuer.sign(), resource)
+    await issuer.rotate()
+    clock.ahead += 11_000
+    expect((await verify(await issuer.sign(), resource)).subject).toBe('alice')
+    expect(issuer.requests.keys).toBe(2)
+  })
+
+  test('tokens of a key that the issuer took back are refused, remembered or not', async () => {
+    const { verify, clock } = verifier()
+    const token = await issuer.sign({ exp: seconds() + 7200 })
+    await verify(token, resource)
+    await issuer.rotate()
+    issuer.retire()
+    clock.ahead += 11 * 60_000
+    expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
+  })
+
+  test('a token without key id is tried with every key that fits, and with no other', async () => {
+    const first = await issuer.sign({}, { kid: null })
+    await issuer.rotate('RS256')
+    await issuer.rotate()
+    const last = await issuer.sign({}, { kid: null })
+    const { verify } = verifier()
+    expect((await verify(first, resource)).subject).toBe('alice')
+    expect((await verify(last, resource)).subject).toBe('alice')
+    expect(await reasonOf(verify(await issuer.sign({}, { kid: null, key: issuer.foreignKey }), resource))).toBe(
+      'signature',
+    )
+  })
+
+  test('an issuer that never answers holds calls up for a bounded time', async () => {
+    issuer.mode = 'hang'
+    const { verify } = verifier()
+    const begun = Date.now()
+    expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('unavailable')
+    expect(Date.now() - begun).toBeLessThan(20_000)
+    expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('unavailable')
+    expect(issuer.requests.metadata).toBe(1)
+  })
+
+  test.each(['down', 'foreign', 'garbage'] as const)(
+    'fault 5, with an issuer that is %s a token is not called invalid',
+    async (mode) => {
+      issuer.mode = mode
+      expect(await reasonOf(verifier().verify(await issuer.sign(), resource))).toBe('unavailable')
+      await expect(verifier().ready?.()).rejects.toThrow(VerifierUnavailable)
+    },
+  )
+
+  test('fault 5, an unknown key while the issuer is down is our trouble: the key may be new', async () => {
+    const { verify, clock } = verifier()
+    await verify(await issuer.sign(), resource)
+    await issuer.rotate()
+    issuer.mode = 'down'
+    clock.ahead += 11_000
+    expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('unavailable')
+  })
+
+  test('the last good keys are kept while the issuer is down, and not for ever', async () => {
+    const { verify, clock } = verifier()
+    const token = await issuer.sign({ exp: seconds() + 7 * 86_400 })
+    await verify(token, resource)
+    issuer.mode = 'down'
+    clock.ahead += 60 * 60_000
+    expect((await verify(token, resource)).subject).toBe('alice')
+    expect((await verify(await issuer.sign({ sub: 'bob', exp: seconds() + 86_400 }), resource)).subject).toBe('bob')
+    clock.ahead += 25 * 60 * 60_000
+    expect(await reasonOf(verify(token, resource))).toBe('unavailable')
+    issuer.mode = 'ok'
+    clock.ahead += 11_000
+    expect((await verify(token, resource)).subject).toBe('alice')
+  })
+
+  test('a call that was seen before costs no fetch and is the same object', async () => {
+    const { verify } = verifier()
+    const token = await issuer.sign()
+    expect(await verify(token, resource)).toBe(await verify(token, resource))
+    expect(issuer.requests.keys).toBe(1)
+  })
+
+  test('a remembered token expires', async () => {
+    const { verify, clock } = verifier({ clockSkew: 0 })
+    const token = await issuer.sign({ exp: seconds() + 60 })
+    await verify(token, resource)
+    clock.ahead += 61_000
+    expect(await reasonOf(verify(token, resource))).toBe('expired')
+  })
+
+  test('keys come only over https or from loopback', () => {
+    expect(() => jwks('http://issuer.example.com')).toThrow(/https/)
+    expect(() => jwks('https://issuer.example.com', { jwksUri: 'http://issuer.example.com/jwks' })).toThrow(/jwksUri/)
+    expect(() => jwks('issuer')).toThrow(/issuer/)
+  })
+})
