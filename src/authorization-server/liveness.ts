@@ -74,7 +74,8 @@ export const createLiveness = (
       }
       after = values.at(-1)?.ref.key.slice(revocations.name.length + 1)
     }
-    readAt = Math.max(readAt, startedAt)
+    // Not the later of the two: this node's clock may have been set back.
+    readAt = startedAt
     forgetOld(startedAt - revocationLifetime)
   }
   const begin = (): Promise<void> => {
@@ -104,7 +105,7 @@ export const createLiveness = (
       return true
     },
     async catchUp() {
-      while (age() >= bound) await begin()
+      if (age() >= bound) await begin()
     },
     isRevoked: (grant) => recent.has(grant),
     close: unwatch,
