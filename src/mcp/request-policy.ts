@@ -5,25 +5,22 @@ import { readBody } from './body.ts'
 import { hasDuplicateKeys } from './duplicate-keys.ts'
 import { headersAgree, type RpcCall, readCalls } from './rpc-message.ts'
 
-/** Which scopes a call needs, by name: `{ notes_add: ['notes:write'] }`. What is not named needs only a valid token. */
+/** Which scopes a call needs. */
 export interface CallRequirements {
+  /** By the tool's name: `{ notes_add: ['notes:write'] }`. A tool that is not named needs only a valid token. */
   readonly tools?: Readonly<Record<string, readonly string[]>> | undefined
-  readonly prompts?: Readonly<Record<string, readonly string[]>> | undefined
-  readonly resources?: Readonly<Record<string, readonly string[]>> | undefined
 }
 
 /**
  * Decides calls by the scopes that they need, before dispatch: an SDK would turn a refusal in a tool into a result, and no client steps
  * up after that. Answers undefined where nothing is required: then bodies are left alone.
  */
-export const scopePolicy = (requirements: CallRequirements): RequestPolicy | undefined => {
-  const byMethod = new Map<string, ReadonlyMap<string, readonly string[]>>()
-  for (const [method, kind] of methods) {
-    const named = new Map(Object.entries(requirements[kind] ?? {}))
-    if (named.size > 0) byMethod.set(method, named)
-  }
-  if (byMethod.size === 0) return undefined
-  return callPolicy((call) => (call.name === undefined ? undefined : byMethod.get(call.method)?.get(call.name)))
+export const scopePolicy = ({ tools = {} }: CallRequirements): RequestPolicy | undefined => {
+  const byName = new Map(Object.entries(tools))
+  if (byName.size === 0) return undefined
+  return callPolicy(({ method, name }) =>
+    method === 'tools/call' && name !== undefined ? byName.get(name) : undefined,
+  )
 }
 
 /** @param required the scopes that a call needs; undefined or none: a valid token is enough */
@@ -85,13 +82,6 @@ const malformed = (
   message: string,
   reason: string,
 ): PolicyDecision & { outcome: 'malformed' } => ({ outcome: 'malformed', status, code, message, reason })
-
-const methods = [
-  ['tools/call', 'tools'],
-  ['prompts/get', 'prompts'],
-  ['resources/read', 'resources'],
-  ['resources/subscribe', 'resources'],
-] as const
 
 /** Bytes; the SDKs' own bound. */
 const maximumBody = 4 * 1024 * 1024
