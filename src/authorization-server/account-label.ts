@@ -1,0 +1,47 @@
+import type { JsonObject } from '../identity/json.ts'
+import type { Account } from '../records/account.ts'
+import type { ServerContext } from './context.ts'
+import type { ShownAccount } from './pages.ts'
+
+/** A sign-in that a grant can stand on. */
+export interface Somebody {
+  readonly account: Account
+  readonly upstreamSession: string
+  /** Seconds since the epoch. */
+  readonly authTime: number
+  /** How the person recognises themselves. */
+  readonly shown: ShownAccount
+}
+
+export interface SignInFacts {
+  readonly account: string
+  readonly upstreamSession: string
+  readonly authTime: number
+}
+
+/** Undefined where the account, the upstream session or its provider is gone, or the provider ended it: then it is no sign-in any more. */
+export const identifyAccount = async (server: ServerContext, facts: SignInFacts): Promise<Somebody | undefined> => {
+  const [account, identified] = await Promise.all([
+    server.accounts.get(facts.account),
+    server.custody.identity(facts.upstreamSession),
+  ])
+  if (!account || typeof identified === 'string' || identified.session.ended) return undefined
+  const provider = server.providers.find(({ id }) => id === identified.session.provider)
+  if (!provider) return undefined
+  return {
+    account,
+    upstreamSession: facts.upstreamSession,
+    authTime: facts.authTime,
+    shown: shownAccount(provider.name, identified.facts.claims),
+  }
+}
+
+const shownAccount = (provider: string, claims: JsonObject): ShownAccount => ({
+  provider,
+  ...text('name', claims.name),
+  ...text('email', claims.email),
+  ...text('username', claims.preferred_username),
+})
+
+const text = (name: 'name' | 'email' | 'username', value: unknown) =>
+  typeof value === 'string' && value.trim() !== '' ? { [name]: value } : {}

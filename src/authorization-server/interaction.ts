@@ -1,0 +1,150 @@
+import { base64url } from '../crypto/bytes.ts'
+import { hashSecret, hashStrings, matchesSecret } from '../crypto/hash.ts'
+import { type AuthorizationRequest, type Interaction, interactionRef } from '../records/interaction.ts'
+import { put, type Stored } from '../records/records.ts'
+import { StoreUnavailable } from '../store/store.ts'
+import type { ServerContext } from './context.ts'
+import { readCookies, setCookie } from './cookies.ts'
+import { type PageForm, PageProblem } from './pages.ts'
+import { refused } from './refusal.ts'
+
+/** An interaction of this browser, as it was read. */
+export interface OpenInteraction {
+  readonly stored: Stored<Interaction>
+  readonly value: Interaction
+  /** The store's clock, milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** Members to set; undefined ones are taken away. */
+export type InteractionChange = { readonly [Name in keyof Interaction]?: Interaction[Name] | undefined }
+
+/** Somebody else changed the interaction meanwhile: read it again and decide again. */
+class InteractionMoved extends Error {
+  override readonly name = 'InteractionMoved'
+}
+
+// A browser sends all of them with every request, and headers have a size.
+const mostCookies = 12
+const cookiePrefix = 'i-'
+
+/** Begins an interaction; answers it with the cookies to set. */
+export const beginInteraction = async (
+  server: ServerContext,
+  request: Request,
+  authorization: AuthorizationRequest,
+  shownAccount: string | undefined,
+): Promise<{ interaction: Interaction; cookies: readonly string[] }> => {
+  const { issuer, lifetimes, random, records } = server
+  const id = base64url(random.bytes(16))
+  const cookie = base64url(random.bytes(32))
+  const ref = interactionRef(id)
+  const { now } = await records.get(ref)
+  const interaction: Interaction = {
+    id,
+    browser: hashSecret(cookie),
+    csrf: base64url(random.bytes(32)),
+    request: authorization,
+    ...(shownAccount === undefined ? {} : { shownAccount }),
+    createdAt: now,
+  }
+  await records.commit({ unchanged: [ref], puts: [put(ref, interaction, lifetimes.interaction * 1000)] })
+  server.audit({
+    type: 'authorization.requested',
+    clientId: authorization.clientId,
+    interaction: id,
+    resource: authorization.resource,
+    scopes: authorization.scopes,
+  })
+  const own = [...readCookies(issuer, request).keys()].filter((name) => name.startsWith(cookiePrefix))
+  const surplus = own.slice(0, Math.max(0, own.length - mostCookies + 1))
+  return {
+    interaction,
+    cookies: [
+      ...surplus.map((name) => setCookie(issuer, name, '', 0)),
+      setCookie(issuer, `${cookiePrefix}${id}`, cookie, lifetimes.interaction),
+    ],
+  }
+}
+
+/**
+ * Opens an interaction, runs `act` on it, and does so again where another request changed it meanwhile. `act` must be safe to run again.
+ * @throws PageProblem where there is no such interaction, or it is not this browser's
+ */
+export const withInteraction = async <T>(
+  server: ServerContext,
+  request: Request,
+  id: string | null | undefined,
+  act: (open: OpenInteraction) => Promise<T>,
+): Promise<T> => {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    try {
+      return await act(await openInteraction(server, request, id))
+    } catch (error) {
+      if (!(error instanceof InteractionMoved)) throw error
+    }
+  }
+  throw new StoreUnavailable('the interaction changed again and again')
+}
+
+const openInteraction = async (
+  server: ServerContext,
+  request: Request,
+  id: string | null | undefined,
+): Promise<OpenInteraction> => {
+  if (!id || !/^[\w-]{22}$/.test(id)) throw gone(server)
+  const { values, now } = await server.records.get(interactionRef(id))
+  const [stored] = values
+  const cookie = readCookies(server.issuer, request).get(`${cookiePrefix}${id}`)
+  if (!stored) throw gone(server, id)
+  if (!cookie || !matchesSecret(cookie, stored.value.browser)) {
+    refused(server, 'interaction: its cookie is missing or wrong', { interaction: id })
+    throw new PageProblem('interaction_elsewhere', 403)
+  }
+  return { stored, value: stored.value, now }
+}
+
+const gone = (server: ServerContext, interaction?: string): PageProblem => {
+  refused(server, 'interaction: unknown or expired', interaction === undefined ? {} : { interaction })
+  return new PageProblem('interaction_gone', 400)
+}
+
+/** @throws PageProblem for a form without this interaction's token */
+export const checkCsrf = (server: ServerContext, { value }: OpenInteraction, form: URLSearchParams): void => {
+  if (matchesSecret(form.get('csrf') ?? '', hashSecret(value.csrf))) return
+  refused(server, 'form: its CSRF token is missing or wrong', { interaction: value.id })
+  throw new PageProblem('form_refused', 403)
+}
+
+/** Writes the interaction's next state; where another request was faster, `withInteraction` begins again. */
+export const advance = async (
+  server: ServerContext,
+  { stored, value, now }: OpenInteraction,
+  change: InteractionChange,
+): Promise<OpenInteraction> => {
+  const next = withoutUndefined({ ...value, ...change })
+  const left = Math.max(1, value.createdAt + server.lifetimes.interaction * 1000 - now)
+  const result = await server.records.commit({ unchanged: [stored], puts: [put(stored.ref, next, left)] })
+  if (!result.committed) throw new InteractionMoved()
+  return { stored: { ...stored, value: next, version: result.version }, value: next, now }
+}
+
+const withoutUndefined = (value: InteractionChange): Interaction =>
+  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as unknown as Interaction
+
+/** The address of one of an interaction's pages. */
+export const pageOf = (endpoint: string, interaction: string): string => `${endpoint}?interaction=${interaction}`
+
+/** What a page of this interaction needs for its form. `shown` is the account that the page shows. */
+export const formOf = ({ value }: OpenInteraction, action: string, shown: string | undefined): PageForm => ({
+  action,
+  interaction: value.id,
+  csrf: value.csrf,
+  ...(shown === undefined ? {} : { shown: shownMark(value, shown) }),
+})
+
+/** Whether the page that this form is of showed this account (or none). */
+export const isShown = ({ value }: OpenInteraction, form: URLSearchParams, account: string | undefined): boolean =>
+  (form.get('shown') ?? '') === (account === undefined ? '' : shownMark(value, account))
+
+const shownMark = (value: Interaction, account: string): string => hashStrings(value.csrf, account).slice(0, 22)

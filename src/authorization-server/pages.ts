@@ -1,0 +1,157 @@
+import type { RedirectKind } from '../oauth/redirect-uri.ts'
+
+/** What the person's endpoints answer. How a page looks, and its headers, is for `http/`. */
+export type Reply =
+  | { readonly kind: 'page'; readonly page: Page; readonly cookies?: readonly string[] }
+  | { readonly kind: 'redirect'; readonly location: string; readonly cookies?: readonly string[] }
+  /** The host's own answer, to sign the person in by its own means. */
+  | { readonly kind: 'response'; readonly response: Response; readonly cookies?: readonly string[] }
+
+export type Page = ConsentPage | SignInPage | ContinuePage | ProblemPage
+
+/** Where a page's form goes, and what shows that it came from this page. */
+export interface PageForm {
+  readonly action: string
+  readonly interaction: string
+  readonly csrf: string
+  /** Says which account the page showed, so that a page that is out of date approves nothing for another. */
+  readonly shown?: string
+}
+
+/** Who asks. The name is what the client says of itself: foreign text. */
+export interface AskingClient {
+  readonly name?: string
+  /** Registered by the operator. */
+  readonly verified: boolean
+  readonly redirectKind: RedirectKind
+  readonly redirectHost: string
+}
+
+/** Somebody, as a person recognises them. Foreign text. */
+export interface ShownAccount {
+  readonly name?: string
+  readonly email?: string
+  readonly username?: string
+  /** The provider's name. */
+  readonly provider: string
+}
+
+export interface OfferedScope {
+  readonly scope: string
+  /** What it allows, in the operator's words. */
+  readonly description: string
+  readonly ticked: boolean
+  /** This person allowed it to this client before. */
+  readonly before: boolean
+}
+
+/** The form has `decision` (`approve`, `deny`, `switch`) and `scope`, once for each that is ticked. */
+export interface ConsentPage {
+  readonly kind: 'consent'
+  readonly form: PageForm
+  readonly client: AskingClient
+  readonly resource: AskedResource
+  readonly scopes: readonly OfferedScope[]
+  /** Without it, whoever signs in next is granted for. */
+  readonly account?: ShownAccount
+  /** The names of the providers to choose from when signing in. */
+  readonly providers: readonly string[]
+  /** The person will be asked to sign in (again). */
+  readonly signInFollows: boolean
+  /** Everything was unticked. */
+  readonly nothingTicked: boolean
+}
+
+export interface AskedResource {
+  readonly name?: string
+  readonly identifier: string
+}
+
+/** The forms have `username` and `password`, or `provider`. */
+export interface SignInPage {
+  readonly kind: 'sign-in'
+  readonly form: PageForm
+  readonly client: AskingClient
+  readonly resource: AskedResource
+  /** A name and a password on this page. */
+  readonly password?: { readonly provider: string; readonly name: string; readonly username: string }
+  /** Buttons that lead to other providers. */
+  readonly others: readonly { readonly provider: string; readonly name: string }[]
+  readonly refused?:
+    | { readonly reason: 'credentials' }
+    | { readonly reason: 'rate_limited'; readonly retryAfter: number }
+}
+
+/** Somebody else than the account that was shown has signed in. The form has `decision` (`continue`, `switch`). */
+export interface ContinuePage {
+  readonly kind: 'continue'
+  readonly form: PageForm
+  readonly client: AskingClient
+  readonly resource: AskedResource
+  readonly scopes: readonly OfferedScope[]
+  readonly shown?: ShownAccount
+  readonly signedIn: ShownAccount
+}
+
+/** Something is wrong; the page says what, and what to do. */
+export interface ProblemPage {
+  readonly kind: 'problem'
+  readonly problem: Problem
+  readonly status: number
+  readonly client?: AskingClient
+  /** More, in our own words; never foreign text. */
+  readonly detail?: string
+  /** Leads back to the application, with the error. A checked redirect URI. */
+  readonly back?: string
+  /** A button that tries the sign-in again. */
+  readonly again?: { readonly form: PageForm; readonly provider: string; readonly name: string }
+  /** A provider's name, in the operator's words. */
+  readonly provider?: string
+  /** Seconds. */
+  readonly retryAfter?: number
+}
+
+export type Problem =
+  /** The request names no client, or none that we know. */
+  | 'client_unknown'
+  /** Without a redirect URI, or with one that the client did not register. */
+  | 'redirect_refused'
+  /** The authorization request is wrong in another way. */
+  | 'request_refused'
+  | 'too_many_requests'
+  /** There is no such interaction (any more). */
+  | 'interaction_gone'
+  /** The interaction began in another browser, or its cookie did not arrive. */
+  | 'interaction_elsewhere'
+  | 'interaction_answered'
+  /** A provider's answer that belongs to no attempt that is under way. */
+  | 'attempt_gone'
+  /** A form that did not come from our page, or can't be read. */
+  | 'form_refused'
+  | 'sign_in_denied'
+  | 'sign_in_untrusted'
+  | 'sign_in_claims'
+  | 'sign_in_incomplete'
+  | 'provider_unavailable'
+  | 'method_refused'
+  | 'unavailable'
+
+export const page = (page: Page, cookies: readonly string[] = []): Reply => ({ kind: 'page', page, cookies })
+
+export const redirect = (location: string, cookies: readonly string[] = []): Reply => ({
+  kind: 'redirect',
+  location,
+  cookies,
+})
+
+export type ProblemFacts = Omit<ProblemPage, 'kind' | 'problem' | 'status'>
+
+/** Ends an endpoint with a problem page. */
+export class PageProblem extends Error {
+  override readonly name = 'PageProblem'
+  readonly page: ProblemPage
+  constructor(problem: Problem, status: number, facts: ProblemFacts = {}) {
+    super(problem)
+    this.page = { kind: 'problem', problem, status, ...facts }
+  }
+}

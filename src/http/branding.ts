@@ -1,0 +1,82 @@
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+
+/** How the pages look: the host's own name, logo and colour. */
+export interface Branding {
+  /** What people know this service by. */
+  readonly name: string
+  /** An https or data URL of an image; shown 40 pixels high. */
+  readonly logo?: string
+  /** `#rrggbb` or `#rgb`. Colours of text are computed from it, so that they can be read on every background. */
+  readonly color?: string
+  /** The language of the host's own texts (its name, what scopes allow), as in `lang`. Our own words are English. */
+  readonly lang?: string
+}
+
+export type Rgb = readonly [red: number, green: number, blue: number]
+
+/** @throws ConfigurationError */
+export const checkBranding = ({ name, logo, color, lang }: Branding): void => {
+  if (typeof name !== 'string' || name.trim() === '')
+    throw new ConfigurationError('branding.name', 'a name that people know')
+  if (logo !== undefined && !isImage(logo))
+    throw new ConfigurationError('branding.logo', 'an https or data URL of an image')
+  if (color !== undefined && !parseColor(color)) throw new ConfigurationError('branding.color', '#rrggbb or #rgb')
+  if (lang !== undefined && !/^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/.test(lang)) {
+    throw new ConfigurationError('branding.lang', 'a language tag like "de" or "pt-BR"')
+  }
+}
+
+const isImage = (logo: string): boolean => {
+  if (/^data:image\/(png|jpeg|gif|webp|avif|svg\+xml)[;,]/.test(logo)) return true
+  if (!URL.canParse(logo)) return false
+  const { protocol, hostname } = new URL(logo)
+  return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+}
+
+/** What a page may load the logo from, for its Content-Security-Policy. */
+export const imageSource = ({ logo }: Branding): string | undefined => {
+  if (logo === undefined) return undefined
+  return logo.startsWith('data:') ? 'data:' : new URL(logo).origin
+}
+
+export const parseColor = (text: string): Rgb | undefined => {
+  const [, short, long] = /^#(?:([0-9a-f]{3})|([0-9a-f]{6}))$/i.exec(text) ?? []
+  const digits = long ?? short?.replace(/./g, '$&$&')
+  if (digits === undefined) return undefined
+  const channel = (at: number) => Number.parseInt(digits.slice(at, at + 2), 16)
+  return [channel(0), channel(2), channel(4)]
+}
+
+/** @see WCAG 2.2, "relative luminance" */
+const luminance = (color: Rgb): number => {
+  const [red, green, blue] = color.map((value) => {
+    const share = value / 255
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
+  }) as [number, number, number]
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+}
+
+/** From 1 to 21. @see WCAG 2.2, "contrast ratio" */
+export const contrast = (a: Rgb, b: Rgb): number => {
+  const [light, dark] = [luminance(a), luminance(b)].sort((x, y) => y - x) as [number, number]
+  return (light + 0.05) / (dark + 0.05)
+}
+
+const white: Rgb = [255, 255, 255]
+const black: Rgb = [0, 0, 0]
+
+/** White or black, whichever is read better on it. One of them always has a contrast of 4.5 at least. */
+export const textOn = (background: Rgb): Rgb =>
+  contrast(white, background) >= contrast(black, background) ? white : black
+
+/** The colour itself where it can be read on the background, else mixed with white or black just as far as needed. */
+export const readableOn = (background: Rgb, color: Rgb, ratio = 4.5): Rgb => {
+  const towards = textOn(background)
+  for (let share = 0; share < 1; share += 0.05) {
+    const mixed = color.map((value, index) => Math.round(value + ((towards[index] ?? 0) - value) * share))
+    if (contrast(mixed as unknown as Rgb, background) >= ratio) return mixed as unknown as Rgb
+  }
+  return towards
+}
+
+export const cssColor = (color: Rgb): string => `#${color.map((value) => value.toString(16).padStart(2, '0')).join('')}`

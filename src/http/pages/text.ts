@@ -1,0 +1,22 @@
+/**
+ * Foreign text (a client's name, a person's claims) as it may stand in a page: one line, of bounded length, without anything that is invisible,
+ * changes the direction of what stands around it, or piles up on a letter. Escaping is done by the template, isolation by `<bdi>`.
+ */
+export const foreign = (text: string, longest = 80): string => {
+  const clean = text
+    .slice(0, 4096)
+    .normalize('NFC')
+    .replace(/[\p{Z}\p{Cc}]+/gu, ' ')
+    // Joiners stay: scripts and emoji need them. Tags, variation selectors for ideographs, and all else invisible go.
+    .replace(/(?!\u200c|\u200d|\ufe0f)[\p{C}\p{Default_Ignorable_Code_Point}]/gu, '')
+    .replace(/(\u200c|\u200d|\ufe0f)(?:\u200c|\u200d|\ufe0f)+/gu, '$1')
+    .replace(/(\p{M}{3})\p{M}+/gu, '$1')
+    .trim()
+  const letters = [...new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(clean)]
+  return letters.length <= longest
+    ? clean
+    : `${letters
+        .slice(0, longest - 1)
+        .map(({ segment }) => segment)
+        .join('')}…`
+}
