@@ -1,0 +1,125 @@
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sqlite } from '../../src/store/sqlite.ts'
+import type { Store } from '../../src/store/store.ts'
+import {
+  type Approved,
+  approved,
+  callback,
+  refresh,
+  registered,
+  signedIn,
+  type TestClient,
+  type TestServer,
+  testServer,
+} from '../support/authorization-server.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { type RunningProcess, startProcess } from '../support/process.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
+import type { Opening } from './contender.ts'
+
+type Outcome = { readonly status: number; readonly error?: string; readonly refresh_token?: string }
+
+const many = 3
+const script = fileURLToPath(new URL('./contender.ts', import.meta.url))
+
+/** Several processes at one store: each posts all forms at once, and all processes start together. */
+async function contenders(opening: Opening) {
+  const processes: RunningProcess[] = Array.from({ length: many }, () =>
+    startProcess(process.execPath, ['--import', 'tsx', script, JSON.stringify(opening)]),
+  )
+  await Promise.all(processes.map((running) => running.line(/^ready$/)))
+  return {
+    async race(forms: readonly Record<string, string>[]): Promise<Outcome[]> {
+      const before = processes.map(({ stdout }) => stdout.length)
+      for (const running of processes) running.write(`${JSON.stringify(forms)}\n`)
+      const outcomes = processes.map(async (running, index) => {
+        await expect
+          .poll(() => running.stdout.slice(before[index]), { timeout: 30_000, interval: 5 })
+          .toMatch(/^\[.*\]\n$/)
+        return JSON.parse(running.stdout.slice(before[index])) as Outcome[]
+      })
+      return (await Promise.all(outcomes)).flat()
+    },
+    end: () => Promise.all(processes.map((running) => running.stop())),
+  }
+}
+
+async function sqliteStore(): Promise<{ opening: Opening; store: Store; end(): Promise<void> }> {
+  const { path, remove } = temporaryDirectory()
+  const store = sqlite(`${path}/db`)
+  const end = async () => {
+    await store.close()
+    remove()
+  }
+  return { opening: { engine: 'sqlite', path: `${path}/db` }, store, end }
+}
+
+async function postgresStore(): Promise<{ opening: Opening; store: Store; end(): Promise<void> } | undefined> {
+  const server = await startPostgres()
+  if (!('url' in server)) return undefined
+  const { postgres } = await import('../../src/store/postgres.ts')
+  const store = postgres(server.url)
+  const end = async () => {
+    await store.close()
+    await server.stop()
+  }
+  return { opening: { engine: 'postgres', url: server.url }, store, end }
+}
+
+describe.each([
+  ['sqlite', sqliteStore],
+  ['postgres', postgresStore],
+])('several processes at one store: %s', (_name, open) => {
+  let opened: Awaited<ReturnType<typeof open>>
+  let to: TestServer
+  let client: TestClient
+  let processes: Awaited<ReturnType<typeof contenders>>
+
+  beforeAll(async () => {
+    opened = await open()
+    if (!opened) return
+    to = await testServer({ store: opened.store })
+    client = await registered(to)
+    processes = await contenders(opened.opening)
+  })
+  afterAll(async () => {
+    await processes?.end()
+    await opened?.end()
+  })
+
+  const redemption = ({ code, verifier }: Approved) => ({
+    grant_type: 'authorization_code',
+    code,
+    code_verifier: verifier,
+    redirect_uri: callback,
+    ...client,
+  })
+
+  test('fault 1: of concurrent redemptions of one code exactly one succeeds, and its tokens stay good', async (context) => {
+    if (!opened) return context.skip('no PostgreSQL here')
+    for (let round = 0; round < 10; round++) {
+      const form = redemption(await approved(to, client))
+      const outcomes = await processes.race([form, form, form])
+      const succeeded = outcomes.filter(({ status }) => status === 200)
+      expect([outcomes.length, succeeded.length]).toEqual([3 * many, 1])
+      for (const { status, error } of outcomes.filter(({ status }) => status !== 200)) {
+        expect([status, error]).toEqual([400, 'invalid_grant'])
+      }
+      expect((await refresh(to, client, succeeded[0]?.refresh_token ?? '')).status).toBe(200)
+    }
+  })
+
+  test('fault 2: parallel processes of one client share one refresh token and it survives', async (context) => {
+    if (!opened) return context.skip('no PostgreSQL here')
+    let { refresh_token: token } = await signedIn(to, client)
+    for (let round = 0; round < 10; round++) {
+      const form = { grant_type: 'refresh_token', refresh_token: token, ...client }
+      const outcomes = await processes.race([form, form])
+      expect(outcomes.map(({ status }) => status)).toEqual(Array(2 * many).fill(200))
+      const next = new Set(outcomes.map(({ refresh_token }) => refresh_token))
+      expect(next.size).toBe(1)
+      ;[token = ''] = next
+    }
+  })
+})
