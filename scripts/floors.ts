@@ -9,7 +9,7 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
   { floor: '4', rooms: ['upstream'] },
   { floor: '5', rooms: ['authorization-server', 'resource-server'] },
   { floor: '6', rooms: ['http', 'mcp'] },
-  { floor: '7 (below the compositions)', rooms: ['protection'] },
+  { floor: '7 (below the compositions)', rooms: ['protection', 'options', 'server-context'] },
   { floor: '7', rooms: ['countersign', 'verify-only'] },
   { floor: '7 (above the composition)', rooms: ['gateway', 'console', 'cli', 'testing'] },
   { floor: '7 (the entry)', rooms: ['index'] },
@@ -18,6 +18,8 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
 /** Rooms that may import another of their own floor. */
 export const NEIGHBOURS: Readonly<Record<string, readonly string[]>> = {
   keys: ['records'],
+  options: ['protection'],
+  'server-context': ['options'],
 }
 
 /** Rooms that may import less than all the floors below: these alone (and themselves). */
