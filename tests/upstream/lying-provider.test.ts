@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openid } from '../../src/upstream/openid.ts'
+import { ProviderUnavailable, SignInRefused } from '../../src/upstream/provider.ts'
+import { plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
+import { type Lie, startLyingProvider } from './lying-provider.ts'
+
+const clientSecret = 'the client secret of these tests, long enough'
+const now = () => Math.floor(Date.now() / 1000)
+
+let provider: Awaited<ReturnType<typeof startLyingProvider>>
+beforeAll(async () => {
+  provider = await startLyingProvider()
+})
+afterAll(() => provider.stop())
+beforeEach(() => provider.tell({}))
+
+const open = async () =>
+  redirecting(openid({ issuer: provider.issuer, clientId: 'me', clientSecret }).open(await testContext()))
+
+const signIn = async (lie: Lie, request: object = {}) => {
+  provider.tell(lie)
+  const at = await open()
+  const { url, pending } = await at.begin({ ...plainRequest, ...request })
+  const response = await fetch(url, { redirect: 'manual' })
+  return at.complete(new URL(response.headers.get('location') ?? ''), pending, redirectUri)
+}
+
+test('the truth is believed, or the lies below would show nothing', async () => {
+  expect(await signIn({})).toMatchObject({
+    issuer: provider.issuer,
+    subject: 'sub-1',
+    tokens: { accessToken: 'access-1' },
+  })
+  expect(await signIn({ claims: { aud: ['me', 'other'], azp: 'me', exp: now() - 10 } })).toBeTruthy()
+})
+
+describe('fault 14: an id_token that is not for us, not from it, or not of now, is refused', () => {
+  const lies: Record<string, Lie> = {
+    'another issuer': { claims: { iss: 'https://evil.example.com' } },
+    'another audience': { claims: { aud: 'other' } },
+    'a second audience without azp': { claims: { aud: ['me', 'other'] } },
+    'another azp': { claims: { aud: ['me', 'other'], azp: 'other' } },
+    'another nonce': { claims: { nonce: 'of an earlier request' } },
+    'no nonce': { claims: { nonce: undefined } },
+    'no sub': { claims: { sub: undefined } },
+    'no exp': { claims: { exp: undefined } },
+    'no iat': { claims: { iat: undefined } },
+    expired: { claims: { exp: now() - 120 } },
+    'not yet valid': { claims: { nbf: now() + 600 } },
+    unsigned: { signature: 'none' },
+    'signed with the client’s secret': { signature: 'HS256' },
+    'signed with a foreign key': { signature: 'foreign' },
+    'signed with a key that is not published': { signature: 'unknown key' },
+    'userinfo of another person': { userinfo: { sub: 'sub-2' } },
+    'no id_token': { tokenAnswer: { body: '{"access_token":"a","token_type":"bearer"}' } },
+  }
+  for (const [what, lie] of Object.entries(lies)) {
+    test(what, async () => {
+      const refused = await rejection(signIn(lie))
+      expect(refused).toBeInstanceOf(SignInRefused)
+      expect(refused).toMatchObject({ reason: 'untrusted', message: 'sign-in refused: untrusted' })
+    })
+  }
+
+  test('max_age without auth_time, or with an old one', async () => {
+    expect(await rejection(signIn({}, { maxAge: 60 }))).toMatchObject({ reason: 'untrusted' })
+    const old = { claims: { auth_time: now() - 600 } }
+    expect(await rejection(signIn(old, { maxAge: 60 }))).toMatchObject({ reason: 'untrusted' })
+    expect(await rejection(signIn(old, { reauthenticate: true }))).toMatchObject({ reason: 'untrusted' })
+    expect(await signIn(old)).toMatchObject({ authTime: old.claims.auth_time })
+    expect(await signIn({ claims: { auth_time: now() } }, { maxAge: 60, reauthenticate: true })).toBeTruthy()
+  })
+})
+
+describe('answers that are none are the provider’s trouble, and no secret of them is kept', () => {
+  const secretBody = '{"access_token":"a-token-that-nobody-may-see", oops'
+  const troubles: Record<string, Lie> = {
+    'no JSON': { tokenAnswer: { body: secretBody } },
+    'an HTML page': { tokenAnswer: { body: '<h1>Gateway</h1>', type: 'text/html', status: 502 } },
+    'a huge answer': { tokenAnswer: { body: JSON.stringify({ access_token: 'x'.repeat(2_000_000) }) } },
+    'keys out of reach': { keysStatus: 503 },
+    'metadata of another issuer': { metadata: { issuer: 'https://evil.example.com' } },
+    'metadata without keys': { metadata: { jwks_uri: undefined } },
+  }
+  for (const [what, lie] of Object.entries(troubles)) {
+    test(what, async () => {
+      const failure = await rejection(signIn(lie))
+      expect(failure).toBeInstanceOf(ProviderUnavailable)
+      const { message, detail, stack, cause } = failure as ProviderUnavailable
+      expect([message, detail, stack, String((cause as Error | undefined)?.stack)].join()).not.toMatch(
+        /nobody-may-see|Gateway/,
+      )
+      expect(detail?.length ?? 0).toBeLessThanOrEqual(320)
+    })
+  }
+})
+
+describe('at a refresh', () => {
+  const refresh = async (lie: Lie) => {
+    provider.tell(lie)
+    const at = await open()
+    if (!at.refresh) throw new Error('no refresh')
+    const tokens = { accessToken: 'access-0', refreshToken: 'refresh-1' }
+    return at.refresh({ issuer: provider.issuer, subject: 'sub-1', tokens })
+  }
+
+  test('an id_token of another person, of another issuer, for another client, or with a foreign signature: nothing is taken', async () => {
+    for (const lie of [
+      { claims: { sub: 'sub-2' } },
+      { claims: { iss: 'https://evil.example.com' } },
+      { claims: { aud: 'other' } },
+      { signature: 'foreign' },
+    ] as const) {
+      expect(await rejection(refresh(lie)), JSON.stringify(lie)).toMatchObject({
+        name: 'ProviderUnavailable',
+        nothingDone: false,
+      })
+    }
+  })
+
+  test('trouble with the claims alone does not cost the new refresh token', async () => {
+    for (const lie of [{ keysStatus: 503 }, { signature: 'unknown key' }, { userinfo: { sub: 'sub-2' } }] as const) {
+      const renewal = await refresh(lie)
+      expect(renewal.tokens).toMatchObject({ accessToken: 'access-1', refreshToken: 'refresh-2' })
+      expect(renewal.said.map(({ source }) => source)).toEqual('userinfo' in lie ? ['id_token'] : ['userinfo'])
+    }
+  })
+})
+
+test('20 cold sign-ins fetch the keys once', async () => {
+  const at = await open()
+  const before = provider.keyRequests
+  const { url, pending } = await at.begin(plainRequest)
+  const callback = new URL((await fetch(url, { redirect: 'manual' })).headers.get('location') ?? '')
+  await Promise.all(Array.from({ length: 20 }, () => at.complete(callback, pending, redirectUri)))
+  expect(provider.keyRequests).toBe(before + 1)
+})

@@ -1,0 +1,120 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+
+export interface Lie {
+  /** Over the id_token's true claims; undefined takes one away. */
+  readonly claims?: Readonly<Record<string, unknown>>
+  /** `none`: unsigned. `HS256`: with the client's secret. `foreign`: with a key that is not the provider's, under the true key's id. */
+  readonly signature?: 'none' | 'HS256' | 'foreign' | 'unknown key'
+  /** In place of the userinfo. */
+  readonly userinfo?: Readonly<Record<string, unknown>>
+  readonly tokenAnswer?: { readonly status?: number; readonly body: string; readonly type?: string }
+  /** In place of the parts of the metadata. */
+  readonly metadata?: Readonly<Record<string, unknown>>
+  /** The answer at the key set. */
+  readonly keysStatus?: number
+}
+
+/** An OpenID Provider that says what a test wants: sign-in is one redirect, everybody is `sub-1`. */
+export const startLyingProvider = async () => {
+  const state: { lie: Lie; nonce: string; keyRequests: number } = { lie: {}, nonce: '', keyRequests: 0 }
+  const pairs = { true: await generateKeyPair('RS256'), foreign: await generateKeyPair('RS256') }
+  const publicJwk: JWK = { ...(await exportJWK(pairs.true.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }
+
+  const idToken = async (issuer: string): Promise<string> => {
+    const now = Math.floor(Date.now() / 1000)
+    const claims = {
+      ...{
+        iss: issuer,
+        sub: 'sub-1',
+        aud: 'me',
+        iat: now,
+        exp: now + 60,
+        nonce: state.nonce,
+        email: 'one@example.com',
+      },
+      ...state.lie.claims,
+    }
+    const { signature } = state.lie
+    if (signature === 'none') {
+      const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+      return `${part({ alg: 'none' })}.${part(claims)}.`
+    }
+    const header = {
+      alg: signature === 'HS256' ? 'HS256' : 'RS256',
+      kid: signature === 'unknown key' ? 'key-2' : 'key-1',
+    }
+    const key =
+      signature === 'HS256'
+        ? new TextEncoder().encode('the client secret of these tests, long enough')
+        : pairs[signature === undefined ? 'true' : 'foreign'].privateKey
+    return new SignJWT(claims).setProtectedHeader(header).sign(key)
+  }
+
+  const server = createServer(async (request, response) => {
+    const { port } = server.address() as AddressInfo
+    const issuer = `http://127.0.0.1:${port}`
+    const json = (body: unknown, status = 200) => {
+      response.writeHead(status, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(body))
+    }
+    const { pathname, searchParams } = new URL(request.url ?? '/', issuer)
+    if (pathname === '/.well-known/openid-configuration') {
+      return json({
+        issuer,
+        authorization_endpoint: `${issuer}/authorize`,
+        token_endpoint: `${issuer}/token`,
+        userinfo_endpoint: `${issuer}/userinfo`,
+        jwks_uri: `${issuer}/keys`,
+        response_types_supported: ['code'],
+        id_token_signing_alg_values_supported: ['RS256', 'HS256', 'none'],
+        ...state.lie.metadata,
+      })
+    }
+    if (pathname === '/authorize') {
+      state.nonce = searchParams.get('nonce') ?? ''
+      const back = new URL(searchParams.get('redirect_uri') ?? '')
+      back.searchParams.set('code', 'code')
+      back.searchParams.set('state', searchParams.get('state') ?? '')
+      response.writeHead(302, { location: back.href })
+      return response.end()
+    }
+    if (pathname === '/token') {
+      const { tokenAnswer } = state.lie
+      if (tokenAnswer) {
+        response.writeHead(tokenAnswer.status ?? 200, { 'content-type': tokenAnswer.type ?? 'application/json' })
+        return response.end(tokenAnswer.body)
+      }
+      return json({
+        access_token: 'access-1',
+        token_type: 'Bearer',
+        expires_in: 60,
+        refresh_token: 'refresh-2',
+        id_token: await idToken(issuer),
+      })
+    }
+    if (pathname === '/userinfo') return json({ sub: 'sub-1', name: 'One', ...state.lie.userinfo })
+    if (pathname === '/keys') {
+      state.keyRequests++
+      return json({ keys: [publicJwk] }, state.lie.keysStatus)
+    }
+    return json({}, 404)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    issuer: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get keyRequests() {
+      return state.keyRequests
+    },
+    tell(lie: Lie) {
+      state.lie = lie
+    },
+    async stop() {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
