@@ -19,13 +19,15 @@ type Claimed =
 const waits = 20
 const waitMs = 400
 
-/** Where a provider sends the browser back to. */
+/** Where the provider of that id sends the browser back to. */
 export const callback = async (
   server: ServerContext,
   request: Request,
   arrival: Arrival,
-  provider: NamedProvider,
+  providerId: string,
 ): Promise<Reply> => {
+  const provider = server.providers.find(({ id, open }) => id === providerId && open.kind === 'redirect')
+  if (!provider) throw new PageProblem('attempt_gone', 400)
   const url = new URL(request.url)
   const states = url.searchParams.getAll('state')
   const [state = ''] = states

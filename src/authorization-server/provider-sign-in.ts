@@ -16,8 +16,8 @@ import { page, type Reply, redirect } from './pages.ts'
 // A second click, another tab or the back button may begin again while an earlier attempt is still the one that comes back.
 const mostAttempts = 4
 
-export const callbackOf = (server: ServerContext, provider: string): string =>
-  `${server.endpoints.callback}/${provider}`
+export const callbackOf = ({ endpoints }: Pick<ServerContext, 'endpoints'>, provider: string): string =>
+  `${endpoints.callback}/${provider}`
 
 /** Sends the browser to a provider. */
 export const askProvider = async (

@@ -1,37 +1,42 @@
-import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { z } from 'zod'
+import { isLoopbackHost } from '../oauth/loopback.ts'
 
 /** How the pages look: the host's own name, logo and colour. */
 export interface Branding {
-  /** What people know this service by. */
-  readonly name: string
+  /** What people know this service by. Default: the host name of the server. */
+  readonly name?: string | undefined
   /** An https or data URL of an image; shown 40 pixels high. */
-  readonly logo?: string
+  readonly logo?: string | undefined
   /** `#rrggbb` or `#rgb`. Colours of text are computed from it, so that they can be read on every background. */
-  readonly color?: string
+  readonly color?: string | undefined
   /** The language of the host's own texts (its name, what scopes allow), as in `lang`. Our own words are English. */
-  readonly lang?: string
+  readonly lang?: string | undefined
 }
+
+/** With the default name filled in. */
+export type NamedBranding = Branding & { readonly name: string }
 
 export type Rgb = readonly [red: number, green: number, blue: number]
-
-/** @throws ConfigurationError */
-export const checkBranding = ({ name, logo, color, lang }: Branding): void => {
-  if (typeof name !== 'string' || name.trim() === '')
-    throw new ConfigurationError('branding.name', 'a name that people know')
-  if (logo !== undefined && !isImage(logo))
-    throw new ConfigurationError('branding.logo', 'an https or data URL of an image')
-  if (color !== undefined && !parseColor(color)) throw new ConfigurationError('branding.color', '#rrggbb or #rgb')
-  if (lang !== undefined && !/^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/.test(lang)) {
-    throw new ConfigurationError('branding.lang', 'a language tag like "de" or "pt-BR"')
-  }
-}
 
 const isImage = (logo: string): boolean => {
   if (/^data:image\/(png|jpeg|gif|webp|avif|svg\+xml)[;,]/.test(logo)) return true
   if (!URL.canParse(logo)) return false
   const { protocol, hostname } = new URL(logo)
-  return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
 }
+
+export const brandingSchema = z.strictObject({
+  name: z.string().trim().min(1, 'expected a name that people know').max(100).optional(),
+  logo: z.string().refine(isImage, 'expected an https or data URL of an image').optional(),
+  color: z
+    .string()
+    .refine((color) => parseColor(color) !== undefined, 'expected #rrggbb or #rgb')
+    .optional(),
+  lang: z
+    .string()
+    .regex(/^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/, 'expected a language tag like "de" or "pt-BR"')
+    .optional(),
+})
 
 /** What a page may load the logo from, for its Content-Security-Policy. */
 export const imageSource = ({ logo }: Branding): string | undefined => {

@@ -1,6 +1,6 @@
 import type { Page, Reply } from '../authorization-server/pages.ts'
 import { sha256 } from '../crypto/hash.ts'
-import { type Branding, checkBranding, imageSource } from './branding.ts'
+import { type Branding, imageSource, type NamedBranding } from './branding.ts'
 import { createRenderer } from './pages/render.ts'
 import { styleSheet } from './pages/style.ts'
 
@@ -14,12 +14,8 @@ const personHeaders: Readonly<Record<string, string>> = {
   'X-Robots-Tag': 'noindex',
 }
 
-/**
- * Makes the answers of the person's endpoints.
- * @throws ConfigurationError for branding that can't be shown
- */
-export const createPageResponder = (branding: Branding): ((reply: Reply) => Response) => {
-  checkBranding(branding)
+/** Makes the answers of the person's endpoints. */
+export const createPageResponder = (branding: NamedBranding): ((reply: Reply) => Response) => {
   const style = styleSheet(branding)
   const render = createRenderer(branding, style)
   const policy = contentSecurityPolicy(branding, style)

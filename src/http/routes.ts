@@ -1,7 +1,7 @@
 import { authorize } from '../authorization-server/authorize.ts'
 import { callback } from '../authorization-server/callback.ts'
 import { consentDecision, consentPage } from '../authorization-server/consent.ts'
-import type { Arrival, ServerContext } from '../authorization-server/context.ts'
+import type { Arrival, Endpoints, ServerContext } from '../authorization-server/context.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { PageProblem, page, type Reply } from '../authorization-server/pages.ts'
 import { callbackOf } from '../authorization-server/provider-sign-in.ts'
@@ -9,15 +9,29 @@ import { registerEndpoint } from '../authorization-server/register.ts'
 import { revokeEndpoint } from '../authorization-server/revoke.ts'
 import { signIn, signInPage } from '../authorization-server/sign-in.ts'
 import { tokenEndpoint } from '../authorization-server/token.ts'
+import type { Logger } from '../events/logger.ts'
 import { metadataPath } from '../oauth/server-metadata.ts'
+import type { RequestInfo } from '../resource-server/handler.ts'
 import type { Branding } from './branding.ts'
 import { createPageResponder } from './page-response.ts'
 
-/** Answers a request to one of the authorization server's routes; undefined for any other. It never throws. */
+/** The authorization server's own routes. */
 export interface Routes {
-  (request: Request, arrival?: Arrival): Promise<Response | undefined>
   /** True for the paths that are answered. */
-  readonly handles: (pathname: string) => boolean
+  handles(pathname: string): boolean
+  /** Undefined for a path that is none of ours. It never throws. */
+  respond(request: Request, info?: RequestInfo): Promise<Response | undefined>
+}
+
+/** What the routes are made of: all that is known before anything is opened. */
+export interface RoutesOptions {
+  readonly issuer: string
+  readonly endpoints: Endpoints
+  readonly providerIds: readonly string[]
+  readonly branding: Branding
+  readonly logger: Logger
+  /** Where this fails, it is our own trouble: 503. */
+  readonly open: () => Promise<ServerContext>
 }
 
 type MachineEndpoint = (server: ServerContext, request: Request, arrival: Arrival) => Promise<Response>
@@ -27,25 +41,25 @@ type Route =
   | { readonly for: 'machine'; readonly endpoint: MachineEndpoint }
   | { readonly for: 'person'; readonly GET: PersonEndpoint; readonly POST?: PersonEndpoint }
 
-/**
- * The authorization server's routes: its metadata, its endpoints and its pages.
- * @throws ConfigurationError for branding that can't be shown
- */
-export const createRoutes = (server: ServerContext, branding: Branding): Routes => {
-  const respond = createPageResponder(branding)
-  const table = routeTable(server)
-  const answer = async (request: Request, arrival: Arrival = {}): Promise<Response | undefined> => {
-    const route = table.get(new URL(request.url).pathname)
-    if (!route) return undefined
-    return route.for === 'machine'
-      ? answerMachine(server, route.endpoint, request, arrival)
-      : answerPerson(server, respond, route, request, arrival)
+/** The authorization server's routes: its metadata, its endpoints and its pages. */
+export const createRoutes = (options: RoutesOptions): Routes => {
+  const { issuer, branding } = options
+  const answer = createPageResponder({ ...branding, name: branding.name ?? new URL(issuer).hostname })
+  const table = routeTable(options)
+  return {
+    handles: (pathname) => table.has(pathname),
+    async respond(request, { remoteAddress } = {}) {
+      const route = table.get(new URL(request.url).pathname)
+      if (!route) return undefined
+      const arrival = remoteAddress === undefined ? {} : { address: remoteAddress }
+      return route.for === 'machine'
+        ? answerMachine(options, route.endpoint, request, arrival)
+        : answerPerson(options, answer, route, request, arrival)
+    },
   }
-  return Object.assign(answer, { handles: (pathname: string) => table.has(pathname) })
 }
 
-const routeTable = (server: ServerContext): ReadonlyMap<string, Route> => {
-  const { issuer, endpoints, providers } = server
+const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): ReadonlyMap<string, Route> => {
   const machine = (endpoint: MachineEndpoint): Route => ({ for: 'machine', endpoint })
   const pathOf = (url: string) => new URL(url).pathname
   return new Map<string, Route>([
@@ -57,25 +71,23 @@ const routeTable = (server: ServerContext): ReadonlyMap<string, Route> => {
     [pathOf(endpoints.authorize), { for: 'person', GET: authorize }],
     [pathOf(endpoints.consent), { for: 'person', GET: consentPage, POST: consentDecision }],
     [pathOf(endpoints.signIn), { for: 'person', GET: signInPage, POST: signIn }],
-    ...providers
-      .filter(({ open }) => open.kind === 'redirect')
-      .map((provider): [string, Route] => [
-        pathOf(callbackOf(server, provider.id)),
-        { for: 'person', GET: (context, request, arrival) => callback(context, request, arrival, provider) },
-      ]),
+    ...providerIds.map((id): [string, Route] => [
+      pathOf(callbackOf({ endpoints }, id)),
+      { for: 'person', GET: (server, request, arrival) => callback(server, request, arrival, id) },
+    ]),
   ])
 }
 
 const answerMachine = async (
-  server: ServerContext,
+  { open, logger }: RoutesOptions,
   endpoint: MachineEndpoint,
   request: Request,
   arrival: Arrival,
 ): Promise<Response> => {
   try {
-    return await endpoint(server, request, arrival)
+    return await endpoint(await open(), request, arrival)
   } catch (error) {
-    server.logger.error('an endpoint could not answer', { error })
+    logger.error('an endpoint could not answer', { error })
     return Response.json(
       { error: 'temporarily_unavailable', error_description: 'the server has trouble of its own: try again' },
       { status: 503, headers: { 'Cache-Control': 'no-store', 'Retry-After': '5', 'Access-Control-Allow-Origin': '*' } },
@@ -84,7 +96,7 @@ const answerMachine = async (
 }
 
 const answerPerson = async (
-  server: ServerContext,
+  { open, logger }: RoutesOptions,
   respond: (reply: Reply) => Response,
   route: Extract<Route, { for: 'person' }>,
   request: Request,
@@ -102,10 +114,10 @@ const answerPerson = async (
     return response
   }
   try {
-    return respond(await endpoint(server, request, arrival))
+    return respond(await endpoint(await open(), request, arrival))
   } catch (error) {
     if (error instanceof PageProblem) return respond(page(error.page))
-    server.logger.error('a page could not be made', { error })
+    logger.error('a page could not be made', { error })
     return respond(page({ kind: 'problem', problem: 'unavailable', status: 503, retryAfter: 5 }))
   }
 }

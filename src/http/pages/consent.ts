@@ -1,6 +1,6 @@
 import { html } from 'hono/html'
 import type { AskedResource, AskingClient, ConsentPage, OfferedScope } from '../../authorization-server/pages.ts'
-import type { Branding } from '../branding.ts'
+import type { NamedBranding } from '../branding.ts'
 import {
   accountName,
   clientName,
@@ -35,7 +35,7 @@ ${whoAllows(page)}
   )
 }
 
-export const resourceName = (branding: Branding, { name }: AskedResource): Markup =>
+export const resourceName = (branding: NamedBranding, { name }: AskedResource): Markup =>
   hostText(branding, name ?? branding.name)
 
 const address = (text: string): Markup => html`<span class="address">${foreign(text, 200)}</span>`
@@ -58,7 +58,7 @@ const whoAsks = (client: AskingClient): Markup => {
 <p class="quiet">${how} Any program on this computer can say so: go on only if you have just started this yourself.</p></div>`
 }
 
-const checkbox = (branding: Branding, { scope, description, ticked, before }: OfferedScope): Markup =>
+const checkbox = (branding: NamedBranding, { scope, description, ticked, before }: OfferedScope): Markup =>
   html`<label class="scope"><input type="checkbox" name="scope" value="${scope}"${ticked ? html` checked` : nothing}><span>${hostText(branding, description)}${before ? html`<small>Allowed before</small>` : nothing}</span></label>`
 
 const whoAllows = ({ account, form, providers, signInFollows }: ConsentPage): Markup => {

@@ -1,13 +1,13 @@
 import { html } from 'hono/html'
 import type { AskingClient, PageForm, ShownAccount } from '../../authorization-server/pages.ts'
-import type { Branding } from '../branding.ts'
+import type { NamedBranding } from '../branding.ts'
 import { foreign } from './text.ts'
 
 /** Markup that is safe to stand in a page: made by `html`, which escapes whatever is put into it. */
 export type Markup = ReturnType<typeof html>
 
 export interface Look {
-  readonly branding: Branding
+  readonly branding: NamedBranding
   readonly style: Markup
 }
 
@@ -34,7 +34,7 @@ ${content}
 `
 
 /** The host's own words, which may be of another language than ours. */
-export const hostText = ({ lang }: Branding, text: string): Markup =>
+export const hostText = ({ lang }: NamedBranding, text: string): Markup =>
   lang === undefined ? html`<bdi>${foreign(text, 300)}</bdi>` : html`<bdi lang="${lang}">${foreign(text, 300)}</bdi>`
 
 export const hidden = ({ interaction, csrf, shown }: PageForm): Markup =>
