@@ -47,6 +47,25 @@ export function processes(fresh: () => Promise<{ opening: Opening; store: Store;
     }
   })
 
+  test('get is one snapshot while another process writes', async () => {
+    const { opening, store, end } = await fresh()
+    const writer = await contender(opening, 'write')
+    try {
+      writer.go()
+      const versions = new Set<string | undefined>()
+      for (let reads = 0; versions.size < 200 && reads < 100_000; reads++) {
+        const { entries } = await store.get(['a', 'b', 'c'])
+        expect(new Set(entries.map((entry) => entry?.version)).size).toBe(1)
+        versions.add(entries[0]?.version)
+        if (reads % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      expect(versions.size).toBe(200)
+    } finally {
+      await writer.running.stop(0)
+      await end()
+    }
+  })
+
   test('notify reaches another process', async () => {
     const { opening, store, end } = await fresh()
     try {
