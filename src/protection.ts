@@ -7,6 +7,7 @@ import type { TokenVerifier } from './identity/verifier.ts'
 import { createAuthInfo } from './mcp/auth-info.ts'
 import { type CallRequirements, scopePolicy } from './mcp/request-policy.ts'
 import { guardFactory } from './mcp/server-factory.ts'
+import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import { withHeaders } from './resource-server/cors.ts'
 import { createGate, type Gate } from './resource-server/gate.ts'
@@ -49,6 +50,7 @@ export const adopt: unique symbol = Symbol.for('countersign.adopt')
 export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFacts): Protection<Upstream> => {
   const { resources, authorizationServers, verifier, audit, logger } = facts
   const verified = new WeakSet<AccessToken<unknown>>()
+  for (const each of resources) checkRequirements(each)
   const gates = resources.map(({ resource, hosts, origins, ...requirements }) =>
     createGate({ resource, verifier, policy: scopePolicy(requirements), hosts, origins, audit, logger }),
   )
@@ -91,6 +93,20 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
     ),
   }
   return protection
+}
+
+/**
+ * A scope that nobody can be granted would send clients round in circles.
+ * @throws ConfigurationError
+ */
+const checkRequirements = ({ resource: { identifier, scopes }, tools = {} }: ProtectedResource): void => {
+  const known = Object.keys(scopes)
+  if (known.length === 0) return
+  for (const [tool, required] of Object.entries(tools)) {
+    if (required.every((scope) => known.includes(scope))) continue
+    const path = `resources[${JSON.stringify(identifier)}].tools[${JSON.stringify(tool)}]`
+    throw new ConfigurationError(path, `scopes of the resource: ${known.join(', ')}`)
+  }
 }
 
 const responder = <Upstream>(handler: FetchHandler<Upstream>) =>
