@@ -29,8 +29,9 @@ export const answerMachine = async (
 
 /** Whatever is no refusal in the protocol's words is our own trouble: the client keeps what it has, and tries again. */
 export const toOAuthError = (server: ServerContext, endpoint: string, error: unknown): OAuthError => {
-  if (error instanceof OAuthError) return error
+  if (error instanceof OAuthError && error.status < 500) return error
   server.logger.error(`${endpoint}: could not answer`, { error })
+  if (error instanceof OAuthError) return error
   return new OAuthError('temporarily_unavailable', 'the server has trouble of its own: try again', { cause: error })
 }
 

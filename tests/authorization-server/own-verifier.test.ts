@@ -327,6 +327,21 @@ describe('design 3, revocation', () => {
     for (const token of tokens) await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
   })
 
+  test('a commit that took long is logged again: other nodes look back only so far', async () => {
+    const { to, client, token, verifier, store } = await ready()
+    store.notifies = false
+    const commit = store.commit
+    store.commit = async (batch) => {
+      store.commit = commit
+      await to.pass(40_000)
+      await verifier.verify(token, mcp)
+      return commit(batch)
+    }
+    await revoke(to, client, token)
+    await to.pass(5_000)
+    await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
+  })
+
   test('an operator’s clock that is set back is no reason to answer from memory', async () => {
     const { to, client, token, verifier, store } = await ready()
     await verifier.verify(token, mcp)

@@ -228,6 +228,22 @@ describe('who the client is', () => {
     }
   })
 
+  test('a public client may send its id by header, with no secret', async () => {
+    const to = await testServer()
+    const client = await registered(to)
+    const { refresh_token } = await signedIn(to, client)
+    const form = { grant_type: 'refresh_token', refresh_token }
+    expect((await postToken(to, form, basic(client.client_id, ''))).status).toBe(200)
+    expect((await postToken(to, form, basic(client.client_id, 'made up'))).body.error).toBe('invalid_client')
+  })
+
+  test('fault 9: what is a client somewhere else, of the provider for example, is none here', async () => {
+    const to = await testServer()
+    const code = await approved(to, { client_id: 'upstream-app' })
+    const { status, body } = await redeem(to, { client_id: 'upstream-app' }, code)
+    expect([status, body.error]).toEqual([401, 'invalid_client'])
+  })
+
   test('who is unknown, or does not prove who it is, gets invalid_client and nothing changes', async () => {
     const to = await testServer()
     const client = await registered(to, { token_endpoint_auth_method: 'client_secret_basic' })

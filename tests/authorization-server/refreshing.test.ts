@@ -2,9 +2,11 @@ import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { deriveRefreshToken } from '../../src/authorization-server/tokens.ts'
+import { ringRef } from '../../src/keys/ring.ts'
+import { secretSealer } from '../../src/keys/secret.ts'
 import { clientRef } from '../../src/records/client.ts'
 import { type Grant, grantRef } from '../../src/records/grant.ts'
-import { put } from '../../src/records/records.ts'
+import { createRecords, put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { memory } from '../../src/store/memory.ts'
 import { movable } from '../store/movable-clock.ts'
@@ -17,6 +19,7 @@ import {
   redeem,
   refresh,
   registered,
+  secret,
   signedIn,
   type TestClient,
   type TestServer,
@@ -322,6 +325,25 @@ describe('design 3, secrets rotate', () => {
     const [grant, generation, , mac] = first.slice(6).split('.')
     const { status, body } = await refresh(to, client, `cs_rt_${grant}.${generation}.AAAAAAAAAAAA.${mac}`)
     expect([status, body.error]).toEqual([503, 'temporarily_unavailable'])
+  })
+
+  test('a new MAC key: what the old one made is still taken, and what is made is made with the new one', async () => {
+    const { to, client, first } = await ready()
+    const old = to.server.keys.macKey().id
+    const operator = createRecords(to.store, secretSealer([secret]))
+    const [ring] = (await operator.get(ringRef)).values
+    if (!ring) throw new Error('no ring')
+    const now = to.server.clock.now()
+    const added = { id: 'newer', use: 'mac' as const, createdAt: now, activeFrom: now, material: 'A'.repeat(43) }
+    await operator.commit({ puts: [put(ringRef, { keys: [...ring.value.keys, added] })] })
+    const later = await testServer({ store: to.store, clock: to.clock })
+
+    const second = await next(later, client, first)
+    expect([first, second].map((token) => token.split('.')[2])).toEqual([old, 'newer'])
+    // Also on a node that has not heard of the new key, and for a client that lost our answer.
+    await to.pass(2_000)
+    expect(await next(to, client, first)).toBe(second)
+    expect(generationOf(await next(to, client, second))).toBe(3)
   })
 
   test('a stolen database makes no token: the server’s key is missing; a stolen key none: the grant’s salt is', async () => {

@@ -22,7 +22,7 @@ export const issuer = 'https://auth.example.com'
 export const mcp = 'https://auth.example.com/mcp'
 export const otherMcp = 'https://other.example.com/mcp'
 export const callback = 'http://127.0.0.1:41234/callback'
-const secret = 'a secret for tests that is long enough'
+export const secret = 'a secret for tests that is long enough'
 
 export interface TestServerOptions {
   readonly store?: Store
@@ -38,6 +38,7 @@ export interface TestServerOptions {
 
 export interface TestServer {
   readonly server: ServerContext
+  readonly clock: ReturnType<typeof movable>
   readonly store: Store
   readonly events: AuditEvent[]
   /** What was logged as an error or a warning. */
@@ -102,7 +103,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     random,
     logger,
   }
-  return { server, store, events, trouble, pass: (ms) => clock.pass(ms) }
+  return { server, clock, store, events, trouble, pass: (ms) => clock.pass(ms) }
 }
 
 export interface TestClient {
