@@ -135,6 +135,25 @@ describe.each(Object.entries(hosts))('%s', (_, host) => {
     expect((await post(`"${'x'.repeat(4 * 1024 * 1024)}"`, headers)).status).toBe(413)
   })
 
+  test('a body whose length nobody announced is bounded too, and the server goes on', async () => {
+    const headers = { Authorization: `Bearer ${await issuer.sign()}`, 'Content-Type': 'application/json' }
+    const chunk = new Uint8Array(256 * 1024).fill(0x20)
+    let chunks = 0
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        chunks += 1
+        if (chunks > 64) controller.close()
+        else controller.enqueue(chunk)
+      },
+    })
+    const status = await fetch(url, { method: 'POST', headers, body, duplex: 'half' } as RequestInit).then(
+      (response) => response.status,
+      () => 'cut off',
+    )
+    expect([413, 'cut off']).toContain(status)
+    expect((await post(addNote)).status).toBe(401)
+  })
+
   test('a page may ask first, and read what it gets', async () => {
     const origin = 'http://localhost:6274'
     const preflight = await fetch(url, {
