@@ -9,12 +9,16 @@ import type { Store } from '../../src/store/store.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
 import { startProcess } from '../support/process.ts'
 import { bytes, contract, LONG, set, text, value } from './contract.ts'
+import { makeReadOnly, mountDisk, unmountAll } from './disk.ts'
 import { model } from './model.ts'
 import { movable } from './movable-clock.ts'
 import { contender, processes } from './processes.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'countersign-sqlite-'))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
+afterAll(() => {
+  unmountAll()
+  rmSync(root, { recursive: true, force: true })
+})
 let made = 0
 const freshPath = () => join(root, String(made++), 'store.db')
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
@@ -198,55 +202,34 @@ for (const driver of drivers) {
 
     test('a full disk is StoreUnavailable, changes nothing, and is over when there is room', async ({ skip }) => {
       const disk = join(root, String(made++))
-      mkdirSync(disk)
-      try {
-        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', disk], { stdio: 'ignore' })
-      } catch {
-        skip('a small disk can not be mounted here')
-      }
+      if (!mountDisk(disk, '512k')) skip('a small disk can not be mounted here')
       const store = sqlite(join(disk, 'store.db'), { driver })
-      try {
-        const version = await set(store, 'a', '1')
-        const check = { key: 'a', version }
-        const large = { key: 'large', value: new Uint8Array(450 * 1024) }
-        const attempt = store.commit({ checks: [check], sets: [{ key: 'a', value: bytes('2') }, large] })
-        writeFileSync(join(disk, 'ballast'), new Uint8Array(100 * 1024))
-        await expect(attempt).rejects.toThrow(StoreUnavailable)
-        await expect(store.commit({ sets: [large] })).rejects.toThrow(/disk is full|disk reports an error/)
-        expect(await value(store, 'a')).toBe('1')
-        rmSync(join(disk, 'ballast'))
-        const smaller = { key: 'large', value: new Uint8Array(50 * 1024) }
-        expect((await store.commit({ checks: [check], sets: [smaller] })).committed).toBe(true)
-      } finally {
-        await store.close()
-        execFileSync('umount', ['-l', disk]) // lazily: libsql lets go of a file only when its statements are collected
-      }
+      const version = await set(store, 'a', '1')
+      const check = { key: 'a', version }
+      const large = { key: 'large', value: new Uint8Array(450 * 1024) }
+      const attempt = store.commit({ checks: [check], sets: [{ key: 'a', value: bytes('2') }, large] })
+      await expect(attempt).rejects.toThrow(StoreUnavailable)
+      await expect(store.commit({ sets: [large] })).rejects.toThrow(/disk is full|disk reports an error/)
+      expect(await value(store, 'a')).toBe('1')
+      const smaller = { key: 'large', value: new Uint8Array(50 * 1024) }
+      expect((await store.commit({ checks: [check], sets: [smaller] })).committed).toBe(true)
+      await store.close()
     })
 
-    test('a read-only file is StoreUnavailable for writes, and says so', async ({ skip }) => {
-      const disk = join(root, String(made++))
-      mkdirSync(disk)
-      try {
-        execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', disk], { stdio: 'ignore' })
-      } catch {
-        skip('a disk can not be mounted here')
-      }
-      const path = join(disk, 'store.db')
+    test('a read-only disk is StoreUnavailable, and says so', async ({ skip }) => {
       const elsewhere = freshPath()
       const before = sqlite(elsewhere, { driver })
       await set(before, 'a', '1')
       await before.close()
+      const disk = join(root, String(made++))
+      if (!mountDisk(disk)) skip('a disk can not be mounted here')
+      const path = join(disk, 'store.db')
       writeFileSync(path, readFileSync(elsewhere), { mode: 0o600 })
-      execFileSync('mount', ['-o', 'remount,ro', disk])
+      makeReadOnly(disk)
       const store = sqlite(path, { driver })
-      try {
-        await expect(store.commit({ sets: [{ key: 'a', value: bytes('2') }] })).rejects.toThrow(
-          /read-only|for reading and writing/,
-        )
-      } finally {
-        await store.close()
-        execFileSync('umount', ['-l', disk]) // lazily: libsql lets go of a file only when its statements are collected
-      }
+      const attempt = store.commit({ sets: [{ key: 'a', value: bytes('2') }] })
+      await expect(attempt).rejects.toThrow(/read-only|for reading and writing/)
+      await store.close()
     })
 
     test('locked by another process: waits without blocking the event loop, then StoreUnavailable or done', async () => {
