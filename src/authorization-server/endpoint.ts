@@ -28,7 +28,7 @@ export const answerMachine = async (
 }
 
 /** Whatever is no refusal in the protocol's words is our own trouble: the client keeps what it has, and tries again. */
-export const toOAuthError = (server: ServerContext, endpoint: string, error: unknown): OAuthError => {
+const toOAuthError = (server: ServerContext, endpoint: string, error: unknown): OAuthError => {
   if (error instanceof OAuthError && error.status < 500) return error
   server.logger.error(`${endpoint}: could not answer`, { error })
   if (error instanceof OAuthError) return error

@@ -1,9 +1,6 @@
 import { hashStrings } from '../crypto/hash.ts'
 import { OAuthError } from '../oauth/errors.ts'
-import type { RegistrationPolicy, ServerContext } from './context.ts'
-
-/** Hosted clients register once for each connection, from few addresses. */
-export const defaultRegistrationPolicy: RegistrationPolicy = { perAddress: 100, total: 1_000 }
+import type { ServerContext } from './context.ts'
 
 const hour = 3_600_000
 

@@ -33,8 +33,7 @@ const resourceOf = (grant: Grant, requested: readonly string[] = []): string => 
   const all = Object.keys(grant.resources)
   const wanted = new Set(requested.map((indicator) => all.find((resource) => sameResource(resource, indicator))))
   const [first] = requested.length === 0 ? all : wanted
-  if (first === undefined || wanted.has(undefined))
-    throw new OAuthError('invalid_target', 'resource is not one of this grant')
+  if (first === undefined) throw new OAuthError('invalid_target', 'resource is not one of this grant')
   if (wanted.size > 1)
     throw new OAuthError('invalid_target', 'an access token is for one resource: ask for each on its own')
   return first
