@@ -1,0 +1,64 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { createFormBrowser } from '../../tests/end-to-end/support/form-browser.ts'
+import { signIn } from '../../tests/end-to-end/support/sign-in.ts'
+import type { ServerProcess } from './server-process.ts'
+
+const REDIRECT_URI = 'http://127.0.0.1:9/callback'
+
+export interface Tokens {
+  readonly access_token: string
+  readonly refresh_token: string
+}
+
+/** Registers a client and signs one person in on `devices` of it, through the real pages. */
+export async function signInDevices(
+  server: ServerProcess,
+  devices: number,
+): Promise<{ readonly clientId: string; readonly tokens: readonly Tokens[] }> {
+  const origin = `http://localhost:${server.ready.port}`
+  const person = { username: 'demo', password: randomBytes(12).toString('base64url') }
+  await server.ask({ ...person, name: 'Demo User', email: 'demo@example.com' })
+
+  const client = await register(`${origin}/register`)
+  const browser = createFormBrowser({ away: (url) => url.href.startsWith(REDIRECT_URI) })
+  const tokens: Tokens[] = []
+  for (let device = 0; device < devices; device++) {
+    const verifier = randomBytes(32).toString('base64url')
+    const request = new URLSearchParams({
+      response_type: 'code',
+      client_id: client,
+      redirect_uri: REDIRECT_URI,
+      scope: 'notes:read',
+      resource: `${origin}/mcp`,
+      state: randomBytes(8).toString('base64url'),
+      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+      code_challenge_method: 'S256',
+    })
+    const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
+    const exchange = { grant_type: 'authorization_code', code: end.searchParams.get('code') ?? '', client_id: client }
+    const body = new URLSearchParams({ ...exchange, redirect_uri: REDIRECT_URI, code_verifier: verifier })
+    tokens.push(await json<Tokens>(await fetch(`${origin}/token`, { method: 'POST', body })))
+  }
+  return { clientId: client, tokens }
+}
+
+/** A public client, by dynamic registration. */
+export async function register(endpoint: string): Promise<string> {
+  const metadata = {
+    client_name: 'bench',
+    redirect_uris: [REDIRECT_URI],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'none',
+    application_type: 'native',
+  }
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(metadata) })
+  return (await json<{ client_id: string }>(answer)).client_id
+}
+
+async function json<Body>(response: Response): Promise<Body> {
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}: ${text}`)
+  return JSON.parse(text) as Body
+}

@@ -1,0 +1,111 @@
+/**
+ * `npm run bench`: server CPU per request against counterparts, as ratios within this run. `npm run bench -- tools-call refresh start-up`
+ * picks cases; `--blocks`, `--rounds` and `--requests` set how much is measured.
+ */
+import { parseArgs } from 'node:util'
+import { refresh } from './cases/refresh.ts'
+import { startUp } from './cases/start-up.ts'
+import { toolsCall } from './cases/tools-call.ts'
+import { block, type Figures, noFigures, type Plan, type Variant } from './harness/rounds.ts'
+import { median, quantile, ratio } from './harness/statistics.ts'
+import { machine, table } from './harness/table.ts'
+
+const CASES = ['tools-call', 'refresh', 'start-up']
+/** The control may be this far from 1; otherwise more blocks are run, up to a bound. */
+const NOISE = 0.03
+const MOST_BLOCKS = 4
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    blocks: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '6' },
+    requests: { type: 'string', default: '800' },
+  },
+})
+const unknown = positionals.filter((name) => !CASES.includes(name))
+if (unknown.length > 0) throw new Error(`no such case: ${unknown.join(', ')}; there are ${CASES.join(', ')}`)
+const chosen = positionals.length > 0 ? positionals : CASES
+const blocks = Number(values.blocks)
+const requests = Number(values.requests)
+const plan: Plan = { rounds: Number(values.rounds), requests, warmUp: 2 * requests }
+
+console.log(`${machine()}\n`)
+if (chosen.includes('tools-call')) {
+  const figures = await measure(toolsCall, (all) => {
+    const noise = Math.abs(kept(all, 'ungated', 'control') - 1)
+    return noise <= NOISE ? undefined : `the control is ${(noise * 100).toFixed(1)} % off`
+  })
+  print('tools/call', figures, 'control')
+  aim('the control stays within 3 % of 1', kept(figures, 'ungated', 'control'), (each) => Math.abs(each - 1) <= NOISE)
+  aim('the gate keeps at least 0.95 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.95)
+  aim('requireBearerAuth keeps, for comparison', kept(figures, 'control', 'requireBearerAuth'))
+}
+if (chosen.includes('refresh')) {
+  const figures = await measure(refresh, () => undefined)
+  print('refresh with rotation, on SQLite', figures, 'oidc-provider')
+  aim(
+    'at most a third of the CPU of oidc-provider',
+    1 / kept(figures, 'oidc-provider', 'countersign'),
+    (each) => each <= 1 / 3,
+  )
+}
+if (chosen.includes('start-up')) {
+  const { listening, imports, listeningCpu, importsCpu, resident } = await startUp(blocks * plan.rounds)
+  const ms = (figures: readonly number[], unit = 1) =>
+    [0.5, 0.25, 0.75].map((share) => (quantile(figures, share) / unit).toFixed(0))
+  console.log('start-up of the authorization server alone')
+  const head = ['', 'ms', 'q1', 'q3', 'CPU ms', 'q1', 'q3']
+  console.log(
+    table(head, [
+      ['it listens', ...ms(listening), ...ms(listeningCpu, 1000)],
+      ['bare imports', ...ms(imports), ...ms(importsCpu, 1000)],
+    ]),
+  )
+  aim('it listens within 1.3 times the imports', 1 / ratio(imports, listening), (each) => each <= 1.3)
+  aim('by CPU time', 1 / ratio(importsCpu, listeningCpu))
+  aim('it is resident with less than 100 MiB', median(resident) / 2 ** 20, (each) => each < 100)
+}
+
+/** All blocks of a case, and more of them while `noisy` has an objection. */
+async function measure(variants: readonly Variant[], noisy: (figures: readonly Figures[]) => string | undefined) {
+  const figures = noFigures(variants)
+  for (let done = 1; done <= blocks * MOST_BLOCKS; done++) {
+    await block(variants, plan, figures)
+    const objection = noisy(figures)
+    if (done >= blocks && objection === undefined) break
+    if (done >= blocks && done < blocks * MOST_BLOCKS) console.error(`${objection}: one more block`)
+  }
+  return figures
+}
+
+/** How many requests `other` serves in the CPU time in which `base` serves one. */
+function kept(all: readonly Figures[], base: string, other: string): number {
+  return ratio(cpuOf(all, base), cpuOf(all, other))
+}
+
+function cpuOf(all: readonly Figures[], name: string): readonly number[] {
+  const found = all.find((each) => each.name === name)
+  if (found === undefined) throw new Error(`nothing was measured of ${name}`)
+  return found.cpu
+}
+
+function print(title: string, all: readonly Figures[], base: string): void {
+  const rounds = all[0]?.cpu.length ?? 0
+  console.log(`${title}: ${rounds} rounds of ${plan.requests} requests`)
+  const head = ['', 'CPU µs/request', 'q1', 'q3', `of ${base}`, 'requests/s', 'p50 ms', 'p95 ms', 'p99 ms', 'MiB']
+  const rows = all.map(({ name, cpu, rates, latencies, resident }) => [
+    name,
+    ...[0.5, 0.25, 0.75].map((share) => quantile(cpu, share).toFixed(0)),
+    kept(all, base, name).toFixed(3),
+    median(rates).toFixed(0),
+    ...[0.5, 0.95, 0.99].map((share) => quantile(latencies, share).toFixed(2)),
+    (median(resident) / 2 ** 20).toFixed(0),
+  ])
+  console.log(table(head, rows))
+}
+
+function aim(text: string, figure: number, reached?: (figure: number) => boolean): void {
+  const verdict = reached === undefined ? '' : reached(figure) ? ': reached' : ': MISSED'
+  console.log(`- ${text}: ${figure.toFixed(3)}${verdict}`)
+}

@@ -1,0 +1,38 @@
+/** Countersign's authorization server alone, on SQLite, as the example starts it; the MCP server is not even loaded. */
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import { countersign } from 'countersign'
+import { routes } from 'countersign/hono'
+import { sqlite } from 'countersign/store/sqlite'
+import { localAccounts } from 'countersign/upstream/local'
+import { Hono } from 'hono'
+import { listen, report } from '../harness/measured.ts'
+
+const data = process.env.BENCH_DATA
+if (data === undefined) throw new Error('BENCH_DATA names no folder')
+const server = createServer()
+const port = await listen(server)
+
+const people = localAccounts()
+const auth = countersign({
+  url: `http://localhost:${port}`,
+  upstream: people,
+  store: sqlite(join(data, 'countersign.db')),
+  tokenClaims: ['name', 'email'],
+  resources: {
+    '/mcp': {
+      scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },
+      defaultScopes: ['notes:read'],
+    },
+  },
+})
+await auth.ready()
+
+const app = new Hono()
+app.use(routes(auth))
+server.on('request', getRequestListener(app.fetch))
+report(port, undefined, async (question) => {
+  await people.accounts.create(question as { username: string; password: string; name: string; email: string })
+  return true
+})

@@ -1,0 +1,59 @@
+/**
+ * The peer for refreshing: rotating refresh tokens of a public client on SQLite, access tokens that are ES256 JWTs (which it doesn't
+ * store), no id_token.
+ */
+import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+import { exportJWK, generateKeyPair } from 'jose'
+import { Provider } from 'oidc-provider'
+import { listen, report } from '../harness/measured.ts'
+import { sqliteAdapter } from './sqlite-adapter.ts'
+
+const data = process.env.BENCH_DATA
+if (data === undefined) throw new Error('BENCH_DATA names no folder')
+const server = createServer()
+const port = await listen(server)
+const issuer = `http://localhost:${port}`
+const resource = `${issuer}/mcp`
+const { privateKey } = await generateKeyPair('ES256', { extractable: true })
+
+const provider = new Provider(issuer, {
+  adapter: sqliteAdapter(join(data, 'provider.db')),
+  jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'one', alg: 'ES256', use: 'sig' }] },
+  cookies: { keys: [randomUUID()] },
+  scopes: ['openid', 'offline_access', 'notes:read', 'notes:write'],
+  clientDefaults: { id_token_signed_response_alg: 'ES256' },
+  rotateRefreshToken: true,
+  expiresWithSession: async () => false,
+  ttl: { AccessToken: 3600, RefreshToken: 30 * 86_400, Grant: 30 * 86_400 },
+  findAccount: async (_context: unknown, id: string) => ({ accountId: id, claims: async () => ({ sub: id }) }),
+  features: {
+    devInteractions: { enabled: false },
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => resource,
+      useGrantedResource: () => true,
+      getResourceServerInfo: () => ({
+        scope: 'notes:read notes:write',
+        audience: resource,
+        accessTokenFormat: 'jwt',
+        accessTokenTTL: 3600,
+        jwt: { sign: { alg: 'ES256', kid: 'one' } },
+      }),
+    },
+  },
+})
+
+server.on('request', provider.callback())
+report(port, undefined, async (question) => {
+  const { clientId } = question as { clientId: string }
+  const client = await provider.Client.find(clientId)
+  const accountId = randomUUID()
+  const grant = new provider.Grant({ accountId, clientId })
+  grant.addResourceScope(resource, 'notes:read')
+  const grantId = await grant.save()
+  const granted = { accountId, client, grantId, gty: 'authorization_code', scope: 'notes:read', resource }
+  return new provider.RefreshToken({ ...granted, authTime: Math.floor(Date.now() / 1000) }).save()
+})
