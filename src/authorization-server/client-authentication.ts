@@ -1,4 +1,5 @@
-import { hashSecret, matchesSecret } from '../crypto/hash.ts'
+import { base64url } from '../crypto/bytes.ts'
+import { matchesSecret } from '../crypto/hash.ts'
 import { type ClientCredentials, invalidClient } from '../oauth/client-authentication.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { Ref, Stored } from '../records/records.ts'
@@ -37,9 +38,10 @@ export const authenticateClient = (
 }
 
 const knowsSecret = (client: Client | undefined, secret: string): boolean =>
-  matchesSecret(secret, client?.secretHash ?? decoy) && client?.secretHash !== undefined
+  matchesSecret(secret, client?.secretHash ?? decoyHash)
 
-const decoy = hashSecret('no client has this secret')
+/** Nobody knows a secret with this hash. */
+const decoyHash = base64url(new Uint8Array(32))
 
 /** As an operator finds it in the audit log: what was claimed, not what was proven. */
 export const claimedClientId = (credentials: ClientCredentials): string =>

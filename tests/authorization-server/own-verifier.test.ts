@@ -260,11 +260,11 @@ describe('design 3, revocation', () => {
   test('a token is remembered only if nothing was revoked since its grant was read', async () => {
     const { to, client, token, verifier, store } = await ready()
     await verifier.verify((await signedIn(to, client)).access_token, mcp)
-    // The grant is read, then revoked, then the reader goes on.
+    // All is read, then the grant is revoked, then the reader goes on.
     const get = store.get
     store.get = async (keys) => {
       const snapshot = await get(keys)
-      if (keys.some((key) => key.startsWith('grant/'))) {
+      if (keys.some((key) => key.startsWith('upstream-session/'))) {
         store.get = get
         await revoke(to, client, token)
       }
@@ -272,6 +272,24 @@ describe('design 3, revocation', () => {
     }
     await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
     await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
+  })
+
+  test('a token is remembered only if the log’s position is the same as before its grant was read', async () => {
+    const { to, client, token, verifier, store } = await ready()
+    const other = await signedIn(to, client)
+    const get = store.get
+    store.get = async (keys) => {
+      const snapshot = await get(keys)
+      if (keys.some((key) => key.startsWith('upstream-session/'))) {
+        store.get = get
+        await revoke(to, client, other.access_token)
+      }
+      return snapshot
+    }
+    const first = await verifier.verify(token, mcp)
+    const second = await verifier.verify(token, mcp)
+    expect(second).not.toBe(first)
+    expect(await verifier.verify(token, mcp)).toBe(second)
   })
 
   test('the same, where the node hears of it late: what was read in between is not kept beyond the bound', async () => {
