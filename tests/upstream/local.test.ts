@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { canonicalUsername, type LocalAccountsOptions, localAccounts } from '../../src/upstream/local.ts'
-import { addressBlock } from '../../src/upstream/local-limits.ts'
 import type { SignInRefused } from '../../src/upstream/provider.ts'
 import { rejection, testContext } from './context.ts'
 
@@ -145,88 +144,13 @@ describe('accounts', () => {
   })
 })
 
-describe('limits', () => {
-  const limits = { perAccountAndAddress: 3, perAddress: 6, window: 60_000 }
-  const withAlice = async () => {
-    const one = await local({ limits })
-    await one.accounts.create({ username: 'alice', password })
-    return one
-  }
-  const guess = async (
-    refusal: (u: string, p: string, a?: string) => Promise<SignInRefused>,
-    times: number,
-    username: string,
-    address: string,
-  ) => {
-    for (let i = 0; i < times; i++) await refusal(username, `guess ${i}`, address)
-  }
-
-  test('guessing at one account from one address ends, for a while', async () => {
-    const { refusal, signIn, context } = await withAlice()
-    await guess(refusal, 3, 'alice', '10.0.0.9')
-    const limited = await refusal('alice', password, '10.0.0.9')
-    expect(limited).toMatchObject({ reason: 'rate_limited' })
-    expect(limited.retryAfter).toBeGreaterThan(0)
-    expect(limited.retryAfter).toBeLessThanOrEqual(60)
-    await context.clock.pass(61_000)
-    expect(await signIn('alice', password, '10.0.0.9')).toBeTruthy()
-  })
-
-  test('nobody can lock another out: guesses from elsewhere don’t count for the owner', async () => {
-    const { refusal, signIn } = await withAlice()
-    for (let block = 1; block <= 8; block++) await guess(refusal, 4, 'alice', `10.0.${block}.1`)
-    expect(await signIn('alice', password, '192.0.2.1')).toBeTruthy()
-  })
-
-  test('one address can’t try one password on everybody', async () => {
-    const { refusal } = await withAlice()
-    for (let i = 0; i < 6; i++) await refusal(`user-${i}`, 'guess', '10.0.0.9')
-    expect(await refusal('alice', password, '10.0.0.9')).toMatchObject({ reason: 'rate_limited' })
-  })
-
-  test('who signed in before from an address is not stopped by what others do from there', async () => {
-    const { refusal, signIn } = await withAlice()
-    await signIn('alice', password, '10.0.0.9')
-    for (let i = 0; i < 8; i++) await refusal(`user-${i}`, 'guess', '10.0.0.9')
-    expect(await refusal('bob', 'guess', '10.0.0.9')).toMatchObject({ reason: 'rate_limited' })
-    expect(await signIn('alice', password, '10.0.0.9')).toBeTruthy()
-  })
-
-  test('sign-ins that succeed count for nothing', async () => {
-    const { signIn } = await withAlice()
-    for (let i = 0; i < 8; i++) expect(await signIn('alice', password, '10.0.0.9')).toBeTruthy()
-  })
-
-  test('fault 24: the counters are in the store: another node counts on', async () => {
-    const first = await withAlice()
-    await guess(first.refusal, 3, 'alice', '10.0.0.9')
-    const second = await local({ limits }, first.context)
-    expect(await second.refusal('alice', password, '10.0.0.9')).toMatchObject({ reason: 'rate_limited' })
-  })
-
-  test('password checks are bounded: in number at a time, in the queue, and in the queue for one address', async () => {
-    const { accounts, refusal, context } = await local({ limits: { perAddress: 1_000, perAccountAndAddress: 1_000 } })
-    await accounts.create({ username: 'alice', password })
-    const reasons = async (attempts: Promise<SignInRefused>[]) =>
-      (await Promise.all(attempts)).map(({ reason }) => reason)
-    const one = await reasons(Array.from({ length: 20 }, () => refusal('alice', 'wrong', '10.0.0.9')))
-    expect(one.filter((reason) => reason === 'credentials')).toHaveLength(4)
-    expect(one.filter((reason) => reason === 'rate_limited')).toHaveLength(16)
-    const unknown = await reasons(Array.from({ length: 40 }, () => refusal('alice', 'wrong')))
-    expect(unknown.filter((reason) => reason === 'rate_limited')).toHaveLength(10)
-    expect(context.log.filter((line) => line.includes('address'))).toHaveLength(1)
-    // And all turns were given back.
-    expect(await refusal('alice', 'wrong', '10.0.0.9')).toMatchObject({ reason: 'credentials' })
-  })
-
-  test('an IPv6 subscriber is a network, an IPv4 address is one however it is written', () => {
-    expect(addressBlock('2001:db8:1:2:3:4:5:6')).toBe(addressBlock('2001:DB8:1:2::9'))
-    expect(addressBlock('2001:db8:1:2::')).not.toBe(addressBlock('2001:db8:1:3::'))
-    expect(addressBlock('::ffff:192.0.2.1')).toBe('192.0.2.1')
-    expect(addressBlock('::ffff:c000:201')).not.toBe(addressBlock('::ffff:c000:202'))
-    expect(addressBlock('fe80::1%eth0')).toBe(addressBlock('fe80::2'))
-    expect(addressBlock('::1')).toBe('0:0:0:0')
-    expect(addressBlock('2001:db8::')).toBe('2001:db8:0:0')
-    expect(addressBlock('192.0.2.1')).toBe('192.0.2.1')
-  })
+test('nobody can lock another out: too many guesses from one address, and the owner signs in from another', async () => {
+  const { accounts, refusal, signIn, context } = await local({ limits: { perAccountAndAddress: 2 } })
+  await accounts.create({ username: 'alice', password })
+  for (let i = 0; i < 2; i++)
+    expect(await refusal('alice', 'guess', '10.0.0.9')).toMatchObject({ reason: 'credentials' })
+  expect(await refusal('Alice', password, '10.0.0.9')).toMatchObject({ reason: 'rate_limited' })
+  expect(await signIn('alice', password, '192.0.2.1')).toBeTruthy()
+  await context.clock.pass(16 * 60_000)
+  expect(await signIn('alice', password, '10.0.0.9')).toBeTruthy()
 })
