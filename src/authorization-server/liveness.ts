@@ -21,12 +21,6 @@ export interface Liveness {
   close(): void
 }
 
-export interface LivenessListener {
-  revoked(grant: string): void
-  /** The log was not read for longer than its lines live: what is remembered may have been revoked unheard. */
-  lost(): void
-}
-
 /** A node that has not read the log for so long must not answer from memory. In milliseconds, as all times here. */
 const bound = 5_000
 /** From this age on the log is read again beside the requests, so that those seldom wait for it. */
@@ -35,9 +29,10 @@ const refreshAfter = 1_000
 const patience = 3_000
 const pageSize = 1_000
 
+/** @param forget is called once for each grant whose revocation is learned */
 export const createLiveness = (
   { records, clock }: Pick<ServerContext, 'records' | 'clock'>,
-  listener: LivenessListener,
+  forget: (grant: string) => void,
 ): Liveness => {
   /** Revoked grants, and when they were last heard of by this node's clock. */
   const recent = new Map<string, number>()
@@ -48,7 +43,7 @@ export const createLiveness = (
   let reading: Promise<void> | undefined
 
   const learn = (grant: string, at: number): void => {
-    if (!recent.has(grant)) listener.revoked(grant)
+    if (!recent.has(grant)) forget(grant)
     recent.set(grant, at)
   }
   const forgetOld = (before: number): void => {
@@ -57,8 +52,7 @@ export const createLiveness = (
 
   const read = async (): Promise<void> => {
     const startedAt = clock.now()
-    const from = readUpTo
-    let after = from === undefined ? undefined : revocationTime(from - revocationOverlap)
+    let after = readUpTo === undefined ? undefined : revocationTime(readUpTo - revocationOverlap)
     for (;;) {
       const { values, now } = await records.list(revocations, '', {
         limit: pageSize,
@@ -66,9 +60,6 @@ export const createLiveness = (
       })
       for (const { value } of values) learn(value.grant, startedAt)
       if (values.length < pageSize) {
-        if (from !== undefined && now - from > revocationLifetime - revocationOverlap) {
-          listener.lost()
-        }
         readUpTo = now
         break
       }

@@ -11,7 +11,10 @@ export interface OwnVerifier extends TokenVerifier {
   close(): void
 }
 
-/** After this the upstream claims of a remembered token are read again: the store may have newer ones. Milliseconds. */
+/**
+ * After this a remembered token is looked up again: the store may have newer claims. Well below the time that the revocation log reaches back,
+ * so that a node which could not read it for long misses nothing. Milliseconds.
+ */
 const claimsFreshFor = 60_000
 
 /**
@@ -21,7 +24,7 @@ const claimsFreshFor = 60_000
 export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
   const { clock, logger } = server
   const memory = createTokenMemory()
-  const liveness = createLiveness(server, { revoked: memory.forget, lost: memory.forgetAll })
+  const liveness = createLiveness(server, memory.forget)
   const verifiedAt = new WeakMap<AccessToken, number>()
   const underWay = new Map<string, Promise<AccessToken>>()
 

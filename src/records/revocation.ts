@@ -20,7 +20,7 @@ export const revocationMessage = (grant: string): string => `revoked:${grant}`
 export const revokedGrantOf = (message: string): string | undefined =>
   message.startsWith('revoked:') ? message.slice('revoked:'.length) : undefined
 
-/** How long a line of the log stays, in milliseconds. Who has not read it for longer must forget what it remembers. */
+/** How long a line of the log stays, in milliseconds: longer than anybody remembers that a grant lives. */
 export const revocationLifetime = 10 * 60_000
 
 /** How far each reading of the log goes back behind the one before, in milliseconds: a line is written a little after the time in its key. */
