@@ -29,7 +29,7 @@ export const createPageResponder = (branding: NamedBranding): ((reply: Reply) =>
               ...personHeaders,
               ...retryAfter(reply.page),
               'Content-Type': 'text/html; charset=utf-8',
-              'Content-Security-Policy': policy,
+              'Content-Security-Policy': hasForm(reply.page) ? policy : `${policy}; form-action 'none'`,
             },
           }),
           reply.cookies,
@@ -66,8 +66,11 @@ const withCookies = (response: Response, cookies: readonly string[] = []): Respo
 /**
  * No script, nothing from elsewhere but the host's logo, in no frame.
  *
- * There is no `form-action`: browsers apply it to every redirect that follows a form, so it would have to name where the client's redirect URI and
- * the provider lead to in turn (`vscode.dev` leads to `vscode:`, a provider to its own sign-in host), which nobody knows beforehand.
+ * Pages with a form have no `form-action`. Chromium applies it to every redirect that follows the form, so it would have to name wherever the
+ * client's redirect URI and the provider lead to in turn (a client's own second address, a provider's sign-in host), which nobody knows beforehand;
+ * and it can't name `[::1]` at all. One that is not named means that the person presses the button and nothing happens.
+ *
+ * There is no `Cross-Origin-Opener-Policy` for the like reason: clients that open us in a popup wait for its message, and it would cut them off.
  */
 const contentSecurityPolicy = (branding: Branding, style: string): string => {
   const image = imageSource(branding)
@@ -79,3 +82,5 @@ const contentSecurityPolicy = (branding: Branding, style: string): string => {
     "frame-ancestors 'none'",
   ].join('; ')
 }
+
+const hasForm = (page: Page): boolean => page.kind !== 'problem' || page.again !== undefined

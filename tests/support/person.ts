@@ -1,4 +1,8 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
@@ -255,4 +259,28 @@ export const redeemed = async (
     }),
   )
   return (await response?.json()) as JsonObject
+}
+
+export interface ListeningPersonServer extends PersonServer {
+  stop(): Promise<void>
+}
+
+/** The same server on a loopback port, for real browsers. */
+export const listeningPersonServer = async (options: PersonServerOptions = {}): Promise<ListeningPersonServer> => {
+  const http = createServer()
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const issuer = `http://localhost:${(http.address() as AddressInfo).port}`
+  const to = await personServer({ ...options, issuer })
+  http.on(
+    'request',
+    getRequestListener(async (request) => (await to.routes.respond(request)) ?? new Response('none', { status: 404 })),
+  )
+  return {
+    ...to,
+    stop: async () => {
+      http.closeAllConnections()
+      await new Promise((resolve) => http.close(resolve))
+    },
+  }
 }

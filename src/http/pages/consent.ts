@@ -29,7 +29,7 @@ ${page.scopes.length === 0 ? nothing : html`<fieldset><legend>It will be able to
 </form>
 ${whoAllows(page)}
 <div class="actions">
-<button class="primary" form="decide" name="decision" value="approve">${page.signInFollows ? 'Allow and sign in' : 'Allow'}</button>
+<button class="primary" form="decide" name="decision" value="approve">Allow</button>
 <button form="decide" name="decision" value="deny">Decline</button>
 </div>`,
   )

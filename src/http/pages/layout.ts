@@ -47,11 +47,14 @@ export const clientName = (client: AskingClient | undefined): string =>
 
 export const quotedName = (client: AskingClient): Markup => html`<bdi>${clientName(client)}</bdi>`
 
+export const shortName = (account: ShownAccount): Markup => html`<bdi>${namesOf(account)[0] ?? 'this account'}</bdi>`
+
 /** How a person recognises their account; the most telling first. */
-export const accountName = ({ name, email, username }: ShownAccount): Markup => {
-  const [first, second] = [name, email, username]
-    .flatMap((text) => (text === undefined ? [] : [foreign(text)]))
-    .filter(Boolean)
+export const accountName = (account: ShownAccount): Markup => {
+  const [first, second] = namesOf(account)
   if (first === undefined) return html`your account`
   return html`<strong><bdi>${first}</bdi></strong>${second === undefined || second === first ? nothing : html` (<bdi>${second}</bdi>)`}`
 }
+
+const namesOf = ({ name, email, username }: ShownAccount): readonly string[] =>
+  [name, email, username].map((text) => foreign(text ?? '')).filter((text) => text !== '')

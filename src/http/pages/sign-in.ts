@@ -1,7 +1,17 @@
 import { html } from 'hono/html'
 import type { ContinuePage, SignInPage } from '../../authorization-server/pages.ts'
 import { resourceName } from './consent.ts'
-import { accountName, hidden, hostText, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
+import {
+  accountName,
+  hidden,
+  hostText,
+  type Look,
+  layout,
+  type Markup,
+  nothing,
+  quotedName,
+  shortName,
+} from './layout.ts'
 import { foreign } from './text.ts'
 import { minutes } from './words.ts'
 
@@ -42,9 +52,9 @@ const refusal = ({ refused }: SignInPage): Markup => {
 export const continueTemplate = (look: Look, page: ContinuePage): Markup =>
   layout(
     look,
-    'Which account?',
-    html`<h1>Which account?</h1>
-<p class="lead">You are now signed in as another account than the one you were shown before.</p>
+    'Continue?',
+    html`<h1>Continue as ${shortName(page.signedIn)}?</h1>
+<p class="lead">You have signed in with another account than the one you were shown before.</p>
 <div class="panel"><p>As ${accountName(page.signedIn)}</p><p class="quiet">signed in with <bdi>${foreign(page.signedIn.provider, 60)}</bdi></p></div>
 <p>${quotedName(page.client)} would use ${resourceName(look.branding, page.resource)} as this account${page.scopes.length === 0 ? '.' : ', and be able to'}</p>
 ${page.scopes.length === 0 ? nothing : html`<ul>${page.scopes.map(({ description }) => html`<li>${hostText(look.branding, description)}</li>`)}</ul>`}

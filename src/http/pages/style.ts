@@ -31,8 +31,9 @@ strong{font-weight:600}
 .panel p+p{margin-top:4px}
 .row{display:flex;align-items:center;justify-content:space-between;gap:12px}
 .row>:first-child{min-width:0}
-.who{display:flex;align-items:center;flex-wrap:wrap;gap:4px 8px;font-weight:600}
-.badge{flex:none;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
+.row form{flex:none}
+.who{font-weight:600}
+.badge{display:inline-block;vertical-align:1px;margin-left:4px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
 .badge.known{border-color:var(--line);background:var(--card);color:var(--quiet)}
 .note{margin:0 0 16px;padding:12px 16px;border:1px solid var(--warn-line);border-radius:12px;background:var(--warn);color:var(--warn-text);font-size:14px}
 .note.bad{border-color:var(--bad-line);background:var(--bad);color:var(--bad-text)}
@@ -52,7 +53,7 @@ label.field{display:block;margin:0 0 16px;font-size:14px;font-weight:600}
 label.field input{display:block;width:100%;min-height:48px;margin-top:6px;padding:10px 14px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:400;font-size:16px}
 .actions{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin-top:24px}
 .actions.one{grid-template-columns:1fr}
-button,.button{display:flex;align-items:center;justify-content:center;width:100%;min-height:48px;padding:10px 18px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
+button,.button{display:flex;align-items:center;justify-content:center;width:100%;min-height:48px;padding:10px 12px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
 button:hover,.button:hover{background:var(--soft)}
 .primary,.primary:hover{background:var(--accent);border-color:var(--link);color:var(--on-accent)}
 .primary:hover{box-shadow:inset 0 0 0 99px rgb(0 0 0/.08)}
@@ -66,7 +67,7 @@ a{color:var(--link)}
 a.primary{color:var(--on-accent)}
 :focus-visible{outline:3px solid var(--link);outline-offset:2px}
 .address{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:13px;direction:ltr;unicode-bidi:isolate}
-.from{display:inline-block;direction:ltr;unicode-bidi:isolate;font-weight:600}
+.from{direction:ltr;unicode-bidi:isolate;font-weight:600}
 footer{max-width:440px;margin-top:16px;color:var(--quiet);font-size:13px;text-align:center}
 @media (max-width:480px){body{justify-content:flex-start;padding:0;background:var(--card)}main{max-width:none;padding:24px 20px;border:0;border-radius:0;box-shadow:none}footer{padding:0 20px 24px}}
 @media (max-width:340px){.actions{grid-template-columns:1fr}}
