@@ -260,6 +260,17 @@ describe('an issuer’s keys', () => {
     expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
   })
 
+  test('as soon as it is known that a key is gone, what it signed is remembered no more', async () => {
+    const { verify, clock } = verifier()
+    const token = await issuer.sign()
+    await verify(token, resource)
+    await issuer.rotate()
+    issuer.retire()
+    clock.ahead += 11_000
+    await verify(await issuer.sign({ sub: 'bob' }), resource)
+    expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
+  })
+
   test('a token without key id is tried with every key that fits, and with no other', async () => {
     const first = await issuer.sign({}, { kid: null })
     await issuer.rotate('RS256')

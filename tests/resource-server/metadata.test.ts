@@ -1,0 +1,132 @@
+import { describe, expect, test } from 'vitest'
+import { silentLogger } from '../../src/events/logger.ts'
+import type { Resource } from '../../src/oauth/resource.ts'
+import { createProtection } from '../../src/protection.ts'
+import { challengeHeader } from '../../src/resource-server/challenge.ts'
+import { createMetadataRoutes, metadataUrl } from '../../src/resource-server/metadata.ts'
+import { testIssuer } from '../../src/testing.ts'
+
+const resourceAt = (identifier: string, name?: string): Resource => ({
+  identifier,
+  name,
+  scopes: { read: 'Read' },
+  defaultScopes: ['read'],
+})
+const ask = async (
+  routes: ReturnType<typeof createMetadataRoutes>,
+  url: string,
+  headers: Record<string, string> = {},
+) => {
+  const response = routes.respond(new Request(url, { headers }))
+  return response && ((await response.json()) as { resource: string; resource_name?: string }).resource
+}
+
+const wellKnown = '/.well-known/oauth-protected-resource'
+const servers = ['https://a.example']
+
+describe('where a resource’s metadata is', () => {
+  test.each([
+    ['https://a.example/mcp', `https://a.example${wellKnown}/mcp`],
+    ['https://a.example/mcp/', `https://a.example${wellKnown}/mcp/`],
+    ['https://a.example', `https://a.example${wellKnown}`],
+    ['https://a.example/', `https://a.example${wellKnown}`],
+    ['https://a.example:8443/x/y?tenant=1', `https://a.example:8443${wellKnown}/x/y?tenant=1`],
+  ])('%s', (resource, expected) => {
+    expect(metadataUrl(resource)).toBe(expected)
+  })
+
+  test('a resource without path keeps the form in which it was configured', async () => {
+    const routes = createMetadataRoutes([resourceAt('https://a.example')], servers)
+    expect(await ask(routes, `https://a.example${wellKnown}`)).toBe('https://a.example')
+  })
+
+  test('several resources have a document each, and the root is none of theirs', async () => {
+    const routes = createMetadataRoutes(
+      [resourceAt('https://a.example/one'), resourceAt('https://a.example/two')],
+      servers,
+    )
+    expect(await ask(routes, `https://a.example${wellKnown}/one`)).toBe('https://a.example/one')
+    expect(await ask(routes, `https://a.example${wellKnown}/two`)).toBe('https://a.example/two')
+    expect(routes.handles(wellKnown)).toBe(false)
+    expect(await ask(routes, `https://a.example${wellKnown}`)).toBeUndefined()
+  })
+
+  test('the root is that of the resource without path, where there is one', async () => {
+    const routes = createMetadataRoutes([resourceAt('https://a.example/one'), resourceAt('https://a.example')], servers)
+    expect(await ask(routes, `https://a.example${wellKnown}`)).toBe('https://a.example')
+  })
+
+  test('fault 22, the same path on two hosts: Host chooses among what is configured, and adds nothing', async () => {
+    const routes = createMetadataRoutes(
+      [resourceAt('https://a.example/mcp'), resourceAt('https://b.example/mcp')],
+      servers,
+    )
+    const at = (host: string) => ask(routes, `http://10.0.0.1${wellKnown}/mcp`, { Host: host })
+    expect(await at('a.example')).toBe('https://a.example/mcp')
+    expect(await at('b.example')).toBe('https://b.example/mcp')
+    expect(await at('evil.example')).toBeUndefined()
+  })
+
+  test('a name for people', async () => {
+    const routes = createMetadataRoutes([resourceAt('https://a.example/mcp', 'Notes')], servers)
+    const response = routes.respond(new Request(`https://a.example${wellKnown}/mcp`))
+    expect(await response?.json()).toMatchObject({ resource_name: 'Notes', authorization_servers: servers })
+  })
+})
+
+describe('the header of a challenge', () => {
+  const challenge = {
+    error: 'invalid_token',
+    description: 'x',
+    scopes: ['a', 'b'],
+    metadataUrl: 'https://a.example/m',
+  } as const
+
+  test('plain quoted values, in the order that clients expect', () => {
+    expect(challengeHeader(challenge)).toBe(
+      'Bearer error="invalid_token", error_description="x", scope="a b", resource_metadata="https://a.example/m"',
+    )
+  })
+
+  test('no scopes, no empty scope', () => {
+    expect(challengeHeader({ ...challenge, scopes: [] })).not.toContain('scope=')
+  })
+
+  test('nothing ends the quotes or the header', () => {
+    const description = 'a"b\\c\r\nX-Evil: 1\u0000é…'
+    const header = challengeHeader({ ...challenge, description, scopes: ['ok', 'a"b', 'c d', '\n', 'é'] })
+    expect(header).toContain('error_description="a\'b\'cX-Evil: 1"')
+    expect(header).toContain('scope="ok"')
+    expect(() => new Headers({ 'WWW-Authenticate': header })).not.toThrow()
+  })
+})
+
+describe('gates of several resources', () => {
+  const issuer = testIssuer()
+  const protectionOf = (...identifiers: string[]) =>
+    createProtection({
+      resources: identifiers.map((identifier) => ({ resource: resourceAt(identifier) })),
+      authorizationServers: servers,
+      verifier: issuer,
+      audit: () => {},
+      logger: silentLogger,
+    })
+
+  test('fault 7, a token for one is none for the other', async () => {
+    const protection = protectionOf('https://a.example/one', 'https://a.example/two')
+    const { token } = issuer.accessToken({ resource: 'https://a.example/one' })
+    const call = (path: string) =>
+      protection.gate(
+        path,
+        () => new Response('in'),
+      )(new Request(`https://a.example${path}`, { headers: { Authorization: `Bearer ${token}` } }))
+    expect((await call('/one')).status).toBe(200)
+    expect((await call('/two')).status).toBe(401)
+  })
+
+  test('a path that two hosts have is named by its URL', () => {
+    const protection = protectionOf('https://a.example/mcp', 'https://b.example/mcp')
+    expect(() => protection.gate('/mcp', () => new Response())).toThrow(/several/)
+    expect(() => protection.gate('https://b.example/mcp', () => new Response())).not.toThrow()
+  })
+})
