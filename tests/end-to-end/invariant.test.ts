@@ -1,0 +1,282 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import {
+  consentOf,
+  emptyModel,
+  isLive,
+  type Model,
+  type ModelGrant,
+  mayBeSkipped,
+  otherThan,
+  redemption,
+  refreshing,
+} from './support/grant-model.ts'
+import {
+  CLIENTS,
+  type ClientName,
+  createWorld,
+  ISSUER,
+  PEOPLE,
+  type PersonName,
+  PROVIDER,
+  RESOURCE,
+  SCOPES,
+  type TokenAnswer,
+  type World,
+} from './support/world.ts'
+
+type Command = fc.AsyncCommand<Model, World>
+
+/** Each command ends with the invariant itself: every token that was ever issued shows what was granted, or nothing. */
+const command = (
+  name: string,
+  ready: (model: Model) => boolean,
+  act: (model: Model, world: World) => Promise<void>,
+): Command => ({
+  check: ready,
+  async run(model, world) {
+    await act(model, world)
+    await holds(model, world)
+  },
+  toString: () => name,
+})
+
+async function holds(model: Model, world: World): Promise<void> {
+  for (const grant of model.grants) {
+    for (const issued of grant.access) {
+      const live = isLive(grant, issued, world.now())
+      if (live === undefined) continue
+      const seen = await world.call(issued.token)
+      if (!live) {
+        expect(seen, 'a token whose grant has ended, or that has expired').toBe(401)
+        continue
+      }
+      const { subject, claims } = PEOPLE[grant.person]
+      expect(seen).toMatchObject({
+        kind: 'user',
+        issuer: ISSUER,
+        subject: model.subjects.get(grant.person),
+        clientId: world.clients[grant.client].id,
+        scopes: issued.scopes,
+        resource: RESOURCE,
+      })
+      expect((seen as { upstream: unknown }).upstream).toEqual({
+        provider: PROVIDER.id,
+        issuer: PROVIDER.issuer,
+        subject,
+        claims: expect.objectContaining(claims),
+      })
+    }
+  }
+}
+
+const authorize = (
+  person: PersonName,
+  device: number,
+  client: ClientName,
+  asked: readonly string[],
+  unticked: readonly string[],
+) =>
+  command(
+    `authorize(${person}'s device ${device}, ${client}, ${asked}, without ${unticked})`,
+    () => true,
+    async (model, world) => {
+      const without = asked.every((scope) => unticked.includes(scope)) ? [] : unticked
+      const { walk, code, verifier } = await world.authorize(person, device, client, asked, without)
+      const remembered = consentOf(model, person, client)
+      const shown = walk.pages.some((page) => page.html.includes('name="decision"'))
+      if (!shown) {
+        expect(mayBeSkipped(client), 'consent is skipped only where no other program can take the answer').toBe(true)
+        expect([...remembered]).toEqual(expect.arrayContaining([...asked]))
+      }
+      const scopes = shown ? asked.filter((scope) => !without.includes(scope)) : asked
+      for (const scope of scopes) remembered.add(scope)
+      const issued = { code, verifier, issuedAt: world.now() }
+      model.grants.push({ person, client, scopes, code: issued, refresh: [], access: [], ended: false })
+    },
+  )
+
+type Fault = 'none' | 'verifier' | 'client'
+
+const redeem = (index: number, times: number, fault: Fault) =>
+  command(
+    `redeem(${index}, ${times} at once, fault: ${fault})`,
+    (model) => model.grants.length > 0,
+    async (model, world) => {
+      const grant = pick(model, index)
+      const { code, verifier } = grant.code
+      const client = fault === 'client' ? otherThan(grant.client) : grant.client
+      const answers = await together(times, () =>
+        world.token(client, {
+          grant_type: 'authorization_code',
+          code,
+          redirect_uri: world.clients[grant.client].redirectUri,
+          code_verifier: fault === 'verifier' ? 'another-verifier-that-is-long-enough-to-be-one-0' : verifier,
+        }),
+      )
+      const expected = fault === 'none' ? redemption(grant, world.now()) : 'refused'
+      const good = answers.filter(({ status }) => status === 200)
+      expect(good.length, 'a code is redeemed once').toBe(expected === 'redeems' ? 1 : 0)
+      for (const { status, body } of answers)
+        if (status !== 200) expect([status, body.error]).toEqual([400, 'invalid_grant'])
+      if (expected === 'revokes') grant.ended = true
+      for (const { body } of good) {
+        grant.code.redeemedAt = world.now()
+        grant.refresh.push({ token: body.refresh_token ?? '' })
+        await learn(model, world, grant, body, grant.scopes)
+      }
+    },
+  )
+
+const refresh = (index: number, back: number, times: number, fault: Fault | 'wider', narrow: boolean) =>
+  command(
+    `refresh(${index}, ${back} generations old, ${times} at once, fault: ${fault}, ${narrow ? 'narrowed' : 'whole'})`,
+    (model) => model.grants.some(({ refresh }) => refresh.length > 0),
+    async (model, world) => {
+      const grant = pick(model, index, ({ refresh }) => refresh.length > 0)
+      const generation = Math.max(0, grant.refresh.length - 1 - back)
+      const token = grant.refresh[generation]?.token ?? ''
+      const scopes = narrow ? grant.scopes.slice(0, 1) : grant.scopes
+      const wider = SCOPES.find((scope) => !grant.scopes.includes(scope))
+      const wrong = fault === 'client' || fault === 'verifier' || (fault === 'wider' && wider !== undefined)
+      const answers = await together(times, () =>
+        world.token(fault === 'client' ? otherThan(grant.client) : grant.client, {
+          grant_type: 'refresh_token',
+          refresh_token: fault === 'verifier' ? forged(token) : token,
+          ...(narrow ? { scope: scopes.join(' ') } : {}),
+          ...(fault === 'wider' && wider ? { scope: wider } : {}),
+        }),
+      )
+      if (wrong) {
+        // Narrow or wide, an ended grant is refused; else nothing changes.
+        for (const { status } of answers) expect(status).toBe(400)
+        return
+      }
+      const expected = refreshing(grant, generation, world.now())
+      if (expected === 'revokes') grant.ended = true
+      if (expected === 'revokes' || expected === 'refused') {
+        for (const { status, body } of answers) expect([status, body.error]).toEqual([400, 'invalid_grant'])
+        return
+      }
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
+      const [successor, ...more] = new Set(answers.map(({ body }) => body.refresh_token ?? ''))
+      expect(more, 'whoever refreshes at once gets the same successor').toEqual([])
+      if (expected === 'repeats') expect(successor).toBe(grant.refresh.at(-1)?.token)
+      else {
+        expect(grant.refresh.map((each) => each.token)).not.toContain(successor)
+        const superseded = grant.refresh.at(-1)
+        if (superseded) superseded.supersededAt = world.now()
+        grant.refresh.push({ token: successor ?? '' })
+      }
+      for (const { body } of answers) await learn(model, world, grant, body, scopes)
+    },
+  )
+
+const revoke = (index: number, which: 'access' | 'refresh', nth: number, byAnother: boolean) =>
+  command(
+    `revoke(${index}, ${which} ${nth}${byAnother ? ', by another client' : ''})`,
+    (model) => model.grants.some(({ access }) => access.length > 0),
+    async (model, world) => {
+      const grant = pick(model, index, ({ access }) => access.length > 0)
+      const list = grant[which]
+      const { token } = list[nth % list.length] ?? { token: 'none' }
+      const status = await world.revoke(byAnother ? otherThan(grant.client) : grant.client, token)
+      if (byAnother) expect([200, 400]).toContain(status)
+      else {
+        expect(status).toBe(200)
+        grant.ended = true
+      }
+    },
+  )
+
+const advance = (milliseconds: number) =>
+  command(
+    `advance(${milliseconds / 1000} s)`,
+    () => true,
+    async (_model, world) => world.advance(milliseconds),
+  )
+
+const restart = () =>
+  command(
+    'restart()',
+    () => true,
+    (_model, world) => world.restart(),
+  )
+
+/** Writes down what a token response promised; and that a person's subject is one and the same, and nobody else's. */
+async function learn(
+  model: Model,
+  world: World,
+  grant: ModelGrant,
+  body: TokenAnswer['body'],
+  scopes: readonly string[],
+) {
+  const token = body.access_token ?? ''
+  if (body.scope !== undefined) expect(body.scope.split(' ').sort()).toEqual([...scopes].sort())
+  grant.access.push({ token, scopes, issuedAt: world.now() })
+  if (model.subjects.has(grant.person)) return
+  const seen = await world.call(token)
+  if (typeof seen === 'number') throw new Error(`a fresh token is answered with ${seen}`)
+  expect([...model.subjects.values()]).not.toContain(seen.subject)
+  model.subjects.set(grant.person, seen.subject)
+}
+
+function pick(model: Model, index: number, suits: (grant: ModelGrant) => boolean = () => true): ModelGrant {
+  const suitable = model.grants.filter(suits)
+  const grant = suitable[suitable.length - 1 - (index % suitable.length)]
+  if (grant === undefined) throw new Error('no grant')
+  return grant
+}
+
+const together = <T>(times: number, act: () => Promise<T>) => Promise.all(Array.from({ length: times }, act))
+
+/** One character of the MAC changed. */
+const forged = (token: string) => {
+  const at = token.length - 8
+  return `${token.slice(0, at)}${token[at] === 'A' ? 'B' : 'A'}${token.slice(at + 1)}`
+}
+
+const person = fc.constantFrom(...(Object.keys(PEOPLE) as PersonName[]))
+const client = fc.constantFrom(...CLIENTS)
+const device = fc.constantFrom(1, 2)
+// By the position from the newest, so that a sequence stays with a grant for a while.
+const index = fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(5) })
+const times = fc.constantFrom(1, 1, 1, 2, 3)
+const scopes = fc.subarray([...SCOPES], { minLength: 1 })
+const unticked = fc.oneof(fc.constant([]), fc.subarray([...SCOPES]))
+const fault = fc.oneof(
+  { weight: 5, arbitrary: fc.constant('none' as const) },
+  fc.constantFrom('verifier' as const, 'client' as const),
+)
+const refreshFault = fc.oneof({ weight: 5, arbitrary: fault }, fc.constant('wider' as const))
+// No sum of them falls on a border, where either answer would be right.
+const time = fc.constantFrom(3_001, 11_003, 25_007, 130_011, 700_013)
+
+const commands = [
+  fc.tuple(person, device, client, scopes, unticked).map((args) => authorize(...args)),
+  fc.tuple(fc.constant(0), times, fault).map((args) => redeem(...args)),
+  fc.tuple(index, times, fault).map((args) => redeem(...args)),
+  fc.tuple(index, fc.constantFrom(0, 0, 1, 2), times, refreshFault, fc.boolean()).map((args) => refresh(...args)),
+  fc.tuple(index, fc.constant(0), times, refreshFault, fc.constant(false)).map((args) => refresh(...args)),
+  fc
+    .tuple(index, fc.constantFrom('access' as const, 'refresh' as const), fc.nat(3), fc.boolean())
+    .map((args) => revoke(...args)),
+  time.map(advance),
+  fc.constant(restart()),
+]
+
+it('design 1: whatever people, clients and devices do, a handler sees what was granted', {
+  timeout: 180_000,
+}, async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async (sequence) => {
+      const world = await createWorld()
+      try {
+        await fc.asyncModelRun(() => ({ model: emptyModel(), real: world }), sequence)
+      } finally {
+        await world.dispose()
+      }
+    }),
+    { numRuns: 30, interruptAfterTimeLimit: 120_000 },
+  )
+})
