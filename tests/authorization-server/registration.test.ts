@@ -87,7 +87,7 @@ describe('registration', () => {
     for (const address of ['2001:db8:0:1::2', '2001:0DB8:0000:0001:ffff:1:2:3', '2001:db8:0:1:a::']) {
       expect((await register(to, open, address)).status, address).toBe(429)
     }
-    for (const address of ['2001:db8:0:2::1', '::1', '192.0.2.9']) {
+    for (const address of ['2001:db8:0:2::1', '::1', '192.0.2.9', '::ffff:192.0.2.10']) {
       expect((await register(to, open, address)).status, address).toBe(201)
     }
     expect((await register(to, open, '::ffff:192.0.2.9')).status).toBe(429)
