@@ -34,6 +34,7 @@ const begin = async (
   somebody: Somebody | undefined,
 ): Promise<Reply> => {
   const authorization = checkRequest(server, addressed)
+  await limit(server, arrival)
   const { prompt, maxAge, redirectKind, scopes } = authorization
   const remembered = somebody && (await rememberedScopes(server, authorization, somebody.account.id))
   const decision = decidePrompt({
@@ -51,7 +52,6 @@ const begin = async (
   if (decision.kind === 'error') throw new OAuthError(decision.error, decision.description)
   const { signIn, selectAccount, create, consent } = decision
   if (somebody && !signIn && !selectAccount && !create && !consent) return grantAgain(server, authorization, somebody)
-  await limit(server, arrival)
   const shown = selectAccount || create ? undefined : somebody?.account.id
   const { interaction, cookies } = await beginInteraction(server, request, authorization, shown)
   return redirect(pageOf(server.endpoints.consent, interaction.id), cookies)

@@ -55,7 +55,9 @@ export const grantAgain = async (
   request: AuthorizationRequest,
   { account, upstreamSession, authTime }: Somebody,
 ): Promise<Reply> => {
-  const { code } = await issueCode(server, { request, account, upstreamSession, authTime, scopes: request.scopes })
+  const { clientId, scopes } = request
+  const { code } = await issueCode(server, { request, account, upstreamSession, authTime, scopes })
+  server.audit({ type: 'consent.approved', clientId, scopes, remembered: true })
   return redirect(codeLocation(server, request, code))
 }
 

@@ -36,7 +36,7 @@ export const signIn = async (server: ServerContext, request: Request, arrival: A
         return continueAs(server, open, form)
       case 'switch': {
         const next = await advance(server, open, { signedIn: undefined, switching: true })
-        return startSignIn(server, request, arrival, next)
+        return startSignIn(server, request, arrival, next, form.get('provider'))
       }
       default:
         return form.has('password') ? 'password' : startSignIn(server, request, arrival, open, form.get('provider'))

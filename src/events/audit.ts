@@ -6,27 +6,96 @@ export type AuditEvent = AuditFacts & { readonly at: number }
 
 /** `at` is added by the audit: milliseconds since the epoch. */
 export type AuditFacts =
-  | { readonly type: 'client.registered'; readonly clientId: string; readonly name?: string; readonly redirectHosts: readonly string[] }
+  | {
+      readonly type: 'client.registered'
+      readonly clientId: string
+      readonly name?: string
+      readonly redirectHosts: readonly string[]
+    }
   | { readonly type: 'client.refused'; readonly reason: string; readonly address?: string }
-  | { readonly type: 'authorization.requested'; readonly clientId: string; readonly interaction: string; readonly resource: string; readonly scopes: readonly string[] }
-  | { readonly type: 'authorization.refused'; readonly reason: string; readonly clientId?: string; readonly interaction?: string }
-  | { readonly type: 'consent.approved'; readonly clientId: string; readonly interaction: string; readonly scopes: readonly string[]; readonly remembered: boolean }
+  | {
+      readonly type: 'authorization.requested'
+      readonly clientId: string
+      readonly interaction: string
+      readonly resource: string
+      readonly scopes: readonly string[]
+    }
+  | {
+      readonly type: 'authorization.refused'
+      readonly reason: string
+      readonly clientId?: string
+      readonly interaction?: string
+    }
+  | {
+      readonly type: 'consent.approved'
+      readonly clientId: string
+      readonly interaction?: string
+      readonly scopes: readonly string[]
+      readonly remembered: boolean
+    }
   | { readonly type: 'consent.denied'; readonly clientId: string; readonly interaction: string }
-  | { readonly type: 'sign_in.succeeded'; readonly provider: string; readonly account: string; readonly issuer: string; readonly subject: string; readonly created: boolean }
+  | {
+      readonly type: 'sign_in.succeeded'
+      readonly provider: string
+      readonly account: string
+      readonly issuer: string
+      readonly subject: string
+      readonly created: boolean
+    }
   | { readonly type: 'sign_in.refused'; readonly provider: string; readonly reason: string; readonly address?: string }
-  | { readonly type: 'code.issued'; readonly clientId: string; readonly grant: string; readonly account: string; readonly resource: string; readonly scopes: readonly string[] }
+  | {
+      readonly type: 'code.issued'
+      readonly clientId: string
+      readonly grant: string
+      readonly account: string
+      readonly resource: string
+      readonly scopes: readonly string[]
+    }
   | { readonly type: 'code.redeemed'; readonly clientId: string; readonly grant: string }
   | { readonly type: 'code.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'code.replayed'; readonly clientId: string; readonly grant: string; readonly revoked: boolean }
   | { readonly type: 'token.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.rotated'; readonly clientId: string; readonly grant: string; readonly generation: number }
-  | { readonly type: 'refresh.repeated'; readonly clientId: string; readonly grant: string; readonly generation: number; readonly presented: number }
-  | { readonly type: 'refresh.caught_up'; readonly clientId: string; readonly grant: string; readonly generation: number; readonly presented: number }
-  | { readonly type: 'refresh.replayed'; readonly clientId: string; readonly grant: string; readonly generation: number; readonly presented: number }
+  | {
+      readonly type: 'refresh.repeated'
+      readonly clientId: string
+      readonly grant: string
+      readonly generation: number
+      readonly presented: number
+    }
+  | {
+      readonly type: 'refresh.caught_up'
+      readonly clientId: string
+      readonly grant: string
+      readonly generation: number
+      readonly presented: number
+    }
+  | {
+      readonly type: 'refresh.replayed'
+      readonly clientId: string
+      readonly grant: string
+      readonly generation: number
+      readonly presented: number
+    }
   | { readonly type: 'refresh.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
-  | { readonly type: 'grant.revoked'; readonly grant: string; readonly clientId: string; readonly account?: string; readonly by: 'client' | 'person' | 'operator' | 'code_replay' | 'refresh_replay' | 'upstream' }
+  | {
+      readonly type: 'grant.revoked'
+      readonly grant: string
+      readonly clientId: string
+      readonly account?: string
+      readonly by: 'client' | 'person' | 'operator' | 'code_replay' | 'refresh_replay' | 'upstream'
+    }
   | { readonly type: 'revocation.refused'; readonly reason: string; readonly clientId?: string }
-  | { readonly type: 'access.refused'; readonly reason: string; readonly resource: string; readonly status: number; readonly clientId?: string; readonly issuer?: string; readonly subject?: string; readonly scopes?: readonly string[] }
+  | {
+      readonly type: 'access.refused'
+      readonly reason: string
+      readonly resource: string
+      readonly status: number
+      readonly clientId?: string
+      readonly issuer?: string
+      readonly subject?: string
+      readonly scopes?: readonly string[]
+    }
   | { readonly type: 'upstream.refreshed'; readonly provider: string; readonly session: string }
   | { readonly type: 'upstream.failed'; readonly provider: string; readonly session?: string; readonly reason: string }
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }

@@ -1,5 +1,5 @@
 import { html } from 'hono/html'
-import type { ProblemPage } from '../../authorization-server/pages.ts'
+import type { Problem, ProblemPage } from '../../authorization-server/pages.ts'
 import { hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
 import { foreign } from './text.ts'
 import { minutes, problemWords } from './words.ts'
@@ -14,21 +14,24 @@ export const problemTemplate = (look: Look, page: ProblemPage): Markup => {
     title,
     html`<h1>${title}</h1>
 <p>${what}</p>
-${page.detail === undefined ? nothing : html`<p class="panel quiet">Details: ${foreign(page.detail, 300)}</p>`}
+${page.detail === undefined ? nothing : html`<p class="panel quiet">${page.problem === 'sign_in_claims' ? 'Missing, or not as needed:' : 'Details:'} ${foreign(page.detail, 300)}</p>`}
 <p>${next}${page.retryAfter === undefined || page.retryAfter < 60 ? nothing : html` (Wait ${minutes(page.retryAfter)}.)`}</p>
 ${again(page)}
 ${back(page)}`,
   )
 }
 
-const again = ({ again }: ProblemPage): Markup =>
+const again = ({ again, problem }: ProblemPage): Markup =>
   again === undefined
     ? nothing
     : html`<form method="post" action="${again.form.action}">${hidden(again.form)}<input type="hidden" name="provider" value="${again.provider}">
-<div class="actions"><button class="primary">Try again</button><button name="decision" value="switch">Another account</button></div></form>`
+<div class="actions${offersOther(problem) ? '' : ' one'}"><button class="primary">Try again</button>${offersOther(problem) ? html`<button name="decision" value="switch">Switch account</button>` : nothing}</div></form>`
+
+/** Whether another account could help. */
+const offersOther = (problem: Problem): boolean => problem !== 'provider_unavailable' && problem !== 'attempt_gone'
 
 const back = ({ back, client }: ProblemPage): Markup =>
   back === undefined || client === undefined
     ? nothing
     : html`<div class="actions one"><a class="button" href="${back}" rel="noreferrer"><span>Back to ${quotedName(client)}</span></a></div>
-<p class="quiet">This leads to <span class="from">${foreign(client.redirectHost, 120)}</span>.</p>`
+<p class="quiet after">This leads to <span class="from">${foreign(client.redirectHost, 120)}</span>.</p>`

@@ -52,6 +52,7 @@ li+li{border-top:1px solid var(--line)}
 label.field{display:block;margin:0 0 16px;font-size:14px;font-weight:600}
 label.field input{display:block;width:100%;min-height:48px;margin-top:6px;padding:10px 14px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:400;font-size:16px}
 .actions{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin-top:24px}
+.after{margin-top:12px}
 .actions.one{grid-template-columns:1fr}
 button,.button{display:flex;align-items:center;justify-content:center;width:100%;min-height:48px;padding:10px 12px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
 button:hover,.button:hover{background:var(--soft)}
