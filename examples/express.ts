@@ -14,7 +14,7 @@ export const expressApp = (auth: Countersign) => {
       const { issuer, subject, clientId } = requireUser(auth)
       return { content: [{ type: 'text', text: `${subject} of ${issuer}, through ${clientId}` }] }
     })
-    const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: undefined })
+    const transport = new StreamableHTTPServerTransport()
     response.on('close', () => void server.close())
     await server.connect(transport as Parameters<typeof server.connect>[0])
     await transport.handleRequest(request, response, request.body)

@@ -1,16 +1,15 @@
 import type { ServerContext } from './authorization-server/context.ts'
 import { type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
-import { createOwnVerifier } from './authorization-server/own-verifier.ts'
+import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
 import { silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
-import { createRoutes, type Routes } from './http/routes.ts'
+import { createRoutes } from './http/routes.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
-import type { TokenVerifier } from './identity/verifier.ts'
+import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
-import { resolveResources } from './oauth/resource.ts'
 import { checkOptions, type Options } from './options.ts'
-import { createProtection } from './protection.ts'
-import { createAudit, createServerContext } from './server-context.ts'
+import { createProtection, type ProtectionOptions } from './protection.ts'
+import { createAudit, createServerContext, endpointsBelow } from './server-context.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
 
@@ -37,21 +36,31 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   checkIssuer(options.url)
   checkOptions(options)
   const { url, logger = silentLogger, upstream = localAccounts() } = options
-  const resources = resolveResources(url, options.resources)
+  const { described, protectedBy } = separated(options.resources)
+  const resources = resolveResources(url, described)
   const store = options.store ?? sqlite('.countersign/countersign.db')
   const audit = createAudit(options, logger)
   const providers = 'open' in upstream ? [upstream] : upstream
-  const parts = { options, resources, providers, store, logger, audit }
+  const endpoints = endpointsBelow(url)
+  const parts = { options, resources, providers, endpoints, store, logger, audit }
 
   let opened: Opened | undefined
   const open = retried(async () => {
     const server = await createServerContext(parts)
-    opened = { server, verifier: createOwnVerifier(server), routes: createRoutes(server, options.branding ?? {}) }
+    opened = { server, verifier: createOwnVerifier(server) }
     return opened
+  })
+  const routes = createRoutes({
+    issuer: url,
+    endpoints,
+    providerIds: providers.map(({ id }) => id),
+    branding: options.branding ?? {},
+    logger,
+    open: async () => (opened ?? (await open())).server,
   })
 
   const protection = createProtection<Claims>({
-    resources: resources.map((resource, index) => ({ resource, ...Object.values(options.resources)[index] })),
+    resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
     verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
     audit,
@@ -61,9 +70,8 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   return {
     issuer: url,
     ...protection,
-    async respond(request, info) {
-      return protection.metadata.respond(request) ?? (opened ?? (await open())).routes.respond(request, info)
-    },
+    handles: (pathname) => protection.metadata.handles(pathname) || routes.handles(pathname),
+    respond: async (request, info) => protection.metadata.respond(request) ?? routes.respond(request, info),
     ready: async () => {
       await open()
     },
@@ -71,14 +79,27 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
       list: async (account, cursor) => listGrants((await open()).server, account, cursor),
       revoke: async (grant) => revokeGrantById((await open()).server, grant, 'operator'),
     },
-    close: () => store.close(),
+    async close() {
+      opened?.verifier.close()
+      await store.close()
+    },
   }
+}
+
+/** What a resource is, and how it is protected: two rooms' business. */
+const separated = (resources: Options<unknown>['resources']) => {
+  const described: Record<string, ResourceOptions> = {}
+  const protectedBy: ProtectionOptions[] = []
+  for (const [path, { name, scopes, defaultScopes, ...protection }] of Object.entries(resources)) {
+    described[path] = { ...(name && { name }), ...(scopes && { scopes }), ...(defaultScopes && { defaultScopes }) }
+    protectedBy.push(protection)
+  }
+  return { described, protectedBy }
 }
 
 interface Opened {
   readonly server: ServerContext
-  readonly verifier: TokenVerifier
-  readonly routes: Routes
+  readonly verifier: OwnVerifier
 }
 
 /** One attempt at a time; one that succeeded is the last, one that failed is forgotten. */

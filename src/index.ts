@@ -1,8 +1,8 @@
+export { type Countersign, countersign, type GrantAdministration } from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
 export type { Clock } from './events/clock.ts'
 export type { Logger } from './events/logger.ts'
 export type { Random } from './events/random.ts'
-export { type Countersign, countersign, type GrantAdministration } from './countersign.ts'
 export type { Admission, Auth } from './http/auth.ts'
 export {
   type AccessToken,
@@ -28,8 +28,8 @@ export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identit
 export { accessTokenOf } from './mcp/token-of.ts'
 export { ConfigurationError } from './oauth/configuration-error.ts'
 export type { Config, Options, ProtectedResourceOptions } from './options.ts'
+export { jwks } from './resource-server/jwks-verifier.ts'
 export type { Store } from './store/store.ts'
 export { StoreUnavailable } from './store/store.ts'
 export type { Provider } from './upstream/provider.ts'
-export { jwks } from './resource-server/jwks-verifier.ts'
 export { resourceServer } from './verify-only.ts'

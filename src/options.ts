@@ -5,8 +5,8 @@ import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
 import type { Random } from './events/random.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
-import { minimumSecretLength } from './keys/secret.ts'
 import type { SigningAlgorithm } from './keys/ring.ts'
+import { minimumSecretLength } from './keys/secret.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { isLoopbackHost } from './oauth/loopback.ts'
 import type { ResourceOptions } from './oauth/resource.ts'
@@ -67,10 +67,19 @@ const lifetimesSchema = z.strictObject(
   Object.fromEntries(Object.keys(defaultLifetimes).map((name) => [name, seconds.optional()])),
 )
 
+const resourceSchema = z.strictObject({
+  name: z.string().optional(),
+  scopes: z.record(z.string(), z.string()).optional(),
+  defaultScopes: words.optional(),
+  tools: z.record(z.string(), words).optional(),
+  hosts: words.optional(),
+  origins: words.optional(),
+})
+
 const configSchema = z.strictObject({
   url: z.string(),
   secret: z.union([secret, z.array(secret).min(1)]).optional(),
-  resources: z.record(z.string(), z.looseObject({})).refine((all) => Object.keys(all).length > 0, 'at least one resource'),
+  resources: z.record(z.string(), resourceSchema).refine((all) => Object.keys(all).length > 0, 'at least one resource'),
   subject: z.enum(['random', 'upstream']).optional(),
   tokenClaims: words.optional(),
   branding: brandingSchema.optional(),
@@ -90,15 +99,29 @@ export const checkOptions = <Claims>(options: Options<Claims>): void => {
   const { error } = configSchema.safeParse(data)
   const [issue] = error?.issues ?? []
   if (issue) throw new ConfigurationError(pathOf(issue.path), expectedBy(issue))
+  checkRequirements(options)
   checkExposure(options)
 }
 
 const pathOf = (path: readonly PropertyKey[]): string =>
-  path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`)).join('') ||
-  'options'
+  path
+    .map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`))
+    .join('') || 'options'
 
 const expectedBy = (issue: { code?: string | undefined; message: string; keys?: readonly string[] }): string =>
   issue.code === 'unrecognized_keys' ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}` : issue.message
+
+/** A call that needs a scope which nobody can be granted would be refused for ever. */
+const checkRequirements = ({ resources }: Options<unknown>): void => {
+  for (const [path, { scopes = {}, tools = {} }] of Object.entries(resources)) {
+    for (const [name, needed] of Object.entries(tools)) {
+      const unknown = needed.find((scope) => !Object.hasOwn(scopes, scope))
+      if (unknown === undefined) continue
+      const where = `resources[${JSON.stringify(path)}].tools[${JSON.stringify(name)}]`
+      throw new ConfigurationError(where, `scopes of this resource, not "${unknown}"`)
+    }
+  }
+}
 
 /** On loopback everything works without configuration; what others can reach must not be weak. */
 const checkExposure = ({ url, secret, store }: Options<unknown>): void => {

@@ -26,6 +26,7 @@ export interface Parts {
   readonly resources: readonly Resource[]
   readonly providers: readonly Provider<unknown>[]
   readonly store: Store
+  readonly endpoints: Endpoints
   readonly logger: Logger
   readonly audit: Audit
 }
@@ -53,7 +54,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
   await accounts.checkSubjectMode()
   return {
     issuer: url,
-    endpoints: endpointsBelow(url),
+    endpoints: parts.endpoints,
     resources,
     providers,
     accounts,
@@ -71,7 +72,8 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
   }
 }
 
-const endpointsBelow = (issuer: string): Endpoints => {
+/** The endpoints of an issuer. */
+export const endpointsBelow = (issuer: string): Endpoints => {
   const base = issuer.endsWith('/') ? issuer.slice(0, -1) : issuer
   return {
     authorize: `${base}/authorize`,
@@ -99,7 +101,8 @@ const secretsOf = async (
 
 /** Gives every event its time, and keeps a sink that fails from failing a request. */
 export const createAudit = ({ audit: sink, clock = systemClock }: Options<unknown>, logger: Logger): Audit => {
-  const record = sink ?? (logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event))
+  const record =
+    sink ?? (logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event))
   const failed = (error: unknown) => logger.error('the audit sink failed', { error })
   return (facts) => {
     try {
