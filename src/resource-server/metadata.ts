@@ -2,7 +2,7 @@ import type { Resource } from '../oauth/resource.ts'
 import { publicCors, publicPreflightResponse } from './cors.ts'
 
 /** @see RFC 9728 §2 */
-export const protectedResourceMetadata = (resource: Resource, authorizationServers: readonly string[]) => ({
+const protectedResourceMetadata = (resource: Resource, authorizationServers: readonly string[]) => ({
   resource: resource.identifier,
   ...(resource.name === undefined ? {} : { resource_name: resource.name }),
   authorization_servers: authorizationServers,

@@ -99,6 +99,8 @@ describe('what can’t be decided is not dispatched', () => {
     ['{"method":"tools/call","params":{"name":"notes_list","n\\u0061me":"notes_add"}}', 'duplicate_keys'],
     ['{"params":{"name":"notes_list"},"method":"tools/call","params":{"name":"notes_add"}}', 'duplicate_keys'],
     ['[{"method":"ping"},{"method":"ping","id":1,"id":2}]', 'duplicate_keys'],
+    ['{"method":"ping","text":"\\\\","method":"tools/call","params":{"name":"x"}}', 'duplicate_keys'],
+    ['{"params":{"a":[{}],"b":{"c":[]}},"method":"ping","method":"ping"}', 'duplicate_keys'],
   ])('%s', async (body, reason) => {
     expect(await malformed(post(body))).toEqual([400, reason])
   })
@@ -107,6 +109,8 @@ describe('what can’t be decided is not dispatched', () => {
     '{"method":"tools/call","params":{"name":"x","arguments":{"a":1,"b":{"a":2},"c":[{"a":1},{"a":2}]}}}',
     '{"method":"tools/call","params":{"name":"x","arguments":{"text":"\\"name\\":\\"name\\", {[\\\\"}}}',
     '[{"method":"ping","id":1},{"method":"ping","id":2}]',
+    '{"method":"tools/call","params":{"name":"a\\",\\"name\\":\\"b"}}',
+    '{"method":"ping","params":{"a":"\\\\","b":"{\\\\\\"}","c":1}}',
   ])('the same name at different places is no duplicate: %s', async (body) => {
     expect((await decide(post(body))).outcome).toBe('allow')
   })
