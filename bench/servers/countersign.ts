@@ -20,6 +20,10 @@ const auth = countersign({
   upstream: people,
   store: sqlite(join(data, 'countersign.db')),
   tokenClaims: ['name', 'email'],
+  // The peers write no audit log, and where one goes is the operator's choice.
+  audit: () => {},
+  // A device refreshes several times a second here instead of once an hour: the window shrinks along, so that records are as they are in use.
+  lifetimes: { refreshGrace: 1 },
   resources: {
     '/mcp': {
       scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },

@@ -21,6 +21,8 @@ const auth = countersign({
   upstream: people,
   store: sqlite(join(data, 'countersign.db')),
   tokenClaims: ['name', 'email'],
+  // The peers write no audit log, and where one goes is the operator's choice.
+  audit: () => {},
   resources: {
     '/mcp': {
       scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },

@@ -1,6 +1,6 @@
 /**
  * The peer for refreshing: rotating refresh tokens of a public client on SQLite, access tokens that are ES256 JWTs (which it doesn't
- * store), no id_token.
+ * store); an id_token only where the scope has `openid`.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -16,14 +16,16 @@ const server = createServer()
 const port = await listen(server)
 const issuer = `http://localhost:${port}`
 const resource = `${issuer}/mcp`
-const { privateKey } = await generateKeyPair('ES256', { extractable: true })
+const key = async (alg: string) => {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true })
+  return { ...(await exportJWK(privateKey)), kid: alg, alg, use: 'sig' }
+}
 
 const provider = new Provider(issuer, {
   adapter: sqliteAdapter(join(data, 'provider.db')),
-  jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'one', alg: 'ES256', use: 'sig' }] },
+  jwks: { keys: [await key('RS256'), await key('ES256')] },
   cookies: { keys: [randomUUID()] },
   scopes: ['openid', 'offline_access', 'notes:read', 'notes:write'],
-  clientDefaults: { id_token_signed_response_alg: 'ES256' },
   rotateRefreshToken: true,
   expiresWithSession: async () => false,
   ttl: { AccessToken: 3600, RefreshToken: 30 * 86_400, Grant: 30 * 86_400 },
@@ -40,7 +42,7 @@ const provider = new Provider(issuer, {
         audience: resource,
         accessTokenFormat: 'jwt',
         accessTokenTTL: 3600,
-        jwt: { sign: { alg: 'ES256', kid: 'one' } },
+        jwt: { sign: { alg: 'ES256', kid: 'ES256' } },
       }),
     },
   },
@@ -48,12 +50,13 @@ const provider = new Provider(issuer, {
 
 server.on('request', provider.callback())
 report(port, undefined, async (question) => {
-  const { clientId } = question as { clientId: string }
+  const { clientId, scope } = question as { clientId: string; scope: string }
   const client = await provider.Client.find(clientId)
   const accountId = randomUUID()
   const grant = new provider.Grant({ accountId, clientId })
   grant.addResourceScope(resource, 'notes:read')
+  if (scope.includes('openid')) grant.addOIDCScope('openid')
   const grantId = await grant.save()
-  const granted = { accountId, client, grantId, gty: 'authorization_code', scope: 'notes:read', resource }
+  const granted = { accountId, client, grantId, gty: 'authorization_code', scope, resource }
   return new provider.RefreshToken({ ...granted, authTime: Math.floor(Date.now() / 1000) }).save()
 })

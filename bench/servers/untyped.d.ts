@@ -12,7 +12,7 @@ declare module 'oidc-provider' {
     Client: { find(id: string): Promise<object | undefined> }
     Grant: new (
       properties: object,
-    ) => Model & { addResourceScope(resource: string, scope: string): void }
+    ) => Model & { addResourceScope(resource: string, scope: string): void; addOIDCScope(scope: string): void }
     RefreshToken: new (
       properties: object,
     ) => Model
