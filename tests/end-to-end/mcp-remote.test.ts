@@ -11,7 +11,8 @@ import { startServer, type TestServer } from './support/server.ts'
 import { signIn, type Walk } from './support/sign-in.ts'
 import { createStdioClient, type StdioClient } from './support/stdio-client.ts'
 
-const programs = join(dirname(createRequire(import.meta.url).resolve('mcp-remote/package.json')), 'dist')
+const require = createRequire(import.meta.url)
+const programs = join(dirname(require.resolve('mcp-remote/package.json')), 'dist')
 
 const LIFETIME = 4
 

@@ -23,7 +23,7 @@ const clients = [
   },
 ]
 
-describe.each([
+describe.concurrent.each([
   { server: 'SDK v2 on Hono', script: 'sdk-v2.ts' },
   { server: 'SDK v1 on Express', script: 'sdk-v1.ts' },
 ])('a server on $server', ({ script }) => {
@@ -47,7 +47,7 @@ describe.each([
     return String(answer.subject)
   }
 
-  describe.concurrent.each(clients)('$name', ({ connect }) => {
+  describe.each(clients)('$name', ({ connect }) => {
     it('comes from the first 401 to whoami, and calls again after the access token expired', async () => {
       const application = createApplication()
       const browser = browserOf(application)
@@ -65,7 +65,7 @@ describe.each([
     })
   })
 
-  describe.concurrent.each(clients)('$name, stepping up', ({ name, connect }) => {
+  describe.each(clients)('$name, stepping up', ({ name, connect }) => {
     // The v1 client tries a refresh first, which can't widen anything (RFC 6749 §6); so it steps up by itself only where it has none.
     const isV1 = name.includes('v1')
 

@@ -62,6 +62,6 @@ const provider = (issuer: string) =>
     issuer,
     clientId: UPSTREAM_CLIENT_ID,
     clientSecret: UPSTREAM_CLIENT_SECRET,
-    scopes: ['openid', 'profile', 'email', 'offline_access'],
+    scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
     authorizationParameters: { prompt: 'consent' },
   })

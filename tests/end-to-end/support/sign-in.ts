@@ -1,5 +1,5 @@
 import type { Page as ChromiumPage } from 'playwright-core'
-import type { Form, FormBrowser, Page } from './form-browser.ts'
+import type { Form, FormBrowser, FormChanges, Page } from './form-browser.ts'
 
 export interface Person {
   readonly username: string
@@ -42,7 +42,9 @@ export async function signIn(
 
 function answer(browser: FormBrowser, page: Page, person: Person, options: SignInOptions): Promise<Page> {
   const password = page.forms.find((form) => form.fields.some((field) => field.type === 'password'))
-  if (password !== undefined) return browser.submit(page, password, { fields: credentials(password, person) })
+  if (password !== undefined) {
+    return browser.submit(page, password, { fields: credentials(password, person), ...firstButton(password) })
+  }
 
   const consent = page.forms.find((form) => form.fields.some((field) => field.name === 'decision'))
   if (consent !== undefined) {
@@ -53,8 +55,14 @@ function answer(browser: FormBrowser, page: Page, person: Person, options: SignI
 
   // A provider's own "Continue".
   const [only] = page.forms
-  if (only !== undefined && page.status < 400) return browser.submit(page, only)
+  if (only !== undefined && page.status < 400) return browser.submit(page, only, firstButton(only))
   throw new Error(`no way on from ${describe(page)}`)
+}
+
+/** The one that the Enter key presses. */
+function firstButton(form: Form): FormChanges {
+  const button = form.fields.find((field) => field.type === 'submit')
+  return button === undefined || button.name === '' ? {} : { button: [button.name, button.value] }
 }
 
 function credentials(form: Form, person: Person): Record<string, string> {
