@@ -284,3 +284,18 @@ export const listeningPersonServer = async (options: PersonServerOptions = {}): 
     },
   }
 }
+
+/** A server whose one provider is elsewhere, and a client of it. */
+export const withProvider = async (): Promise<{ to: PersonServer; idp: RedirectStandIn }> => {
+  const made: RedirectStandIn[] = []
+  const to = await personServer({
+    providers: (_, now) => {
+      made.push(redirectProvider(now))
+      return made
+    },
+  })
+  await to.addClient({ id: 'app' })
+  const [idp] = made
+  if (!idp) throw new Error('no provider')
+  return { to, idp }
+}

@@ -1,6 +1,7 @@
 import { type Branding, cssColor, parseColor, type Rgb, readableOn, textOn } from '../branding.ts'
 
-const surfaces: Readonly<Record<'light' | 'dark', Rgb>> = { light: [255, 255, 255], dark: [27, 29, 34] }
+// `--soft`, on which a link is hardest to read.
+const surfaces: Readonly<Record<'light' | 'dark', Rgb>> = { light: [246, 247, 249], dark: [35, 38, 44] }
 const calmBlue: Rgb = [37, 84, 199]
 
 /** The one style sheet of all pages. It stands in each page, allowed by its hash, so that a page needs no second request. */

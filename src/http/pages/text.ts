@@ -12,11 +12,17 @@ export const foreign = (text: string, longest = 80): string => {
     .replace(/(\u200c|\u200d|\ufe0f)(?:\u200c|\u200d|\ufe0f)+/gu, '$1')
     .replace(/(\p{M}{3})\p{M}+/gu, '$1')
     .trim()
-  const letters = [...new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(clean)]
-  return letters.length <= longest
-    ? clean
-    : `${letters
-        .slice(0, longest - 1)
-        .map(({ segment }) => segment)
-        .join('')}…`
+  let kept = ''
+  let letters = 0
+  for (const { segment } of segmenter.segment(clean)) {
+    // A single letter may be made of many characters.
+    if (++letters > longest || kept.length + segment.length > longest * 4) return `${kept.slice(0, -lastLength(kept))}…`
+    kept += segment
+  }
+  return kept
 }
+
+const segmenter = new Intl.Segmenter('en', { granularity: 'grapheme' })
+
+/** Of the last letter, whose place the ellipsis takes. */
+const lastLength = (text: string): number => [...segmenter.segment(text)].at(-1)?.segment.length ?? 0

@@ -5,9 +5,9 @@ import {
   type PersonServer,
   personServer,
   redeemed,
-  redirectProvider,
   signInAs,
   webRedirect,
+  withProvider,
 } from '../../support/person.ts'
 
 const withClient = async (): Promise<PersonServer> => {
@@ -25,17 +25,15 @@ const ticks = (page: Visit) =>
   )
 
 test('design 3, consent: it comes before the provider is asked', async () => {
-  let idp: ReturnType<typeof redirectProvider> | undefined
-  const to = await personServer({ providers: (_, now) => [(idp = redirectProvider(now))] })
-  await to.addClient({ id: 'app' })
+  const { to, idp } = await withProvider()
   const browser = to.browser()
   const page = await browser.open(authorizeUrl(to))
   expect(page.text).toContain('Allow Test App to use Notes?')
   expect(page.text).toContain('Next you sign in with Example IdP')
-  expect(idp?.asked).toEqual([])
+  expect(idp.asked).toEqual([])
   const { left } = await browser.submit(page, 'approve')
   expect(left?.origin).toBe('https://idp.example')
-  expect(idp?.asked).toHaveLength(1)
+  expect(idp.asked).toHaveLength(1)
 })
 
 test('the page says who asks, that nobody checked it, where the answer goes, for what, and what each scope allows', async () => {

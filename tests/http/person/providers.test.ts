@@ -10,16 +10,8 @@ import {
   redeemed,
   redirectProvider,
   signInAs,
+  withProvider,
 } from '../../support/person.ts'
-
-const withProvider = async (): Promise<{ to: PersonServer; idp: RedirectStandIn }> => {
-  const made: RedirectStandIn[] = []
-  const to = await personServer({ providers: (_, now) => [(made[0] = redirectProvider(now))] })
-  await to.addClient({ id: 'app' })
-  const [idp] = made
-  if (!idp) throw new Error('no provider')
-  return { to, idp }
-}
 
 /** Approves, and answers the address that the provider would send the browser back to. */
 const away = async (to: PersonServer, idp: RedirectStandIn, browser: TestBrowser, parameters = {}, who = 'Alice') => {
