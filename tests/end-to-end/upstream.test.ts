@@ -1,16 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findChromium, launchBrowser } from '../support/chromium.ts'
 import { type OidcProvider, oidcSubject, startOidcProvider } from '../support/oidc-provider.ts'
 import { createFormBrowser } from './support/form-browser.ts'
 import { type Application, authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { findPyJwt, verifyWithPyJwt } from './support/pyjwt.ts'
 import { connectV1, connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
+import { signInWithChromium } from './support/sign-in.ts'
 
 const LIFETIME = 4
 const alice = { username: 'alice', password: 'any' }
 const pyJwt = await findPyJwt()
+const chromium = await findChromium()
 
 describe.each([
   { where: 'in the id_token and in userinfo', claimsIn: 'both' as const, script: 'sdk-v2.ts', connect: connectV2 },
@@ -146,6 +149,22 @@ describe.each([
       upstream: { claims: { preferred_username: 'caroline', name: 'Caroline' } },
     })
     await renamed.close()
+  })
+
+  it.skipIf('skip' in chromium)('is reached and left in Chromium, over every redirect', async () => {
+    const application = createApplication()
+    const browser = await launchBrowser()
+    try {
+      const page = await browser.newPage()
+      const client = await connect(server.url, application, async () => {
+        const request = application.kept.authorizationUrl ?? ''
+        return (await signInWithChromium(page, request, alice, (url) => url.port === '9')).searchParams
+      })
+      await expectAlice(client, application)
+      await client.close()
+    } finally {
+      await browser.close()
+    }
   })
 
   it('two people in two browsers at one client id are two people', async () => {

@@ -79,7 +79,7 @@ export async function signInWithChromium(
   authorizationUrl: string | URL,
   person: Person,
   away: (url: URL) => boolean,
-  look: (page: ChromiumPage, name: 'consent' | 'sign-in') => Promise<void> = async () => {},
+  look: (page: ChromiumPage, name: 'consent' | 'sign-in' | 'provider') => Promise<void> = async () => {},
 ): Promise<URL> {
   let left: URL | undefined
   page.on('request', (request) => {
@@ -87,25 +87,20 @@ export async function signInWithChromium(
     if (request.isNavigationRequest() && away(url)) left ??= url
   })
   await page.goto(String(authorizationUrl))
+  const password = page.locator('input[type=password]')
+  const approve = page.locator('button[name=decision][value=approve]')
+  const allow = page.locator('button[name=step][value=allow]')
   for (let step = 0; left === undefined && step < 8; step++) {
-    const name = await Promise.race([
-      page
-        .locator('input[type=password]')
-        .waitFor()
-        .then(() => 'sign-in' as const),
-      page
-        .locator('button[name=decision][value=approve]')
-        .waitFor()
-        .then(() => 'consent' as const),
-    ])
+    await password.or(approve).or(allow).first().waitFor()
+    const name = (await password.isVisible()) ? 'sign-in' : (await approve.isVisible()) ? 'consent' : 'provider'
     await look(page, name)
     const before = page.url()
     if (name === 'sign-in') {
       await page.locator('input[name=username], input[name=login]').fill(person.username)
-      await page.locator('input[type=password]').fill(person.password)
-      await page.locator('input[type=password]').press('Enter')
+      await password.fill(person.password)
+      await password.press('Enter')
     } else {
-      await page.locator('button[name=decision][value=approve]').click()
+      await (name === 'consent' ? approve : allow).click()
     }
     await page.waitForURL((url) => away(url) || url.href !== before)
   }
