@@ -1,26 +1,19 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { Account } from '../../src/records/account.ts'
-import { sessionBrowserRef } from '../../src/records/browser-session.ts'
-import { type Grant, grantRef, sessionGrantRef } from '../../src/records/grant.ts'
 import { put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
-import { type CustodyOptions, createCustody } from '../../src/upstream/custody.ts'
+import { createCustody } from '../../src/upstream/custody.ts'
 import { openid } from '../../src/upstream/openid.ts'
 import {
-  type ClaimsSchema,
-  type NamedProvider,
+  ProviderUnavailable,
   type RedirectProvider,
   type Renewal,
-  type SignIn,
   UpstreamRefused,
 } from '../../src/upstream/provider.ts'
 import { type OidcProvider, oidcSubject, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { unreliable } from '../support/unreliable-store.ts'
-import { named, plainRequest, redirecting, redirectUri, rejection, type TestContext, testContext } from './context.ts'
-
-const account: Account = { id: 'account-1', subject: 'account-1', createdAt: 0, identities: [] }
-const hour = 3_600_000
+import { named, plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
+import { account, custodyAt, hour } from './custody-at.ts'
 
 let provider: OidcProvider
 beforeAll(async () => {
@@ -29,47 +22,7 @@ beforeAll(async () => {
 afterAll(() => provider.stop())
 afterEach(() => provider.control({ mode: 'normal', delay: 0, listen: true, claims: {} }))
 
-interface Node {
-  readonly context: TestContext
-  readonly named: NamedProvider
-  readonly open: RedirectProvider
-  readonly custody: ReturnType<typeof createCustody>
-}
-
-/** A node of the cluster that stands on the same store. */
-const node = async (
-  shared: Parameters<typeof testContext>[0] = {},
-  { claims, ...options }: CustodyOptions & { claims?: ClaimsSchema<unknown> } = {},
-): Promise<Node> => {
-  const context = await testContext(shared)
-  const { issuer, clientId, clientSecret } = provider
-  const scopes = ['openid', 'profile', 'email', 'groups']
-  const configured = openid({ issuer, clientId, clientSecret, scopes, ...(claims ? { claims } : {}) })
-  const provided = named(configured, context)
-  const custody = createCustody(context, [provided], options)
-  return { context, named: provided, open: redirecting(provided.open), custody }
-}
-
-const signIn = async ({ open }: Node, login = 'alice'): Promise<SignIn> => {
-  const { url, pending } = await open.begin(plainRequest)
-  return open.complete(new URL(await signInAt(url, { login })), pending, redirectUri)
-}
-
-const begun = async (options: CustodyOptions = {}, shared = {}) => {
-  const first = await node(shared, options)
-  const said = await signIn(first)
-  const session = await first.custody.begin(account, 'openid', said)
-  return { ...first, said, session }
-}
-
-const refreshes = async () => (await provider.requests()).refresh_token ?? 0
-
-/** Works with a token of the provider's, or it does not. */
-const userinfoStatus = async (token: string) =>
-  (await fetch(`${provider.issuer}/me`, { headers: { authorization: `Bearer ${token}` } })).status
-
-const sessionOf = async ({ context }: Node, id: string) =>
-  (await context.records.get(upstreamSessionRef(id))).values[0]?.value
+const { node, begun, signIn, refreshes, userinfoStatus, sessionOf } = custodyAt(() => provider)
 
 describe('what was said', () => {
   test('design 1: the session is the home of what the provider said, sealed, and identity reads it from there', async () => {
@@ -265,7 +218,8 @@ describe('renewal', () => {
     }
   })
 
-  test('design 3, upstream: a late answer brings back what a second attempt took for ended', async () => {
+  /** Two nodes and a provider that answers a refresh when the test says so; its one session's token has run out. */
+  const scripted = async () => {
     const answers: { resolve: (renewal: Renewal) => void; reject: (error: Error) => void }[] = []
     const slow: RedirectProvider = {
       kind: 'redirect',
@@ -281,18 +235,47 @@ describe('renewal', () => {
     const person = { issuer: 'https://slow.example.com', subject: 'one', authTime: 0, said: [] }
     const { id } = await first.begin(account, 'slow', { ...person, tokens })
     await context.clock.pass(2_000)
+    return { answers, context, first, second, id }
+  }
+
+  /** The first node's answer is late, and a second attempt was refused meanwhile. */
+  const overtaken = async () => {
+    const all = await scripted()
+    const { answers, context, first, second, id } = all
     const late = first.accessToken(id)
+    late.catch(() => {})
     await expect.poll(() => answers.length).toBe(1)
     await context.clock.pass(46_000)
     const refused = rejection(second.accessToken(id))
     await expect.poll(() => answers.length).toBe(2)
     answers[1]?.reject(new UpstreamRefused('the refresh token is used up'))
     expect(await refused).toMatchObject({ reason: 'ended' })
-    const ended = await second.identity(id)
-    expect(ended).toMatchObject({ session: { ended: { reason: 'outcome_unknown' } } })
+    expect(await second.identity(id)).toMatchObject({ session: { ended: { reason: 'outcome_unknown' } } })
+    return { ...all, late }
+  }
+
+  test('design 3, upstream: a late answer brings back what a second attempt took for ended', async () => {
+    const { answers, late, second, id } = await overtaken()
     answers[0]?.resolve({ tokens: { accessToken: 'new', refreshToken: 'refresh-2' }, said: [] })
     expect(await late).toBe('new')
     expect(await second.accessToken(id)).toBe('new')
+  })
+
+  test('a late failure brings nothing back', async () => {
+    const { answers, late, second, id } = await overtaken()
+    answers[0]?.reject(new ProviderUnavailable('down'))
+    expect(await rejection(late)).toMatchObject({ reason: 'ended' })
+    expect(await second.identity(id)).toMatchObject({ session: { ended: { reason: 'outcome_unknown' } } })
+  })
+
+  test('a token that has run out when it comes is given as it is, and no endless loop', async () => {
+    const { answers, context, first, id } = await scripted()
+    const asked = first.accessToken(id)
+    await expect.poll(() => answers.length).toBe(1)
+    const tokens = { accessToken: 'brief', refreshToken: 'refresh-2', expiresAt: context.clock.now() - 1_000 }
+    answers[0]?.resolve({ tokens, said: [] })
+    expect(await asked).toBe('brief')
+    expect(answers).toHaveLength(1)
   })
 
   test('a process that ended in the middle holds the others up for its lease only', async () => {
@@ -335,134 +318,5 @@ describe('renewal', () => {
     store.down = true
     expect(await rejection(custody.accessToken(session.id))).toMatchObject({ reason: 'down' })
     expect(await rejection(custody.identity(session.id))).toMatchObject({ name: 'StoreUnavailable' })
-  })
-
-  test('tokens that live a second are no endless loop', async () => {
-    const brief = await startOidcProvider({ accessTokenLifetime: 1 })
-    try {
-      const context = await testContext()
-      const { issuer, clientId, clientSecret } = brief
-      const provided = named(openid({ issuer, clientId, clientSecret }), context)
-      const custody = createCustody(context, [provided])
-      const { url, pending } = await redirecting(provided.open).begin(plainRequest)
-      const said = await redirecting(provided.open).complete(new URL(await signInAt(url)), pending, redirectUri)
-      const session = await custody.begin(account, 'openid', said)
-      await context.clock.pass(2_000)
-      await custody.accessToken(session.id)
-      expect((await brief.requests()).refresh_token).toBe(1)
-    } finally {
-      await brief.stop()
-    }
-  })
-})
-
-describe('release', () => {
-  const grantOn = (session: string, id: string, more: Partial<Grant> = {}): Grant => ({
-    id,
-    kind: 'user',
-    issuer: 'https://auth.example.com',
-    account: account.id,
-    subject: account.subject,
-    clientId: 'client',
-    redirectHost: 'localhost',
-    resources: {},
-    upstreamSession: session,
-    authTime: 0,
-    createdAt: Date.now(),
-    expiresAt: Date.now() + 48 * hour,
-    code: {
-      hash: '',
-      redirectUri: '',
-      codeChallenge: '',
-      expiresAt: Date.now() + 60_000,
-      redeemed: { attempt: 'a', at: 0 },
-    },
-    ...more,
-  })
-  const write = async ({ context }: Node, session: string, id: string, more: Partial<Grant> = {}) => {
-    const grant = grantOn(session, id, more)
-    await context.records.commit({ puts: [put(grantRef(id), grant), put(sessionGrantRef(session, id), {})] })
-  }
-
-  test('fault 6, design 3, upstream: the tokens are revoked there when the last grant ends, and not before', async () => {
-    const first = await begun()
-    const { context, custody, session, said } = first
-    await write(first, session.id, 'grant-1')
-    await write(first, session.id, 'grant-2')
-    await custody.release(session.id)
-    await context.records.commit({ deletes: [grantRef('grant-1'), sessionGrantRef(session.id, 'grant-1')] })
-    await custody.release(session.id)
-    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(200)
-    await context.records.commit({ deletes: [grantRef('grant-2')] })
-    await custody.release(session.id)
-    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(401)
-    expect(await custody.identity(session.id)).toBe('gone')
-    expect(context.events.filter(({ type }) => type === 'upstream.revoked')).toHaveLength(1)
-    await custody.release(session.id)
-  })
-
-  test('more grants than one page of the index are all looked at', async () => {
-    const first = await begun()
-    await write(first, first.session.id, 'zz-the-last')
-    for (let i = 0; i < 205; i++) {
-      const puts = [put(sessionGrantRef(first.session.id, `dead-${String(i).padStart(3, '0')}`), {})]
-      await first.context.records.commit({ puts })
-    }
-    await first.custody.release(first.session.id)
-    expect(await first.custody.identity(first.session.id)).not.toBe('gone')
-  })
-
-  test('a grant whose code may still be redeemed holds the session; one whose code ran out does not', async () => {
-    const first = await begun()
-    const code = { hash: '', redirectUri: '', codeChallenge: '', expiresAt: Date.now() + 60_000 }
-    await write(first, first.session.id, 'grant-1', { code })
-    await first.custody.release(first.session.id)
-    expect(await first.custody.identity(first.session.id)).not.toBe('gone')
-    await first.context.clock.pass(61_000)
-    await first.custody.release(first.session.id)
-    expect(await first.custody.identity(first.session.id)).toBe('gone')
-  })
-
-  test('a browser that stands on the session keeps who it is, without tokens', async () => {
-    const first = await begun()
-    const { context, custody, session, said } = first
-    const browser = sessionBrowserRef(session.id, 'cookie')
-    await context.records.commit({ puts: [put(browser, {})] })
-    await custody.release(session.id)
-    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(401)
-    expect(await custody.identity(session.id)).toMatchObject({ session: { ended: { reason: 'released' } } })
-    expect(await rejection(custody.accessToken(session.id))).toMatchObject({ reason: 'ended' })
-    await context.records.commit({ deletes: [browser] })
-    await custody.release(session.id)
-    expect(await custody.identity(session.id)).toBe('gone')
-  })
-
-  test('a provider that is down hinders nobody; the tokens are kept for another try', async () => {
-    const first = await begun()
-    await provider.control({ listen: false })
-    await first.custody.release(first.session.id)
-    expect(await rejection(first.custody.accessToken(first.session.id))).toMatchObject({ reason: 'ended' })
-    expect(first.context.events.at(-1)).toMatchObject({ type: 'upstream.failed', provider: 'openid' })
-    await provider.control({ listen: true })
-    expect(await userinfoStatus(first.said.tokens?.accessToken ?? '')).toBe(200)
-    await first.custody.release(first.session.id)
-    expect(await userinfoStatus(first.said.tokens?.accessToken ?? '')).toBe(401)
-    expect(await first.custody.identity(first.session.id)).toBe('gone')
-  })
-
-  test('a renewal whose answer comes after the release does not bring the session back, and its tokens are revoked', async () => {
-    const first = await begun()
-    const { context, custody, session } = first
-    const browser = sessionBrowserRef(session.id, 'cookie')
-    await context.records.commit({ puts: [put(browser, {})] })
-    await context.clock.pass(hour)
-    await provider.control({ delay: 800 })
-    const asked = rejection(custody.accessToken(session.id))
-    await expect.poll(async () => (await provider.requests()).refresh_token).toBeGreaterThan(0)
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    await custody.release(session.id)
-    expect(await asked).toMatchObject({ reason: 'ended' })
-    expect(await sessionOf(first, session.id)).toMatchObject({ generation: 0, ended: { reason: 'released' } })
-    await expect.poll(() => context.events.filter(({ type }) => type === 'upstream.revoked').length).toBe(2)
   })
 })
