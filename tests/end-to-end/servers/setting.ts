@@ -9,9 +9,16 @@ import { openid } from 'countersign/upstream/openid'
 
 /**
  * What the servers of these tests have in common: their settings, from the environment, and how they start and stop.
- * `ACCESS_TOKEN`: an access token's lifetime in seconds. `UPSTREAM`: an OpenID Provider's issuer, in place of local accounts.
+ * `PUBLIC_URL`: where clients reach it, if not where it listens. `ACCESS_TOKEN`: an access token's lifetime in seconds. `UPSTREAM`: an OpenID Provider's issuer, in place of local accounts.
  */
-const { PORT = '0', COUNTERSIGN_DATA = '.', COUNTERSIGN_DEMO_PASSWORD = '', ACCESS_TOKEN, REFRESH_GRACE } = process.env
+const {
+  PUBLIC_URL,
+  PORT = '0',
+  COUNTERSIGN_DATA = '.',
+  COUNTERSIGN_DEMO_PASSWORD = '',
+  ACCESS_TOKEN,
+  REFRESH_GRACE,
+} = process.env
 const { UPSTREAM, UPSTREAM_CLIENT_ID = '', UPSTREAM_CLIENT_SECRET = '' } = process.env
 
 interface Started {
@@ -23,7 +30,8 @@ export async function start(make: (options: Omit<Options<UpstreamClaims>, 'resou
   mkdirSync(COUNTERSIGN_DATA, { recursive: true, mode: 0o700 })
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(Number(PORT), '127.0.0.1', resolve))
-  const url = `http://localhost:${(server.address() as AddressInfo).port}`
+  const address = `http://localhost:${(server.address() as AddressInfo).port}`
+  const url = PUBLIC_URL ?? address
 
   const people = localAccounts()
   const { listener, auth } = make({
@@ -48,6 +56,7 @@ export async function start(make: (options: Omit<Options<UpstreamClaims>, 'resou
   }
 
   server.on('request', listener)
+  console.log(`listening ${address}`)
   console.log(`ready ${url}/mcp`)
   process.once('SIGTERM', () => {
     server.close(() => auth.close().then(() => process.exit(0)))

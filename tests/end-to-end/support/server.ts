@@ -10,6 +10,8 @@ export interface ServerOptions {
   readonly script?: string
   /** Further settings; they are the script's own affair. */
   readonly env?: Readonly<Record<string, string>>
+  /** Default: a new one. */
+  readonly data?: string
 }
 
 /** A protected MCP server in a process of its own, with a data folder that outlives the process. */
@@ -17,6 +19,8 @@ export interface TestServer {
   /** The MCP endpoint, as it printed it. */
   readonly url: string
   readonly origin: string
+  /** Where it listens, which behind a balancer is not in its URL. */
+  readonly port: number
   readonly data: string
   readonly demo: Person
   readonly process: RunningProcess
@@ -28,11 +32,11 @@ export interface TestServer {
   dispose(): Promise<void>
 }
 
+const newFolder = () => mkdtempSync(join(tmpdir(), 'countersign-e2e-'))
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const example = 'examples/start.ts'
 
-export async function startServer({ script, env = {} }: ServerOptions = {}): Promise<TestServer> {
-  const data = mkdtempSync(join(tmpdir(), 'countersign-e2e-'))
+export async function startServer({ script, env = {}, data = newFolder() }: ServerOptions = {}): Promise<TestServer> {
   const demo = { username: 'demo', password: 'correct horse battery staple' }
   const path = script === undefined ? example : `tests/end-to-end/servers/${script}`
   const run = async (port: string) => {
@@ -41,15 +45,17 @@ export async function startServer({ script, env = {} }: ServerOptions = {}): Pro
       env: { ...env, PORT: port, COUNTERSIGN_DATA: join(data, 'data'), COUNTERSIGN_DEMO_PASSWORD: demo.password },
     })
     const [, url = ''] = await started.line(/^ready (http:\/\/localhost:\d+\/mcp)$/)
-    return { process: started, url }
+    const listening = script === undefined ? url : (await started.line(/^listening (\S+)$/))[1]
+    return { process: started, url, port: new URL(listening ?? '').port }
   }
   let current = await run('0')
-  const { url } = current
-  const { origin, port } = new URL(url)
+  const { url, port } = current
+  const { origin } = new URL(url)
 
   return {
     url,
     origin,
+    port: Number(port),
     data,
     demo,
     get process() {
