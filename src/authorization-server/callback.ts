@@ -27,7 +27,10 @@ export const callback = async (
   providerId: string,
 ): Promise<Reply> => {
   const provider = server.providers.find(({ id, open }) => id === providerId && open.kind === 'redirect')
-  if (!provider) throw new PageProblem('attempt_gone', 400)
+  if (!provider) {
+    refused(server, 'callback: not of a provider that redirects')
+    throw new PageProblem('attempt_gone', 400)
+  }
   const url = new URL(request.url)
   const states = url.searchParams.getAll('state')
   const [state = ''] = states

@@ -12,7 +12,7 @@ import { PageProblem, type Reply, redirect } from './pages.ts'
 import { refused } from './refusal.ts'
 
 /** What a person allows a client, remembered: it accumulates. */
-export const rememberConsent = async (
+const rememberConsent = async (
   server: ServerContext,
   request: AuthorizationRequest,
   account: string,

@@ -4,7 +4,7 @@ import { hashSecret } from '../crypto/hash.ts'
  * Names of our cookies. On https `__Host-` keeps other hosts of the domain from setting them. A tag of the issuer keeps servers apart that
  * share a host: cookies don't know ports, and `__Host-` allows no path.
  */
-export const cookieName = (issuer: string, name: string): string =>
+const cookieName = (issuer: string, name: string): string =>
   `${issuer.startsWith('https:') ? '__Host-' : ''}cs-${hashSecret(issuer).slice(0, 6)}-${name}`
 
 /** @param maxAge seconds; 0 takes the cookie away */

@@ -107,13 +107,15 @@ test('fault 25: a form that is posted from elsewhere is refused, even with every
     { 'Sec-Fetch-Site': 'cross-site' },
     { 'Sec-Fetch-Site': 'same-site' },
     { Origin: 'https://evil.example' },
-    { Origin: 'null' },
+    { Origin: 'null', 'Sec-Fetch-Site': 'none' },
+    { Origin: 'null', 'Sec-Fetch-Site': 'cross-site' },
     { Origin: 'http://auth.example.com' },
   ]) {
     const answer = await browser.post(page.url, action, body, headers)
     expect([answer.status, answer.left]).toEqual([403, undefined])
   }
   expect((await browser.post('https://evil.example/', action, body)).status).toBe(403)
+  expect((await browser.post(page.url, action, body, { Origin: 'null' })).status).toBe(200)
   expect((await browser.post(page.url, action, body)).status).toBe(200)
 })
 
@@ -247,6 +249,18 @@ test('the back button: the same answer until the client has redeemed the code, t
     }),
   )
   expect(refreshed?.status).toBe(200)
+})
+
+test('after declining, coming back later says that it is done', async () => {
+  const to = await withClient()
+  const browser = to.browser()
+  const page = await browser.open(authorizeUrl(to))
+  const { left } = await browser.submit(page, 'deny')
+  expect((await browser.open(page.url)).left?.href).toBe(left?.href)
+  await to.pass(11_000)
+  for (const late of [await browser.open(page.url), await browser.submit(page, 'approve')]) {
+    expect([late.status, late.left]).toEqual([409, undefined])
+  }
 })
 
 test('session fixation: each sign-in brings a new cookie, and one that was planted is never signed in', async () => {
