@@ -43,6 +43,7 @@ export const issueAccessToken = async (
     jti: base64url(server.random.bytes(16)),
     auth_time: grant.authTime,
     grant_id: grant.id,
+    upstream_provider: upstream.provider,
     upstream_claims: upstreamClaims(upstream, server.tokenClaims),
   })
     .setProtectedHeader({ alg: algorithm, kid: id, typ: accessTokenType })
