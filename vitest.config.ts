@@ -5,6 +5,8 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // What a test that passed had logged is of no interest: servers log each event of thousands of requests.
+    silent: 'passed-only',
     globalSetup: ['tests/support/postgres.setup.ts'],
   },
 })
