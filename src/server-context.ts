@@ -50,6 +50,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
       ...(provider.claims ? { claims: provider.claims } : {}),
     }),
   )
+  const lifetimes = { ...defaultLifetimes, ...options.lifetimes }
   const accounts = createAccounts(upstream, { subject: options.subject ?? 'random', providers })
   await accounts.checkSubjectMode()
   return {
@@ -58,10 +59,13 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     resources,
     providers,
     accounts,
-    custody: createCustody(upstream, providers),
+    // A grant may be made at the end of a browser session, and must not outlive what it stands on.
+    custody: createCustody(upstream, providers, {
+      lifetime: (lifetimes.browserSession + lifetimes.grant) * 1000 + day,
+    }),
     records,
     keys,
-    lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    lifetimes,
     registration: { ...defaultRegistrationPolicy, ...options.registration },
     privateSchemes: options.privateSchemes ?? [],
     tokenClaims: options.tokenClaims ?? [],
@@ -86,6 +90,8 @@ export const endpointsBelow = (issuer: string): Endpoints => {
     callback: `${base}/authorize/callback`,
   }
 }
+
+const day = 86_400_000
 
 const secretsOf = async (
   { secret }: Options<unknown>,

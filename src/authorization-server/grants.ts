@@ -3,7 +3,7 @@ import type { AuditEvent } from '../events/audit.ts'
 import type { Account } from '../records/account.ts'
 import { accountGrantRef, accountGrants, type Grant, grantRef, sessionGrantRef } from '../records/grant.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
-import { put, type Stored } from '../records/records.ts'
+import { put, type Stored, type Unit } from '../records/records.ts'
 import { revocationLifetime, revocationMessage, revocationOverlap, revocationRef } from '../records/revocation.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
@@ -53,12 +53,10 @@ export const issueCode = async (
       expiresAt: now + codeLife,
     },
   }
-  // The upstream session must outlive the code: it is in use from now on.
-  const { committed } = await records.commit({
+  await commitHeld(server, upstreamSession, {
     unchanged: [ref],
     puts: [put(ref, grant, codeLife), put(sessionGrantRef(upstreamSession, id), {}, codeLife)],
   })
-  if (!committed) throw new StoreUnavailable('the new grant was not written')
   server.audit({
     type: 'code.issued',
     clientId: grant.clientId,
@@ -68,6 +66,18 @@ export const issueCode = async (
     scopes,
   })
   return { code: formatCode({ grant: id, secret }), grant: id }
+}
+
+/** The upstream session must outlive the code: it is in use from now on, and whoever was about to release it decides again. */
+const commitHeld = async ({ records, custody }: ServerContext, upstreamSession: string, unit: Unit): Promise<void> => {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const held = await custody.hold(upstreamSession)
+    if (!held) break
+    const { unchanged = [], puts = [] } = unit
+    const result = await records.commit({ unchanged: [...unchanged, held.unchanged], puts: [...puts, held.put] })
+    if (result.committed) return
+  }
+  throw new StoreUnavailable('the sign-in ended, or changed again and again, while its grant was made')
 }
 
 export type RevokedBy = Extract<AuditEvent, { type: 'grant.revoked' }>['by']

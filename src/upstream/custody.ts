@@ -1,12 +1,12 @@
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { Account } from '../records/account.ts'
-import { put } from '../records/records.ts'
+import { type Put, put, type Stored } from '../records/records.ts'
 import { type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
 import { checkedClaims } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
 import { type NamedProvider, type SignIn, SignInRefused } from './provider.ts'
-import { releaseSession } from './release.ts'
+import { releaseSession, remaining } from './release.ts'
 import { createRenewal } from './renewal.ts'
 
 /** Keeps what providers said and gave, one upstream session for each sign-in: its tokens sealed, its statements as they were. */
@@ -20,6 +20,11 @@ export interface Custody {
    * stands on it (or on one that is gone) is no sign-in any more: the provider must be asked before a new grant is made of it.
    */
   identity(sessionId: string): Promise<Identified | 'gone' | 'schema'>
+  /**
+   * What a commit must hold that lets a new grant stand on a session: a release that is under way then decides again.
+   * Undefined where the session is over.
+   */
+  hold(sessionId: string): Promise<Hold | undefined>
   /**
    * A provider's access token that is good now. Where it must be renewed, that is one request in the cluster, whoever asks.
    * @throws UpstreamTokenUnavailable
@@ -36,6 +41,11 @@ export interface Custody {
 export interface Identified {
   readonly facts: UpstreamFacts
   readonly session: UpstreamSession
+}
+
+export interface Hold {
+  readonly unchanged: Stored<UpstreamSession>
+  readonly put: Put
 }
 
 export interface CustodyOptions {
@@ -101,6 +111,13 @@ export const createCustody = (
         if (error instanceof SignInRefused) return 'schema'
         throw error
       }
+    },
+
+    async hold(sessionId) {
+      const { values, now } = await records.get(upstreamSessionRef(sessionId))
+      const [stored] = values
+      if (!stored || stored.value.ended) return undefined
+      return { unchanged: stored, put: put(stored.ref, stored.value, remaining({ lifetime }, stored.value, now)) }
     },
 
     accessToken,

@@ -47,6 +47,7 @@ describe('redeeming a code', () => {
       jti: expect.any(String),
       auth_time: expect.any(Number),
       grant_id: code.grant,
+      upstream_provider: 'host',
       upstream_claims: { iss: 'https://host.example', sub: 'alice', email: 'alice@example.org' },
     })
     expect(eventTypes(to)).toEqual(['code.redeemed'])
