@@ -78,6 +78,10 @@ export interface World {
   revoke(client: ClientName, token: string): Promise<number>
   /** What a handler sees of this token, or the status that the gate answers. */
   call(accessToken: string): Promise<Seen | number>
+  /** The ids of the live grants of an account. */
+  list(account: string): Promise<readonly string[]>
+  /** Ends a grant as the operator. */
+  end(grant: string): Promise<boolean>
   dispose(): Promise<void>
 }
 
@@ -166,6 +170,8 @@ export async function createWorld(): Promise<World> {
       )
       return response.ok ? ((await response.json()) as Seen) : response.status
     },
+    list: async (account) => (await current.auth.grants.list(account)).grants.map(({ id }) => id),
+    end: (grant) => current.auth.grants.revoke(grant),
     async dispose() {
       await current.auth.close()
       rmSync(folder, { recursive: true, force: true })
