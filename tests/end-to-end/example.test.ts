@@ -84,4 +84,27 @@ describe('the example', () => {
     await opened.close()
     expect(other.kept.tokens?.access_token).toBeDefined()
   })
+
+  it('a sign-in under way survives a restart, on each of its pages', async () => {
+    const application = createApplication()
+    const stopped = connectV2(server.url, application, () => Promise.reject(new Error('stop here')))
+    await expect(stopped).rejects.toThrow('stop here')
+    const browser = browserOf(application)
+    let page = await browser.open(application.kept.authorizationUrl ?? '')
+    const pages: string[] = []
+    while (!page.away) {
+      pages.push(page.url.pathname)
+      await server.stop()
+      await server.start()
+      const [form] = page.forms
+      if (form === undefined || pages.length > 3) throw new Error(`no way on from ${page.status}: ${page.text}`)
+      const asksPassword = form.fields.some(({ name }) => name === 'password')
+      page = await browser.submit(page, form, {
+        fields: asksPassword ? { ...server.demo } : {},
+        ...(asksPassword ? {} : { button: ['decision', 'approve'] as const }),
+      })
+    }
+    expect(pages).toEqual(['/authorize/consent', '/authorize/sign-in'])
+    expect(page.url.searchParams.get('code')).toMatch(/^cs_ac_/)
+  })
 })
