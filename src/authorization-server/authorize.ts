@@ -1,4 +1,5 @@
-import { hashSecret } from '../crypto/hash.ts'
+import { hashStrings } from '../crypto/hash.ts'
+import { addressBlock } from '../net/address-block.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { mayRedirectError, maySkipConsent } from '../policy/consent.ts'
 import { decidePrompt } from '../policy/sign-in.ts'
@@ -89,7 +90,7 @@ const period = 600_000
 const limit = async (server: ServerContext, { address }: Arrival): Promise<void> => {
   if (address === undefined) return
   const { value, expiresIn } = await server.records.store.increment(
-    `limit/interaction/${hashSecret(address)}`,
+    `limit/interaction/${hashStrings(addressBlock(address))}`,
     1,
     period,
   )

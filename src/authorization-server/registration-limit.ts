@@ -1,4 +1,5 @@
 import { hashStrings } from '../crypto/hash.ts'
+import { addressBlock } from '../net/address-block.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { ServerContext } from './context.ts'
 
@@ -16,7 +17,7 @@ export const countRegistration = async (
   if (address !== undefined) {
     await count(
       records.store,
-      `registrations/of/${hashStrings(network(address))}`,
+      `registrations/of/${hashStrings(addressBlock(address))}`,
       registration.perAddress,
       'per_address',
     )
@@ -37,20 +38,4 @@ const count = async (
     headers: { 'Retry-After': String(Math.max(1, Math.ceil(expiresIn / 1000))) },
     reason: `rate_limit_${which}`,
   })
-}
-
-/** Who has one IPv6 address has 2^64 of them: what counts is the network. */
-const network = (address: string): string => {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  if (!address.includes(':')) return address
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
-  const before = head === '' ? [] : head.split(':')
-  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
-  const missing = tail === undefined ? 0 : Math.max(0, 8 - before.length - behind.length)
-  const groups = [...before, ...Array.from({ length: missing }, () => '0'), ...behind]
-  return groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')
 }

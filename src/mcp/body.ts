@@ -10,17 +10,28 @@ export const readBody = async (request: GateRequest, limit: number): Promise<Rea
   // What we can't read ourselves, something behind us might: then it would see another request than we do.
   if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return { ok: false, problem: 'encoded' }
   const length = request.headers.get('content-length')
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<ReadBody>((resolve) => {
+    timer = setTimeout(() => resolve({ ok: false, problem: 'unreadable' }), maximumTime)
+  })
   try {
-    if (length !== null && /^\d+$/.test(length)) {
-      if (Number(length) > limit) return { ok: false, problem: 'too_large' }
-      // An HTTP server reads no more than the announced length; the check after it is for hosts that are none.
-      const text = await request.text()
-      return text.length > limit ? { ok: false, problem: 'too_large' } : { ok: true, text }
-    }
-    return await readStream(request.body, limit)
+    return await Promise.race([read(request, length, limit), late])
   } catch {
     return { ok: false, problem: 'unreadable' }
+  } finally {
+    clearTimeout(timer)
   }
+}
+
+/** How long a whole body may take, in milliseconds. */
+const maximumTime = 60_000
+
+const read = async (request: GateRequest, length: string | null, limit: number): Promise<ReadBody> => {
+  if (length === null || !/^\d+$/.test(length)) return readStream(request.body, limit)
+  if (Number(length) > limit) return { ok: false, problem: 'too_large' }
+  // An HTTP server reads no more than the announced length; the check after it is for hosts that are none.
+  const text = await request.text()
+  return text.length > limit ? { ok: false, problem: 'too_large' } : { ok: true, text }
 }
 
 const readStream = async (body: ReadableStream<Uint8Array> | null, limit: number): Promise<ReadBody> => {

@@ -54,13 +54,20 @@ const readBasic = (authorization: string): ClientCredentials => {
     const id = text.slice(0, -1)
     return { method: 'none', candidates: nonEmpty(distinct([...decoded(id, ''), candidate(id, undefined)])) }
   }
-  const colons = [...text.matchAll(/:/g)].map((match) => match.index)
+  // No more than can count: a header that is all colons must not cost more than another.
+  const colons = firstColons(text, maximumCandidates)
   const [first] = colons
   const readings = [
     ...(first === undefined ? [] : decoded(text.slice(0, first), text.slice(first + 1))),
     ...colons.map((colon) => candidate(text.slice(0, colon), text.slice(colon + 1))),
   ]
   return { method: 'client_secret_basic', candidates: nonEmpty(distinct(readings).slice(0, maximumCandidates)) }
+}
+
+const firstColons = (text: string, most: number): number[] => {
+  const colons: number[] = []
+  for (let at = text.indexOf(':'); at >= 0 && colons.length < most; at = text.indexOf(':', at + 1)) colons.push(at)
+  return colons
 }
 
 const decodeBasic = (authorization: string): string => {

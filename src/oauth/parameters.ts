@@ -99,10 +99,29 @@ const readText = async (request: Request, maxBytes: number): Promise<string> => 
   }
 }
 
+/** How long a whole body may take, in milliseconds: who sends a byte a minute must not keep us. */
+const maximumTime = 30_000
+
 const readChunks = async (request: Request, maxBytes: number): Promise<Uint8Array[]> => {
-  const chunks: Uint8Array[] = []
-  if (!request.body) return chunks
+  if (!request.body) return []
   const reader = readerOf(request.body)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(tooSlow()), maximumTime)
+  })
+  try {
+    return await Promise.race([readAll(reader, maxBytes), late])
+  } catch (error) {
+    // Not waited for: what sends may never end.
+    reader.cancel().catch(() => {})
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const readAll = async (reader: ReadableStreamDefaultReader<Uint8Array>, maxBytes: number): Promise<Uint8Array[]> => {
+  const chunks: Uint8Array[] = []
   let length = 0
   for (;;) {
     const { done, value } = await reader.read().catch((cause: unknown) => {
@@ -110,10 +129,7 @@ const readChunks = async (request: Request, maxBytes: number): Promise<Uint8Arra
     })
     if (done) return chunks
     length += value.byteLength
-    if (length > maxBytes) {
-      reader.cancel().catch(() => {})
-      throw tooLarge(maxBytes)
-    }
+    if (length > maxBytes) throw tooLarge(maxBytes)
     chunks.push(value)
   }
 }
@@ -128,6 +144,8 @@ const readerOf = (body: ReadableStream<Uint8Array>): ReadableStreamDefaultReader
     })
   }
 }
+
+const tooSlow = (): OAuthError => new OAuthError('invalid_request', 'the body did not arrive in time', { status: 408 })
 
 const tooLarge = (maxBytes: number): OAuthError =>
   new OAuthError('invalid_request', `the body is larger than ${maxBytes} bytes`, { status: 413 })

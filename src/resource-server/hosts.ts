@@ -28,8 +28,17 @@ export const createHostCheck = (resource: URL, extra: readonly string[]): ((requ
  * operator adds. A request without the header comes from no page.
  */
 export const createOriginCheck = (resource: URL, extra: readonly string[]): ((origin: string) => boolean) => {
-  const allowed = new Set([resource.origin, ...extra.map((origin) => new URL(origin).origin)])
+  const allowed = new Set([resource.origin, ...extra.map(originOf)])
   return (origin) => allowed.has(origin) || isLoopbackOrigin(origin)
+}
+
+/**
+ * As a browser sends it. For schemes of its own (`chrome-extension:`, `vscode-webview:`) the URL parser says `null`, which is what every sandboxed
+ * page sends: there the text counts.
+ */
+const originOf = (text: string): string => {
+  const { origin, protocol, host } = new URL(text)
+  return origin === 'null' ? `${protocol}//${host}` : origin
 }
 
 const isLoopbackOrigin = (origin: string): boolean => {

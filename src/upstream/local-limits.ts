@@ -1,5 +1,7 @@
-import { isIPv4, isIPv6 } from 'node:net'
 import { hashStrings } from '../crypto/hash.ts'
+import { addressBlock } from '../net/address-block.ts'
+import { knownSignInRef } from '../records/known-sign-in.ts'
+import { put } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { SignInRefused } from './provider.ts'
 
@@ -42,14 +44,11 @@ export const createSignInLimits = (
   const counted = async <T>(account: string, block: string, run: () => Promise<T>): Promise<T> => {
     const pair = `sign-in-pair/${hashStrings(account, block)}`
     const address = `sign-in-address/${hashStrings(block)}`
-    const known = `sign-in-known/${hashStrings(account, block)}`
-    const [ofPair, ofAddress, before] = await Promise.all([
-      store.increment(pair, 1, window),
-      store.increment(address, 1, window),
-      store.increment(known, 0, rememberedFor),
-    ])
+    // The address comes first: one that is over its limit makes us keep nothing more, whatever names it tries.
+    const ofAddress = await store.increment(address, 1, window)
+    if (ofAddress.value > perAddress && !(await isKnown(account, block))) throw rateLimited(ofAddress.expiresIn)
+    const ofPair = await store.increment(pair, 1, window)
     if (ofPair.value > perAccountAndAddress) throw rateLimited(ofPair.expiresIn)
-    if (ofAddress.value > perAddress && before.value === 0) throw rateLimited(ofAddress.expiresIn)
     let failed = false
     try {
       return await run()
@@ -60,9 +59,10 @@ export const createSignInLimits = (
       if (!failed) await Promise.all([store.increment(pair, -1, window), store.increment(address, -1, window)])
     }
   }
+  const isKnown = async (account: string, block: string): Promise<boolean> =>
+    (await records.get(knownSignInRef(account, block))).values[0] !== undefined
   const remember = async (account: string, block: string): Promise<void> => {
-    const known = `sign-in-known/${hashStrings(account, block)}`
-    await store.increment(known, 1, rememberedFor)
+    await records.commit({ puts: [put(knownSignInRef(account, block), {}, rememberedFor)] })
   }
 
   return {
@@ -112,19 +112,3 @@ const turns = () => {
 
 const rateLimited = (milliseconds: number): SignInRefused =>
   new SignInRefused('rate_limited', { retryAfter: Math.max(1, Math.ceil(milliseconds / 1000)) })
-
-/** What one subscriber has: an IPv4 address, or an IPv6 network of 64 bits. Other text is taken as it is. */
-export const addressBlock = (address: string): string => {
-  const [plain = ''] = address.split('%')
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1]
-  if (mapped !== undefined && isIPv4(mapped)) return mapped
-  if (!isIPv6(plain)) return address
-  // The URL parser writes any IPv6 address in its one canonical form.
-  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
-  if (canonical.startsWith('::ffff:')) return canonical
-  const [head = '', tail] = canonical.split('::')
-  const start = head === '' ? [] : head.split(':')
-  const end = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = Array.from({ length: 8 - start.length - end.length }, () => '0')
-  return [...start, ...zeros, ...end].slice(0, 4).join(':')
-}

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { addressBlock, createSignInLimits } from '../../src/upstream/local-limits.ts'
+import { addressBlock } from '../../src/net/address-block.ts'
+import { createSignInLimits } from '../../src/upstream/local-limits.ts'
 import { SignInRefused } from '../../src/upstream/provider.ts'
 import { testContext } from './context.ts'
 

@@ -1,0 +1,291 @@
+import { describe, expect, test, vi } from 'vitest'
+import { hasDuplicateKeys } from '../../src/mcp/duplicate-keys.ts'
+import { readClientCredentials } from '../../src/oauth/client-authentication.ts'
+import { memory } from '../../src/store/memory.ts'
+import type { Store } from '../../src/store/store.ts'
+import { localAccounts } from '../../src/upstream/local.ts'
+import { type AttackedClient, createTarget, ISSUER, LOOPBACK, type Target, WEB } from './support/target.ts'
+
+// RFC 6819 §4.4.1.11 and §4.6 (resource exhaustion), RFC 7591 §5; limits that can be walked around, and limits that lock others out.
+
+const open = async (): Promise<{ target: Target; client: AttackedClient }> => {
+  const target = await createTarget()
+  return { target, client: await target.register({ redirect_uris: [LOOPBACK] }) }
+}
+
+const endpoints = [
+  ['/token', 'application/x-www-form-urlencoded'],
+  ['/revoke', 'application/x-www-form-urlencoded'],
+  ['/register', 'application/json'],
+  ['/authorize/consent', 'application/x-www-form-urlencoded'],
+  ['/authorize/sign-in', 'application/x-www-form-urlencoded'],
+] as const
+
+/** A body that is sent on and on, and how much of it was taken. */
+const endless = (everyMs: number) => {
+  const sent = { bytes: 0, cancelled: false }
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      if (everyMs > 0) await new Promise((resolve) => setTimeout(resolve, everyMs))
+      const chunk = new Uint8Array(everyMs > 0 ? 1 : 16_384).fill(0x61)
+      sent.bytes += chunk.length
+      if (!sent.cancelled) controller.enqueue(chunk)
+    },
+    cancel() {
+      sent.cancelled = true
+    },
+  })
+  return { sent, body }
+}
+
+const streamed = (path: string, type: string, body: ReadableStream<Uint8Array>): Request =>
+  new Request(ISSUER + path, { method: 'POST', body, headers: { 'content-type': type }, duplex: 'half' } as RequestInit)
+
+describe('bodies', () => {
+  test.each(endpoints)('%s: one that never ends is read no further than its bound', async (path, type) => {
+    const { target } = await open()
+    const { sent, body } = endless(0)
+    const response = await target.send(streamed(path, type, body))
+    expect(response.status).toBe(413)
+    expect(sent.bytes).toBeLessThan(200_000)
+    await vi.waitFor(() => expect(sent.cancelled).toBe(true))
+  })
+
+  test.each(endpoints)('%s: one that says it is too large is not read at all', async (path, type) => {
+    const { target } = await open()
+    const headers = { 'content-type': type, 'content-length': '20971520' }
+    const response = await target.send(new Request(ISSUER + path, { method: 'POST', body: 'x', headers }))
+    expect(response.status).toBe(413)
+  })
+
+  test.each(endpoints)('%s: one that comes byte by byte is not waited for (slow body)', async (path, type) => {
+    const { target } = await open()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const { sent, body } = endless(1_000)
+      const answered = target.send(streamed(path, type, body))
+      await vi.advanceTimersByTimeAsync(40_000)
+      expect((await answered).status).toBe(408)
+      expect(sent.bytes).toBeLessThan(60)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('at the MCP endpoint too', async () => {
+    const { target, client } = await open()
+    const { access_token: token } = await target.tokens(client)
+    const fast = endless(0)
+    const init = (body: ReadableStream<Uint8Array>) => ({ body, duplex: 'half' }) as RequestInit
+    expect((await target.call(token, init(fast.body))).status).toBe(413)
+    expect(fast.sent.bytes).toBeLessThan(5_000_000)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const answered = target.call(token, init(endless(1_000).body))
+      await vi.advanceTimersByTimeAsync(70_000)
+      expect((await answered).status).toBe(400)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('many parameters, long ones, deep ones and many registrations at once are refused quickly', async () => {
+    const { target, client } = await open()
+    const deep = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
+    const json = (body: string) =>
+      target.send(
+        new Request(`${ISSUER}/register`, { method: 'POST', body, headers: { 'content-type': 'application/json' } }),
+      )
+    const started = performance.now()
+    const answers = await Promise.all([
+      target.post('/token', 'a=b&'.repeat(10_000)),
+      target.post(
+        '/token',
+        `${'resource=x&'.repeat(5_000)}grant_type=refresh_token&refresh_token=x&client_id=${client.id}`,
+      ),
+      target.post('/token', `grant_type=refresh_token&client_id=${client.id}&refresh_token=${'x'.repeat(60_000)}`),
+      target.post(
+        '/token',
+        `grant_type=refresh_token&client_id=${client.id}&refresh_token=x&scope=${'a+'.repeat(30_000)}`,
+      ),
+      target.post('/revoke', `client_id=${client.id}&token=${'.'.repeat(60_000)}`),
+      json(`{"redirect_uris":${deep(30_000)}}`),
+      json(`{"redirect_uris":["${WEB}"],"client_name":"${'a'.repeat(60_000)}"}`),
+      json(`{"redirect_uris":["${WEB}"],"client_name":"${'\\u0301'.repeat(10_000)}"}`),
+      json(`{"redirect_uris":[${`"${WEB}",`.repeat(1_500)}"x"]}`),
+      json(`{"redirect_uris":["${WEB}"],"grant_types":[${'"a",'.repeat(10_000)}"b"]}`),
+      target.send(new Request(target.authorizeUrl(client, { state: 'x'.repeat(100_000) }))),
+      target.send(new Request(`${target.authorizeUrl(client)}&${'&'.repeat(20_000)}`)),
+      target.send(new Request(target.authorizeUrl(client, { resource: Array.from({ length: 1000 }, () => 'x') }))),
+    ])
+    expect(performance.now() - started).toBeLessThan(5_000)
+    for (const { status } of answers) expect([201, 200, 303, 400, 401, 413, 414]).toContain(status)
+  })
+})
+
+describe('text that makes a careless parser slow', () => {
+  const quick = (work: () => unknown): number => {
+    const started = performance.now()
+    try {
+      work()
+    } catch {
+      // Refused is as good as read.
+    }
+    return performance.now() - started
+  }
+
+  test('a Basic header of colons, of percent signs, of spaces', () => {
+    const header = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+    for (const text of [
+      ':'.repeat(6_000),
+      'a:'.repeat(3_000),
+      '%41:'.repeat(1_500),
+      '%'.repeat(6_000),
+      `${' '.repeat(6_000)}:`,
+    ]) {
+      expect(quick(() => readClientCredentials(header(text), new URLSearchParams()))).toBeLessThan(25)
+    }
+    for (const text of [`Basic ${' '.repeat(16_000)}`, `${'a'.repeat(16_000)} x`, `Basic ${'='.repeat(16_000)}`]) {
+      expect(quick(() => readClientCredentials(text, new URLSearchParams()))).toBeLessThan(25)
+    }
+  })
+
+  test('4 MiB of quotes, of backslashes, of brackets', () => {
+    const size = 2 ** 21
+    for (const text of [
+      `{"a":"${'\\\\'.repeat(size)}"}`,
+      `{"a":"${'\\"'.repeat(size)}"}`,
+      `{"${'\\\\'.repeat(size)}":1}`,
+      '['.repeat(2 * size),
+      '{"a":'.repeat(size / 4),
+      `[${'"",'.repeat(size / 2)}""]`,
+    ]) {
+      expect(quick(() => hasDuplicateKeys(text))).toBeLessThan(2_000)
+    }
+  })
+
+  test('authorization headers at the gate', async () => {
+    const { target } = await open()
+    for (const authorization of [
+      `Bearer ${','.repeat(16_000)}`,
+      `x${', '.repeat(8_000)}`,
+      `x,${'\t'.repeat(16_000)}`,
+      `Bearer ${'='.repeat(16_000)}`,
+      `Bearer ${'a.'.repeat(8_000)}`,
+      `Bearer ${'a'.repeat(100_000)}`,
+    ]) {
+      const started = performance.now()
+      expect([400, 401]).toContain((await target.call(undefined, { headers: { authorization } })).status)
+      expect(performance.now() - started).toBeLessThan(500)
+    }
+  })
+})
+
+/** A store that remembers which keys anybody made it keep. */
+const counting = () => {
+  const kept = { entries: new Set<string>(), counters: new Set<string>() }
+  const engine = (clock: { now(): number }): Store => {
+    const store = memory({ clock })
+    return {
+      ...store,
+      commit(batch) {
+        for (const { key } of batch.sets ?? []) kept.entries.add(key)
+        return store.commit(batch)
+      },
+      increment(key, by, ttl) {
+        kept.counters.add(key)
+        return store.increment(key, by, ttl)
+      },
+    }
+  }
+  return { kept, engine }
+}
+
+describe('limits', () => {
+  const ipv6 = (at: number) => `2001:db8:1:2::${at.toString(16)}`
+
+  test('authorization requests: one IPv6 network is one address, and fills no store with counters', async () => {
+    const { kept, engine } = counting()
+    const target = await createTarget({ engine })
+    const client = await target.register()
+    let refused = 0
+    for (let at = 1; at <= 3_010; at++) {
+      const { status } = await target.send(new Request(target.authorizeUrl(client)), ipv6(at))
+      if (status === 429) refused++
+    }
+    expect(refused).toBe(10)
+    expect([...kept.counters].filter((key) => key.startsWith('limit/interaction/'))).toHaveLength(1)
+    // Others are served as before, and a header makes nobody another.
+    expect((await target.send(new Request(target.authorizeUrl(client)), '198.51.100.7')).status).toBe(303)
+    const headers = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-real-ip': '203.0.113.9' }
+    expect((await target.send(new Request(target.authorizeUrl(client), { headers }), ipv6(1))).status).toBe(429)
+  })
+
+  test('registrations: one IPv6 network is one address, headers say nothing, and what is refused is not kept', async () => {
+    const { kept, engine } = counting()
+    const target = await createTarget({ engine, registration: { perAddress: 5, total: 1_000 } })
+    const body = JSON.stringify({ redirect_uris: [WEB] })
+    const statuses: number[] = []
+    for (let at = 1; at <= 20; at++) {
+      const headers = {
+        'content-type': 'application/json',
+        'x-forwarded-for': `203.0.113.${at}`,
+        'client-ip': `203.0.113.${at}`,
+      }
+      statuses.push(
+        (await target.send(new Request(`${ISSUER}/register`, { method: 'POST', body, headers }), ipv6(at))).status,
+      )
+    }
+    expect(statuses.filter((status) => status === 201)).toHaveLength(5)
+    expect(statuses.filter((status) => status === 429)).toHaveLength(15)
+    expect([...kept.entries].filter((key) => key.startsWith('client/'))).toHaveLength(5)
+  })
+
+  test('guessing names: past the address’s limit nothing more is kept for any name, and nothing for weeks', async () => {
+    const { kept, engine } = counting()
+    const people = localAccounts({ limits: { perAddress: 3, window: 60_000 } })
+    const target = await createTarget({ engine, upstream: people })
+    const browser = target.browser()
+    const page = await browser.submit(await browser.open(target.authorizeUrl(await target.register())), 'approve')
+    const counters = kept.counters.size
+    const entries = kept.entries.size
+    const statuses: number[] = []
+    for (let at = 0; at < 40; at++) {
+      const { status } = await browser.submit(page, undefined, {
+        username: `somebody-${at}`,
+        password: 'a guess that is wrong',
+      })
+      statuses.push(status)
+    }
+    expect(statuses.filter((status) => status === 400)).toHaveLength(3)
+    expect(statuses.filter((status) => status === 429)).toHaveLength(37)
+    expect(kept.counters.size - counters).toBeLessThanOrEqual(4)
+    expect(kept.entries.size - entries).toBe(0)
+  })
+
+  test('a password check costs much, so it is done for nobody without an interaction of their own', async () => {
+    const target = await createTarget({ upstream: localAccounts() })
+    const browser = target.browser()
+    const page = await browser.submit(await browser.open(target.authorizeUrl(await target.register())), 'approve')
+    const [action, body] = browser.filled(page, undefined, { username: 'a', password: 'a guess that is wrong' })
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    const started = performance.now()
+    for (let at = 0; at < 50; at++) {
+      const response = await target.send(
+        new Request(action, { method: 'POST', body: `${body}`, headers }),
+        `198.51.100.${at}`,
+      )
+      expect(response.status).toBe(403)
+    }
+    // 50 checks would take 10 s and more.
+    expect(performance.now() - started).toBeLessThan(3_000)
+  })
+
+  test('cookies of many interactions: the answer stays small', async () => {
+    const { target, client } = await open()
+    const browser = target.browser()
+    for (let at = 0; at < 30; at++) await browser.open(target.authorizeUrl(client))
+    expect(browser.cookies.size).toBeLessThanOrEqual(14)
+    expect(browser.cookieHeader.length).toBeLessThan(2_500)
+  })
+})
