@@ -15,6 +15,7 @@ const owner = () => {
 /** A server that keeps each user's own notes, behind the sign-in that `options` say. */
 export const notesServer = (options: Omit<Options<UpstreamClaims>, 'resources'>) => {
   const auth = countersign({
+    branding: { name: 'Notes', color: '#0b6e4f' },
     tokenClaims: ['name', 'email'],
     ...options,
     resources: {

@@ -9,7 +9,7 @@ import { createSignInLimits, type SignInLimitOptions } from './local-limits.ts'
 import { type ClaimsSchema, type Provider, type SignIn, SignInRefused } from './provider.ts'
 
 export interface LocalAccountsOptions<Claims = UpstreamClaims> {
-  /** What people read on the sign-in page. Default: `Account on this server`. */
+  /** What people read on the sign-in page. In the middle of a sentence. Default: `your account here`. */
   readonly name?: string
   readonly claims?: ClaimsSchema<Claims>
   readonly limits?: SignInLimitOptions
@@ -68,7 +68,7 @@ export const localAccounts = <Claims = UpstreamClaims>(
   })
   return {
     id: 'local',
-    name: options.name ?? 'Account on this server',
+    name: options.name ?? 'your account here',
     ...(options.claims === undefined ? {} : { claims: options.claims }),
     open(context) {
       const open = createDirectory(context)
