@@ -18,6 +18,8 @@ export interface ServerMetadataFacts {
   readonly resources: readonly Resource[]
   /** True where client ids may be the URLs of metadata documents. */
   readonly clientIdMetadataDocuments?: boolean
+  /** What `upstream_claims` of its access tokens may hold. */
+  readonly upstreamClaims?: readonly string[]
   /** True to list the resources. @see RFC 9728 §4 */
   readonly listResources?: boolean
 }
@@ -42,6 +44,8 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   code_challenge_methods_supported: ['S256'],
   authorization_response_iss_parameter_supported: true,
   ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
+  // Not of a standard: tells verifiers elsewhere what they can build on.
+  ...(facts.upstreamClaims ? { upstream_claims_supported: facts.upstreamClaims } : {}),
   ...(facts.listResources ? { protected_resources: facts.resources.map((resource) => resource.identifier) } : {}),
 })
 

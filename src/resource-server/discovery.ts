@@ -18,12 +18,19 @@ export const checkSecureUrl = (url: string, path: string): URL => {
   throw new ConfigurationError(path, 'an https URL, or http on loopback')
 }
 
+/** What an issuer says of itself. */
+export interface Discovered {
+  readonly jwksUri: string
+  /** The upstream claims that its access tokens may carry; undefined where it doesn't say. */
+  readonly upstreamClaims: readonly string[] | undefined
+}
+
 /**
- * Where an issuer's keys are, by its metadata: that of OAuth first, then OpenID's two places.
+ * Where an issuer's keys are, and what its tokens carry, by its metadata: that of OAuth first, then OpenID's two places.
  * @see RFC 8414 §3.1 and §5
  * @throws VerifierUnavailable there is no metadata now, or it is another issuer's
  */
-export const discoverJwksUri = async (issuer: string, fetch: Fetch, signal: AbortSignal): Promise<string> => {
+export const discover = async (issuer: string, fetch: Fetch, signal: AbortSignal): Promise<Discovered> => {
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
   const places = [
@@ -38,7 +45,11 @@ export const discoverJwksUri = async (issuer: string, fetch: Fetch, signal: Abor
       return undefined
     })
     if (answer === undefined) continue
-    const { issuer: named, jwks_uri: jwksUri } = answer as { issuer?: unknown; jwks_uri?: unknown }
+    const {
+      issuer: named,
+      jwks_uri: jwksUri,
+      upstream_claims_supported: claims,
+    } = answer as Readonly<Record<string, unknown>>
     if (named !== issuer) {
       problems.push(`${place} is the metadata of another issuer`)
       continue
@@ -52,7 +63,10 @@ export const discoverJwksUri = async (issuer: string, fetch: Fetch, signal: Abor
     } catch (cause) {
       throw new VerifierUnavailable(`${issuer}: its jwks_uri can't be used`, { cause })
     }
-    return jwksUri
+    return {
+      jwksUri,
+      upstreamClaims: Array.isArray(claims) ? claims.filter((claim) => typeof claim === 'string') : undefined,
+    }
   }
   throw new VerifierUnavailable(`no metadata of ${issuer} could be read: ${problems.join('; ')}`)
 }

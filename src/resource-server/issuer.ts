@@ -14,7 +14,10 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
   verify(token: string, resource: string): Promise<AccessToken<Upstream>>
   /** Whether a token is of this issuer, for tokens that don't say so in an `iss`. */
   recognises?(token: string): boolean
-  /** Fetches what verification needs. Rejects with `VerifierUnavailable` if that can't be had now; later calls try again. */
+  /**
+   * Fetches what verification needs. Rejects with `VerifierUnavailable` if that can't be had now; later calls try again. Rejects with
+   * `ConfigurationError` if no token of the issuer could satisfy what is configured.
+   */
   ready?(): Promise<void>
 }
 

@@ -8,11 +8,11 @@ import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { sameResource } from '../oauth/resource.ts'
-import { checkSecureUrl, discoverJwksUri, type Fetch, fetchJson } from './discovery.ts'
+import { checkSecureUrl, type Discovered, discover, type Fetch, fetchJson } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
 import { createKeySet } from './key-set.ts'
-import { applyUpstreamSchema } from './upstream-schema.ts'
+import { applyUpstreamSchema, unsignedClaims } from './upstream-schema.ts'
 
 export interface JwksOptions<Upstream> {
   /** Where the keys are; by default the issuer's metadata says it. */
@@ -62,11 +62,17 @@ export const jwks = <Upstream = UpstreamClaims>(
 
   const memory = createTokenMemory(options.remembered === undefined ? {} : { capacity: options.remembered })
   let jwksUri = options.jwksUri
+  let mistake: ConfigurationError | undefined
   const keys = createKeySet({
     async load() {
       // One bound for all of it: calls wait for this.
       const signal = AbortSignal.timeout(fetchTimeout)
-      jwksUri ??= await discoverJwksUri(issuer, fetch, signal)
+      if (jwksUri === undefined) {
+        const discovered = await discover(issuer, fetch, signal)
+        mistake = await mistakeIn(options.claims, issuer, discovered)
+        if (mistake) logger.error(mistake.message)
+        jwksUri = discovered.jwksUri
+      }
       return fetchJson(jwksUri, fetch, signal)
     },
     // A key that is gone may have been stolen: what it signed is looked at again.
@@ -115,7 +121,10 @@ export const jwks = <Upstream = UpstreamClaims>(
 
   return {
     issuer,
-    ready: keys.ready,
+    async ready() {
+      await keys.ready()
+      if (mistake) throw mistake
+    },
 
     async verify(token, resource) {
       // With keys that are out of date, remembered tokens count no more than others.
@@ -134,6 +143,22 @@ export const jwks = <Upstream = UpstreamClaims>(
       }
     },
   }
+}
+
+/** A schema that no token of the issuer can satisfy. */
+const mistakeIn = async (
+  schema: StandardSchemaV1 | undefined,
+  issuer: string,
+  { upstreamClaims }: Discovered,
+): Promise<ConfigurationError | undefined> => {
+  if (!schema || !upstreamClaims) return undefined
+  const missing = await unsignedClaims(schema, upstreamClaims)
+  if (missing.length === 0) return undefined
+  const names = missing.map((claim) => `"${claim}"`).join(', ')
+  return new ConfigurationError(
+    'claims',
+    `only what ${issuer} signs into its tokens, and not ${names}: see its tokenClaims`,
+  )
 }
 
 /** What went wrong, as a verifier says it: only errors about the token itself are the token's fault. */

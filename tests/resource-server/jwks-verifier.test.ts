@@ -284,6 +284,17 @@ describe('an issuer’s keys', () => {
     )
   })
 
+  test.each([
+    ['name one that it does not sign', ['iss', 'sub', 'name'], /"email"/],
+    ['all are signed', ['iss', 'sub', 'email'], undefined],
+    ['the issuer does not say', undefined, undefined],
+  ])('design 2: a schema is held at start against the claims that are signed: %s', async (_, signed, message) => {
+    issuer.upstreamClaims = signed
+    const { ready } = verifier({ claims: z.object({ email: z.email(), name: z.string().optional() }) })
+    if (message) await expect(ready?.()).rejects.toThrow(message)
+    else await ready?.()
+  })
+
   test('an issuer that never answers holds calls up for a bounded time', async () => {
     issuer.mode = 'hang'
     const { verify } = verifier()

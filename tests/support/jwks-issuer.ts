@@ -9,6 +9,8 @@ export interface JwksIssuer {
   readonly requests: { metadata: number; keys: number }
   /** `down` answers 500, `hang` never answers, `foreign` is another issuer's metadata, `garbage` is not JSON. */
   mode: 'ok' | 'down' | 'hang' | 'foreign' | 'garbage'
+  /** What its metadata says that its tokens carry; undefined: nothing. */
+  upstreamClaims: readonly string[] | undefined
   /** Milliseconds before the keys are answered. */
   delay: number
   /** Signs a token with what an issuer says about a person who uses `client-1`; `claims` and `header` change that, undefined takes away. */
@@ -58,7 +60,9 @@ export const startJwksIssuer = async (resource: string): Promise<JwksIssuer> => 
     await new Promise((resolve) => setTimeout(resolve, issuer.delay))
     response.setHeader('Content-Type', 'application/json')
     const named = issuer.mode === 'foreign' ? 'https://mallory.example' : issuer.issuer
-    const body = metadata ? { issuer: named, jwks_uri: `${issuer.issuer}/jwks` } : { keys: keys.map(({ jwk }) => jwk) }
+    const body = metadata
+      ? { issuer: named, jwks_uri: `${issuer.issuer}/jwks`, upstream_claims_supported: issuer.upstreamClaims }
+      : { keys: keys.map(({ jwk }) => jwk) }
     response.end(issuer.mode === 'garbage' ? '<html>' : JSON.stringify(body))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -69,6 +73,7 @@ export const startJwksIssuer = async (resource: string): Promise<JwksIssuer> => 
     requests,
     mode: 'ok',
     delay: 0,
+    upstreamClaims: undefined,
     foreignKey: (await generateKeyPair('ES256')).privateKey,
 
     async rotate(algorithm = 'ES256') {
