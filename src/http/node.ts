@@ -107,8 +107,16 @@ const fetchListener = (
 const restoreBody = (request: NodeRequest & { rawBody?: Buffer }): void => {
   if (request.body === undefined || !request.readableDidRead || request.rawBody) return
   const form = request.headers['content-type']?.startsWith('application/x-www-form-urlencoded')
-  const text = form ? formText(request.body) : JSON.stringify(request.body)
-  request.rawBody = Buffer.from(text)
+  request.rawBody = Buffer.from(form ? formText(request.body) : jsonText(request.body))
+}
+
+/** What is nested too deeply can be parsed and not written again: then it is no body, and refused as such. */
+const jsonText = (body: unknown): string => {
+  try {
+    return JSON.stringify(body)
+  } catch {
+    return ''
+  }
 }
 
 const formText = (body: unknown): string => {
