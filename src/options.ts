@@ -7,6 +7,7 @@ import type { Random } from './events/random.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
 import type { SigningAlgorithm } from './keys/ring.ts'
 import { minimumSecretLength } from './keys/secret.ts'
+import { type DomainRules, isDomainRule } from './oauth/client-id-metadata.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { isLoopbackHost } from './oauth/loopback.ts'
 import type { ResourceOptions } from './oauth/resource.ts'
@@ -16,6 +17,12 @@ import type { Provider } from './upstream/provider.ts'
 
 /** A protected resource: what it is, and what each call needs. */
 export interface ProtectedResourceOptions extends ResourceOptions, ProtectionOptions {}
+
+/** Which client ids that are URLs of metadata documents are taken. A rule is a domain name, or `*.` and one for all below it. */
+export interface ClientMetadataDocumentOptions extends DomainRules {
+  /** For development, with a `url` on loopback: documents of this computer are read too, also by `http`. */
+  readonly loopback?: boolean
+}
 
 /** What can be written in a file. */
 export interface Config {
@@ -38,6 +45,8 @@ export interface Config {
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
   readonly registration?: Partial<RegistrationPolicy> | undefined
+  /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
+  readonly clientMetadataDocuments?: ClientMetadataDocumentOptions | false | undefined
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
   readonly privateSchemes?: readonly string[] | undefined
   readonly signing?: SigningAlgorithm | undefined
@@ -60,6 +69,7 @@ export interface Options<Claims> extends Config {
 
 const seconds = z.number().int().positive()
 const limit = z.number().int().nonnegative()
+const domainRule = z.string().refine(isDomainRule, 'a domain name in lower-case ASCII, or "*." and one')
 const words = z.array(z.string().min(1))
 const secret = z.string().min(minimumSecretLength, `at least ${minimumSecretLength} characters of randomness`)
 
@@ -85,6 +95,16 @@ const configSchema = z.strictObject({
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
+  clientMetadataDocuments: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        allow: z.array(domainRule).optional(),
+        deny: z.array(domainRule).optional(),
+        loopback: z.boolean().optional(),
+      }),
+    ])
+    .optional(),
   privateSchemes: words.optional(),
   signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
 })
@@ -124,9 +144,12 @@ const checkRequirements = ({ resources }: Options<unknown>): void => {
 }
 
 /** On loopback everything works without configuration; what others can reach must not be weak. */
-const checkExposure = ({ url, secret, store }: Options<unknown>): void => {
+const checkExposure = ({ url, secret, store, clientMetadataDocuments }: Options<unknown>): void => {
   if (isLoopbackHost(new URL(url).hostname)) return
   if (secret === undefined) throw new ConfigurationError('secret', 'a secret, since `url` is not on loopback')
+  if (clientMetadataDocuments !== false && clientMetadataDocuments?.loopback) {
+    throw new ConfigurationError('clientMetadataDocuments.loopback', 'false, since `url` is not on loopback')
+  }
   if (store?.location.kind === 'process') {
     throw new ConfigurationError('store', 'a store that outlives the process, since `url` is not on loopback')
   }

@@ -1,3 +1,4 @@
+import { createClientMetadataDocuments } from './authorization-server/client-metadata-documents.ts'
 import {
   defaultLifetimes,
   defaultRegistrationPolicy,
@@ -6,15 +7,16 @@ import {
 } from './authorization-server/context.ts'
 import { base64url } from './crypto/bytes.ts'
 import type { Audit, AuditEvent } from './events/audit.ts'
-import { systemClock } from './events/clock.ts'
+import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { type Random, systemRandom } from './events/random.ts'
 import { openKeyRing } from './keys/key-ring.ts'
 import { secretBeside } from './keys/secret-file.ts'
+import { createGuardedFetch } from './net/guarded-fetch.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import type { Options } from './options.ts'
-import { createRecords } from './records/records.ts'
+import { createRecords, type Records } from './records/records.ts'
 import type { Store } from './store/store.ts'
 import { createAccounts } from './upstream/accounts.ts'
 import { createCustody } from './upstream/custody.ts'
@@ -67,12 +69,36 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     keys,
     lifetimes,
     registration: { ...defaultRegistrationPolicy, ...options.registration },
+    ...documentsOf(parts, records, clock, random),
     privateSchemes: options.privateSchemes ?? [],
     tokenClaims: options.tokenClaims ?? [],
     audit,
     clock,
     random,
     logger,
+  }
+}
+
+const documentsOf = (
+  { options, audit, logger }: Parts,
+  records: Records,
+  clock: Clock,
+  random: Random,
+): Pick<ServerContext, 'clientMetadataDocuments'> => {
+  const { clientMetadataDocuments: rules = {}, privateSchemes = [] } = options
+  if (!rules) return {}
+  // Not the fetch for providers: whom that may ask, the operator says; whom this one asks, strangers do.
+  const fetch = createGuardedFetch({ loopback: rules.loopback ?? false, clock })
+  return {
+    clientMetadataDocuments: createClientMetadataDocuments({
+      records,
+      random,
+      audit,
+      logger,
+      fetch,
+      privateSchemes,
+      rules,
+    }),
   }
 }
 

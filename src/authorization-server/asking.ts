@@ -1,6 +1,7 @@
 import { findResource, type Resource } from '../oauth/resource.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
+import { redirectsOf } from './client-document.ts'
 import type { ServerContext } from './context.ts'
 import { type AskedResource, type AskingClient, type OfferedScope, PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
@@ -13,6 +14,13 @@ export const askingClient = (
   verified: client.source === 'configured',
   redirectKind,
   redirectHost,
+  ...(client.document === undefined ? {} : { publishedBy: publisher(client) }),
+})
+
+const publisher = (client: Client): NonNullable<AskingClient['publishedBy']> => ({
+  domain: new URL(client.id).host,
+  // Then no redirect shows that it is the domain's app: any program on a computer can pose as it.
+  onlyLocal: redirectsOf(client, {}).every(({ kind }) => kind !== 'https'),
 })
 
 export interface Asked {

@@ -5,9 +5,10 @@ import { findRedirectUri, type RedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
 import { grantableScopes, parseScope } from '../oauth/scope.ts'
 import { type Prompt, parseMaxAge, parsePrompt } from '../policy/sign-in.ts'
-import { type Client, clientRef } from '../records/client.ts'
+import type { Client } from '../records/client.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
+import { findClient } from './find-client.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
@@ -27,13 +28,15 @@ const maximumState = 8192
  * Finds out who asks, and where the answer would go. Until that is known nothing is redirected.
  * @throws PageProblem
  */
-export const readAddress = async (server: ServerContext, url: URL): Promise<AddressedRequest> => {
+export const readAddress = async (server: ServerContext, url: URL, arrival: Arrival): Promise<AddressedRequest> => {
   if (url.search.length > maximumQuery) throw unreadable(server, 'the request is too long', 414)
   const query = url.searchParams
   const { client_id: clientId, redirect_uri: redirectUri } = readOrPage(server, query)
-  if (clientId === undefined) throw unknownClient(server, 'client_id is missing')
-  const client = (await server.records.get(clientRef(clientId))).values[0]?.value
-  if (!client || client.id !== clientId) throw unknownClient(server, 'unknown client')
+  if (clientId === undefined) {
+    refused(server, 'client_id is missing')
+    throw new PageProblem('client_unknown', 400)
+  }
+  const client = await findClient(server, clientId, arrival)
   const uri = findRedirect(server, client, redirectUri)
   const state = rawParameter(url.search, 'state')
   if (state === 'repeated') throw unreadable(server, 'state was sent more than once', 400, clientId)
@@ -60,11 +63,6 @@ const findRedirect = (server: ServerContext, client: Client, requested: string |
   const reason = requested === undefined ? 'redirect_uri is missing' : 'redirect_uri is not registered for this client'
   refused(server, reason, { clientId: client.id })
   throw new PageProblem('redirect_refused', 400, { detail: reason })
-}
-
-const unknownClient = (server: ServerContext, reason: string): PageProblem => {
-  refused(server, reason)
-  return new PageProblem('client_unknown', 400)
 }
 
 const unreadable = (server: ServerContext, detail: string, status: number, clientId?: string): PageProblem => {

@@ -17,7 +17,7 @@ import { refused } from './refusal.ts'
 
 /** The authorization endpoint. @see RFC 6749 §3.1 */
 export const authorize = async (server: ServerContext, request: Request, arrival: Arrival): Promise<Reply> => {
-  const addressed = await readAddress(server, new URL(request.url))
+  const addressed = await readAddress(server, new URL(request.url), arrival)
   const somebody = await readBrowserSession(server, request)
   try {
     return await begin(server, request, arrival, addressed, somebody)
@@ -68,7 +68,8 @@ const refuse = async (
   refused(server, `${error.code}: ${error.reason}`, { clientId: client.id })
   const location = errorLocation(server, { redirectUri: redirectUri.text, state }, error.code, error.description)
   const allowed = mayRedirectError({
-    registration: client.source,
+    // A document is the client's own word.
+    registration: client.source === 'configured' ? 'configured' : 'dynamic',
     consented: somebody !== undefined && (await hasConsented(server, somebody.account.id, client.id, redirectUri.host)),
     redirectKind: redirectUri.kind,
   })

@@ -8,6 +8,7 @@ import type { Records } from '../records/records.ts'
 import type { Accounts } from '../upstream/accounts.ts'
 import type { Custody } from '../upstream/custody.ts'
 import type { NamedProvider } from '../upstream/provider.ts'
+import type { ClientMetadataDocuments } from './client-metadata-documents.ts'
 
 /** All that an endpoint needs, made once by the composition. Endpoints are functions of it and of a request. */
 export interface ServerContext {
@@ -24,6 +25,8 @@ export interface ServerContext {
   readonly keys: KeyRing
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
+  /** Absent where client ids that are URLs are not taken. */
+  readonly clientMetadataDocuments?: ClientMetadataDocuments
   /** Private-use redirect schemes that are allowed besides the known ones. */
   readonly privateSchemes: readonly string[]
   /** The upstream claims that access tokens carry, besides `iss` and `sub`. */

@@ -23,6 +23,8 @@ export interface AskingClient {
   readonly name?: string
   /** Registered by the operator. */
   readonly verified: boolean
+  /** The domain that the client's metadata document was read from; `onlyLocal` where none of its redirects ends at a web site. */
+  readonly publishedBy?: { readonly domain: string; readonly onlyLocal: boolean }
   readonly redirectKind: RedirectKind
   readonly redirectHost: string
 }
@@ -114,6 +116,10 @@ export interface ProblemPage {
 export type Problem =
   /** The request names no client, or none that we know. */
   | 'client_unknown'
+  /** The client's metadata document can't be read now. */
+  | 'client_document_unreachable'
+  /** There is no such document, or it is not one of this client. */
+  | 'client_document_refused'
   /** Without a redirect URI, or with one that the client did not register. */
   | 'redirect_refused'
   /** The authorization request is wrong in another way. */

@@ -7,6 +7,7 @@ import type { Stored } from '../records/records.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
+import { describedClients, isUndescribed } from './find-client.ts'
 import { revokeGrant } from './grants.ts'
 import { readSignedAccessToken } from './signed-access-token.ts'
 import { isGenuine, parseRefreshToken } from './tokens.ts'
@@ -36,12 +37,14 @@ const revoke = async (server: ServerContext, request: Request, about: { clientId
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
   about.clientId = claimedClientId(credentials)
-  const clients = await server.records.get(...candidateRefs(credentials))
-  const { client } = authenticateClient(credentials, clients.values, authorization)
+  const read = await server.records.get(...candidateRefs(credentials))
   const token = readToken(form)
   const grant = token.startsWith('cs_')
     ? await grantOfRefreshToken(server, token)
     : await grantOfAccessToken(server, token)
+  const clients = await describedClients(server, credentials, read.values, read.now, grant?.value.clientId)
+  if (!grant && isUndescribed(server, credentials, clients)) return
+  const { client } = authenticateClient(credentials, clients, authorization)
   if (!grant) return
   if (grant.value.clientId !== client.value.id) {
     throw new OAuthError('invalid_grant', 'the token was issued to another client', { reason: 'other_client' })

@@ -5,8 +5,9 @@ import { grantRef } from '../records/grant.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
+import { describedClients, isUndescribed } from './find-client.ts'
 import { authorizationCode } from './grant-types/authorization-code.ts'
-import { AuditedRefusal, type GrantType, type TokenResponse } from './grant-types/grant-type.ts'
+import { AuditedRefusal, type GrantType, invalidGrant, type TokenResponse } from './grant-types/grant-type.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
 
 const grantTypes: ReadonlyMap<string, GrantType> = new Map([
@@ -56,9 +57,11 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   about.grant = presented.grant
   // One snapshot for all that is decided here. Where the request names no grant, the key is one that none has.
   const {
-    values: [grant, ...clients],
+    values: [grant, ...read],
     now,
   } = await server.records.get(grantRef(presented.grant ?? ''), ...candidateRefs(credentials))
+  const clients = await describedClients(server, credentials, read, now, grant?.value.clientId)
+  if (!grant && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
   const authenticated = authenticateClient(credentials, clients, authorization)
   if (!authenticated.client.value.grantTypes.includes(name)) {
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)

@@ -13,6 +13,15 @@ export type AuditFacts =
       readonly redirectHosts: readonly string[]
     }
   | { readonly type: 'client.refused'; readonly reason: string; readonly address?: string }
+  /** A client's metadata document was read for the first time, or says something else than before. */
+  | {
+      readonly type: 'client.document_read'
+      readonly clientId: string
+      readonly name?: string
+      readonly redirectHosts: readonly string[]
+      readonly changed: boolean
+    }
+  | { readonly type: 'client.document_failed'; readonly clientId: string; readonly reason: string }
   | {
       readonly type: 'authorization.requested'
       readonly clientId: string

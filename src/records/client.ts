@@ -1,10 +1,11 @@
 import { hashSecret } from '../crypto/hash.ts'
 import { recordType, refTo } from './records.ts'
 
-/** A registered client. @see RFC 7591 §2 */
+/** A client: registered, or described by the metadata document that its id is the URL of. @see RFC 7591 §2 */
 export interface Client {
   readonly id: string
-  readonly source: 'dynamic' | 'configured'
+  /** `configured`: by the operator. `dynamic`: by anyone. `document`: a copy of the client's own document. */
+  readonly source: 'dynamic' | 'configured' | 'document'
   readonly name?: string
   readonly uri?: string
   readonly redirectUris: readonly string[]
@@ -17,6 +18,20 @@ export interface Client {
   readonly createdAt: number
   /** When the registration is forgotten: soon for one never used, later than any grant for one that was. Milliseconds since the epoch. */
   readonly expiresAt?: number
+  /** Present exactly where the source is a document. */
+  readonly document?: DocumentCopy
+}
+
+/** How old a copy is. Times are in milliseconds since the epoch. */
+export interface DocumentCopy {
+  /** When it was last fetched, or found unchanged. */
+  readonly checkedAt: number
+  /** Until then nobody asks for it again. */
+  readonly freshUntil: number
+  /** Until then it stands in for a document that can't be reached. */
+  readonly usableUntil: number
+  readonly etag?: string
+  readonly lastModified?: string
 }
 
 const clients = recordType<Client>({ name: 'client', schema: 1, sealed: false })

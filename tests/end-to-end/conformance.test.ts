@@ -39,7 +39,7 @@ describe('the official conformance suite', () => {
       const browser = createFormBrowser({ away: (to) => to.href.startsWith(redirectUri) })
       await fetch((await signIn(browser, url, server.demo)).end)
       const end = await suite.ended
-      expect(suite.stdout).toMatch(/Total: 2 passed, 0 failed/)
+      expect(suite.stdout).toMatch(/Total: 3 passed, 0 failed/)
       expect(end.code).toBe(0)
     } finally {
       await suite.stop()

@@ -1,4 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
+import {
+  createClientMetadataDocuments,
+  type DocumentsContext,
+} from '../../src/authorization-server/client-metadata-documents.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
 import { issueCode } from '../../src/authorization-server/grants.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
@@ -9,6 +13,7 @@ import type { Logger } from '../../src/events/logger.ts'
 import { systemRandom } from '../../src/events/random.ts'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { openKeyRing } from '../../src/keys/key-ring.ts'
+import { createGuardedFetch } from '../../src/net/guarded-fetch.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'
 import { createRecords } from '../../src/records/records.ts'
 import { memory } from '../../src/store/memory.ts'
@@ -34,6 +39,8 @@ export interface TestServerOptions {
   readonly claims?: NamedProvider['claims']
   readonly secrets?: readonly [string, ...string[]]
   readonly issuer?: string
+  /** With them, client ids may be the URLs of documents. */
+  readonly documents?: DocumentsContext['rules']
 }
 
 export interface TestServer {
@@ -96,6 +103,15 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     keys,
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
     registration: options.registration ?? { perAddress: 1000, total: 1000 },
+    ...(options.documents
+      ? {
+          clientMetadataDocuments: createClientMetadataDocuments({
+            ...{ records, random, audit, logger, privateSchemes: [] },
+            fetch: createGuardedFetch({ loopback: options.documents.loopback ?? false }),
+            rules: options.documents,
+          }),
+        }
+      : {}),
     privateSchemes: [],
     tokenClaims: options.tokenClaims ?? [],
     audit,

@@ -3,6 +3,10 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import {
+  createClientMetadataDocuments,
+  type DocumentsContext,
+} from '../../src/authorization-server/client-metadata-documents.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
@@ -10,6 +14,7 @@ import type { Branding } from '../../src/http/branding.ts'
 import { createRoutes, type Routes } from '../../src/http/routes.ts'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { openKeyRing } from '../../src/keys/key-ring.ts'
+import { createGuardedFetch } from '../../src/net/guarded-fetch.ts'
 import { type ResourceOptions, resolveResources } from '../../src/oauth/resource.ts'
 import { type Client, clientRef } from '../../src/records/client.ts'
 import { createRecords, put } from '../../src/records/records.ts'
@@ -108,6 +113,8 @@ export interface PersonServerOptions {
   readonly lifetimes?: Partial<Lifetimes>
   readonly branding?: Branding
   readonly address?: string
+  /** With them, client ids may be the URLs of documents. */
+  readonly documents?: DocumentsContext['rules']
 }
 
 export interface PersonServer {
@@ -173,6 +180,15 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     keys,
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
     registration: { perAddress: 1000, total: 1000 },
+    ...(options.documents
+      ? {
+          clientMetadataDocuments: createClientMetadataDocuments({
+            ...{ records, random, audit, logger, privateSchemes: [] },
+            fetch: createGuardedFetch({ loopback: options.documents.loopback ?? false }),
+            rules: options.documents,
+          }),
+        }
+      : {}),
     privateSchemes: [],
     tokenClaims: [],
     audit,

@@ -40,23 +40,30 @@ export const resourceName = (branding: NamedBranding, { name }: AskedResource): 
 
 const address = (text: string): Markup => html`<span class="address">${foreign(text, 200)}</span>`
 
-/** A name is only what a client says of itself: what can be relied on is where the answer goes. */
+/** A name is only what a client says of itself: what can be relied on is where its description was read, and where the answer goes. */
 const whoAsks = (client: AskingClient): Markup => {
-  const badge = client.verified
-    ? html`<span class="badge known">Known to this server</span>`
-    : html`<span class="badge">Unverified</span>`
   const host = html`<span class="from">${foreign(client.redirectHost, 120)}</span>`
   if (client.redirectKind === 'https') {
-    return html`<div class="panel"><p class="who">${quotedName(client)} ${badge}</p>
-<p class="quiet">You will be sent on to ${host}.${client.verified ? nothing : html` Nobody has checked the name: go by the address.`}</p></div>`
+    return html`<div class="panel"><p class="who">${quotedName(client)} ${badge(client)}</p>
+<p class="quiet">You will be sent on to ${host}.${client.verified ? nothing : html` Nobody has checked the name: go by the address${client.publishedBy ? html`es` : nothing}.`}</p></div>`
   }
   const how =
     client.redirectKind === 'loopback'
       ? html`It waits for the answer on this computer (${host}).`
       : html`It is opened by ${host}.`
-  return html`<div class="panel"><p class="who">An app on this computer that calls itself “${quotedName(client)}” ${badge}</p>
-<p class="quiet">${how} Any program on this computer can say so: go on only if you have just started this yourself.</p></div>`
+  return html`<div class="panel"><p class="who">An app on this computer that calls itself “${quotedName(client)}” ${badge(client)}</p>
+<p class="quiet">${how} Any program on this computer can say so: go on only if you have just started this yourself.</p></div>
+${client.publishedBy?.onlyLocal ? html`<p class="note">${domainOf(client.publishedBy)} publishes an app that works only on the computer of its user. Nothing shows that it is really this one that asks.</p>` : nothing}`
 }
+
+const badge = ({ verified, publishedBy }: AskingClient): Markup => {
+  if (verified) return html`<span class="badge known">Known to this server</span>`
+  if (publishedBy) return html`<span class="badge known">Published by ${domainOf(publishedBy)}</span>`
+  return html`<span class="badge">Unverified</span>`
+}
+
+const domainOf = ({ domain }: NonNullable<AskingClient['publishedBy']>): Markup =>
+  html`<bdi>${foreign(domain, 120)}</bdi>`
 
 const checkbox = (branding: NamedBranding, { scope, description, ticked, before }: OfferedScope): Markup =>
   html`<label class="scope"><input type="checkbox" name="scope" value="${scope}"${ticked ? html` checked` : nothing}><span>${hostText(branding, description)}${before ? html`<small>Allowed before</small>` : nothing}</span></label>`

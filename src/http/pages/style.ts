@@ -35,7 +35,7 @@ strong{font-weight:600}
 .row form{flex:none}
 .who{font-weight:600}
 .badge{display:inline-block;vertical-align:1px;margin-left:4px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
-.badge.known{border-color:var(--line);background:var(--card);color:var(--quiet)}
+.badge.known{white-space:normal;border-color:var(--line);background:var(--card);color:var(--quiet)}
 .note{margin:0 0 16px;padding:12px 16px;border:1px solid var(--warn-line);border-radius:12px;background:var(--warn);color:var(--warn-text);font-size:14px}
 .note.bad{border-color:var(--bad-line);background:var(--bad);color:var(--bad-text)}
 fieldset{margin:0 0 16px;padding:0;border:0;min-width:0}

@@ -18,6 +18,16 @@ export const problemWords = (problem: Problem, provider = 'the sign-in service')
       what: 'The app that sent you is not registered with this server, or its registration has expired.',
       next: 'In your app, remove this server and add it again: it then registers anew.',
     },
+    client_document_unreachable: {
+      title: 'This app can’t be checked right now',
+      what: 'The app publishes a description of itself, and this server could not read it.',
+      next: 'Please try again from your app in a moment.',
+    },
+    client_document_refused: {
+      title: 'This app’s description can’t be used',
+      what: 'The app says that it publishes a description of itself. It is not there, or it is not valid.',
+      next: 'Make sure that your app is up to date. If it happens again, tell the people who make the app.',
+    },
     redirect_refused: {
       title: 'This link can’t be trusted',
       what: 'The app asked for the answer to be sent to an address that it did not register. Nothing was sent there.',
