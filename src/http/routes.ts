@@ -116,10 +116,22 @@ const answerPerson = async (
   try {
     return respond(await endpoint(await open(), request, arrival))
   } catch (error) {
-    if (error instanceof PageProblem) return respond(page(error.page))
+    if (error instanceof PageProblem) {
+      return tellProgram(request, error) ?? respond(page(error.page))
+    }
     logger.error('a page could not be made', { error })
     return respond(page({ kind: 'problem', problem: 'unavailable', status: 503, retryAfter: 5 }))
   }
+}
+
+/**
+ * Some clients ask themselves, before they open a browser, whether their registration is still known; on this answer they register again, where
+ * a page would leave the person stuck. A browser always accepts HTML.
+ */
+const tellProgram = ({ headers }: Request, { page: { problem, status } }: PageProblem): Response | undefined => {
+  if (problem !== 'client_unknown' || headers.get('accept') !== 'application/json') return undefined
+  const body = { error: 'invalid_client', error_description: 'this client is not registered here: register again' }
+  return Response.json(body, { status, headers: { 'Cache-Control': 'no-store' } })
 }
 
 const withoutBody = (response: Response): Response => new Response(null, response)

@@ -12,6 +12,8 @@ export interface OpenedUrls {
   next(timeout?: number): Promise<URL>
   /** How many were opened so far. */
   readonly count: number
+  /** Those that were opened and not asked for are not wanted any more. */
+  forget(): void
   close(): Promise<void>
 }
 
@@ -46,6 +48,9 @@ export async function openedUrls(): Promise<OpenedUrls> {
     env: { BROWSER: script },
     get count() {
       return count
+    },
+    forget() {
+      opened.length = 0
     },
     next(timeout = 30_000) {
       const known = opened.shift()
