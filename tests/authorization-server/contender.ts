@@ -8,10 +8,11 @@ import { postToken, testServer } from '../support/authorization-server.ts'
 
 export type Opening =
   | { readonly engine: 'sqlite'; readonly path: string }
-  | { readonly engine: 'postgres'; readonly url: string }
+  | { readonly engine: 'postgres' | 'redis'; readonly url: string }
 
 async function openStore(opening: Opening): Promise<Store> {
   if (opening.engine === 'sqlite') return (await import('../../src/store/sqlite.ts')).sqlite(opening.path)
+  if (opening.engine === 'redis') return (await import('../../src/store/redis.ts')).redis(opening.url)
   const { postgres } = await import('../../src/store/postgres.ts')
   return postgres(opening.url)
 }

@@ -15,6 +15,7 @@ import {
 } from '../support/authorization-server.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { type RunningProcess, startProcess } from '../support/process.ts'
+import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import type { Opening } from './contender.ts'
 
@@ -67,9 +68,22 @@ async function postgresStore(): Promise<{ opening: Opening; store: Store; end():
   return { opening: { engine: 'postgres', url: server.url }, store, end }
 }
 
+async function redisStore(): Promise<{ opening: Opening; store: Store; end(): Promise<void> } | undefined> {
+  const server = await startRedis()
+  if (!('url' in server)) return undefined
+  const { redis } = await import('../../src/store/redis.ts')
+  const store = redis(server.url)
+  const end = async () => {
+    await store.close()
+    await server.stop()
+  }
+  return { opening: { engine: 'redis', url: server.url }, store, end }
+}
+
 describe.each([
   ['sqlite', sqliteStore],
   ['postgres', postgresStore],
+  ['redis', redisStore],
 ])('several processes at one store: %s', (_name, open) => {
   let opened: Awaited<ReturnType<typeof open>>
   let to: TestServer
@@ -97,7 +111,7 @@ describe.each([
   })
 
   test('fault 1: of concurrent redemptions of one code exactly one succeeds, and its tokens stay good', async (context) => {
-    if (!opened) return context.skip('no PostgreSQL here')
+    if (!opened) return context.skip('no such server here')
     for (let round = 0; round < 10; round++) {
       const form = redemption(await approved(to, client))
       const outcomes = await processes.race([form, form, form])
@@ -111,7 +125,7 @@ describe.each([
   })
 
   test('fault 2: parallel processes of one client share one refresh token and it survives', async (context) => {
-    if (!opened) return context.skip('no PostgreSQL here')
+    if (!opened) return context.skip('no such server here')
     let { refresh_token: token } = await signedIn(to, client)
     for (let round = 0; round < 10; round++) {
       const form = { grant_type: 'refresh_token', refresh_token: token, ...client }

@@ -12,6 +12,10 @@ async function openStore(opening: Opening): Promise<Store> {
     const { sqlite } = await import('../../src/store/sqlite.ts')
     return sqlite(opening.path, { driver: opening.driver })
   }
+  if (opening.engine === 'redis') {
+    const { redis } = await import('../../src/store/redis.ts')
+    return redis(opening.url, { prefix: opening.prefix })
+  }
   const { postgres } = await import('../../src/store/postgres.ts')
   return postgres(opening.url, { schema: opening.schema })
 }

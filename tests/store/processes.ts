@@ -8,6 +8,7 @@ import { LONG, value } from './contract.ts'
 export type Opening =
   | { readonly engine: 'sqlite'; readonly path: string; readonly driver: 'node:sqlite' | 'libsql' }
   | { readonly engine: 'postgres'; readonly url: string; readonly schema: string }
+  | { readonly engine: 'redis'; readonly url: string; readonly prefix: string }
 
 /** Resolves when the process has opened the store and waits for `go`. */
 export async function contender(opening: Opening, task: 'race' | 'notify' | 'write', rounds = 0) {

@@ -1,32 +1,243 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, describe } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { silentLogger } from '../../src/events/logger.ts'
 import { redis } from '../../src/store/redis.ts'
 import type { Store } from '../../src/store/store.ts'
-import { startRedis } from '../support/redis.ts'
-import { contract } from './contract.ts'
+import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
+import { bytes, contract, LONG, set, value } from './contract.ts'
 import { model } from './model.ts'
+import { processes } from './processes.ts'
 
 const server = await startRedis()
-if ('stop' in server) afterAll(() => server.stop())
-const url = 'url' in server ? server.url : ''
+const cluster = 'skip' in server ? server : await startRedisCluster()
+for (const started of [server, cluster]) if ('stop' in started) afterAll(() => started.stop())
 const freshPrefix = () => `test:${randomUUID()}`
 
-describe.skipIf('skip' in server)(`redis${'skip' in server ? `: ${server.skip}` : ''}`, () => {
-  const bench = async () => {
-    const prefix = freshPrefix()
-    const stores: Store[] = []
-    const another = () => {
-      const store = redis(url, { prefix })
-      stores.push(store)
-      return store
-    }
-    const end = async () => {
-      for (const store of stores) await store.close()
-    }
-    // The engine's clock can't be moved.
-    return { store: another(), another, pass: (ms: number) => delay(ms), end }
+const ends: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+/** Ended after the test. */
+function opened(...options: Parameters<typeof redis>): Store {
+  const store = redis(...options)
+  ends.push(() => store.close())
+  return store
+}
+
+async function ownServer(settings: Parameters<typeof startRedis>[0] = {}): Promise<RedisServer> {
+  const started = await startRedis(settings)
+  if ('skip' in started) throw new Error(started.skip)
+  ends.push(() => started.stop())
+  return started
+}
+
+const benchOn = (to: Parameters<typeof redis>[0]) => async () => {
+  const prefix = freshPrefix()
+  const stores: Store[] = []
+  const another = () => {
+    const store = redis(to, { prefix })
+    stores.push(store)
+    return store
   }
-  contract(bench)
-  model(bench, 12)
+  const end = async () => {
+    for (const store of stores) await store.close()
+  }
+  // The engine's clock can't be moved.
+  return { store: another(), another, pass: (ms: number) => delay(ms), end }
+}
+
+describe.skipIf('skip' in server)(`redis${'skip' in server ? `: ${server.skip}` : ''}`, () => {
+  const { url, command } = server as RedisServer
+  contract(benchOn(url))
+  model(benchOn(url), 12)
+  processes(async () => {
+    const prefix = freshPrefix()
+    const store = redis(url, { prefix })
+    return { opening: { engine: 'redis', url, prefix }, store, end: () => store.close() }
+  })
+
+  test('goes on when the server has lost its scripts', async () => {
+    const store = opened(url, { prefix: freshPrefix() })
+    await set(store, 'a', '1')
+    await command('SCRIPT', 'FLUSH')
+    expect(await value(store, 'a')).toBe('1')
+    await set(store, 'a', '2')
+    expect((await store.list('')).entries).toHaveLength(1)
+    expect((await store.increment('c', 1, LONG)).value).toBe(1)
+  })
+
+  test('what is expired leaves the entries, the index and the counters', async () => {
+    const prefix = freshPrefix()
+    const store = opened(url, { prefix })
+    const many = (name: string, ttl?: number) =>
+      store.commit({
+        sets: Array.from({ length: 250 }, (_, i) => ({
+          key: `${name}/${i}`,
+          value: bytes('v'),
+          ...(ttl !== undefined && { ttl }),
+        })),
+      })
+    for (let round = 0; round < 4; round++) await many(`ended/${round}`, 200)
+    await many('replaced', 200)
+    await many('replaced')
+    await store.increment('ended', 1, 200)
+    await delay(230)
+    await many('new', LONG)
+    const sizes = async () => [
+      await command('HLEN', `{${prefix}}:entries`),
+      await command('ZCARD', `{${prefix}}:index`),
+      await command('ZCARD', `{${prefix}}:expiry`),
+      await command('EXISTS', `{${prefix}}:counter:ended`),
+    ]
+    await expect.poll(sizes, { timeout: 10_000 }).toEqual([500, 500, 250, 0])
+    expect((await store.list('', { limit: 1000 })).entries).toHaveLength(500)
+  })
+
+  test('deletes leave nothing behind', async () => {
+    const prefix = freshPrefix()
+    const store = opened(url, { prefix })
+    await store.commit({ sets: ['a', 'b'].map((key) => ({ key, value: bytes(key), ttl: LONG })) })
+    await store.commit({ deletes: ['a', 'b', 'c'] })
+    expect(await command('KEYS', `{${prefix}}*`)).toEqual([])
+  })
+
+  test('lists what lives behind thousands that are expired', async () => {
+    const store = opened(url, { prefix: freshPrefix() })
+    for (let round = 0; round < 20; round++) {
+      await store.commit({
+        sets: Array.from({ length: 250 }, (_, i) => ({ key: `b/${round}/${i}`, value: bytes('v'), ttl: 700 })),
+      })
+    }
+    for (const key of ['a', 'c', 'd', 'e']) await set(store, key, key)
+    const keys = async (options: Parameters<Store['list']>[1]) =>
+      (await store.list('', options)).entries.map(({ key }) => key)
+    expect(await keys({ limit: 2 })).toEqual(['a', 'b/0/0'])
+    await delay(750)
+    expect(await keys({ limit: 2 })).toEqual(['a', 'c'])
+    expect(await keys({})).toEqual(['a', 'c', 'd', 'e'])
+    expect(await keys({ reverse: true })).toEqual(['e', 'd', 'c', 'a'])
+    expect(await keys({ after: 'b', limit: 1 })).toEqual(['c'])
+  })
+
+  test('two databases of one server are two stores, in messages too', async () => {
+    const prefix = freshPrefix()
+    const stores = [1, 2].map((database) => opened(`${url}/${database}`, { prefix }))
+    const [one, two] = stores as [Store, Store]
+    const messages: string[] = []
+    const own: string[] = []
+    two.watch((message) => messages.push(message))
+    const third = opened(`${url}/1`, { prefix })
+    third.watch((message) => own.push(message))
+    await set(one, 'a', '1')
+    expect(await value(two, 'a')).toBeUndefined()
+    await expect.poll(() => one.commit({ notify: ['to-one'] }).then(() => own), { timeout: 10_000 }).toContain('to-one')
+    expect(messages).toEqual([])
+  })
+
+  test('leaves no connection behind', async () => {
+    const { port, password } = server as RedisServer
+    const connectionName = `closed-${randomUUID()}`
+    const store = redis({ port, host: '127.0.0.1', password, connectionName }, { prefix: freshPrefix() })
+    store.watch(() => {})
+    await Promise.all(Array.from({ length: 20 }, () => store.increment('c', 1, LONG)))
+    const connections = async () => String(await command('CLIENT', 'LIST')).split(`name=${connectionName}`).length - 1
+    await expect.poll(connections).toBe(2)
+    await store.close()
+    await expect.poll(connections, { timeout: 10_000 }).toBe(0)
+  })
+
+  test('warns once where the server may lose data, and only there', async () => {
+    const warnings: string[] = []
+    const logger = { ...silentLogger, warn: (message: string) => warnings.push(message) }
+    const good = opened(url, { prefix: freshPrefix(), logger })
+    await good.get([])
+    expect(warnings).toEqual([])
+    const { url: careless } = await ownServer({ 'maxmemory-policy': 'allkeys-lru', appendonly: 'no' })
+    const store = opened(careless, { logger })
+    await Promise.all([set(store, 'a', '1'), store.get([]), store.increment('c', 1, LONG)])
+    expect(warnings).toEqual([
+      expect.stringMatching(/maxmemory-policy is allkeys-lru.*noeviction.*appendonly is no.*set it to yes/),
+    ])
+  })
+
+  test('without memory: a batch with sets is refused whole, ending things works, and what is expired makes room', async () => {
+    const { url: full, command } = await ownServer({ maxmemory: '6mb', 'maxmemory-policy': 'noeviction' })
+    const store = opened(full)
+    const large = new Uint8Array(200_000)
+    const fill = (i: number) =>
+      store.commit({ sets: ['x', 'y'].map((key) => ({ key: `${key}${i}`, value: large, ttl: 1_500 })) })
+    const messages: string[] = []
+    store.watch((message) => messages.push(message))
+    await set(store, 'old', '1')
+    let batches = 0
+    const refused = await (async () => {
+      for (; ; batches++) await fill(batches)
+    })().catch((error: unknown) => error)
+    expect(refused).toMatchObject({ name: 'StoreUnavailable', message: expect.stringContaining('OOM') })
+    expect(batches).toBeGreaterThan(0)
+    const { entries } = await store.get([`x${batches}`, `y${batches}`, 'x0', 'old'])
+    expect(entries.map((entry) => entry?.value.length)).toEqual([undefined, undefined, large.length, 1])
+    expect(await command('HLEN', '{countersign}:entries')).toBe(await command('ZCARD', '{countersign}:index'))
+    await store.commit({ deletes: ['old'], notify: ['ended'] })
+    await expect.poll(() => messages).toContain('ended')
+    expect(await value(store, 'old')).toBeUndefined()
+    const again = () =>
+      set(store, 'new', '1').then(
+        () => true,
+        () => false,
+      )
+    await expect.poll(again, { timeout: 20_000, interval: 200 }).toBe(true)
+  })
+})
+
+describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${cluster.skip}` : ''}`, () => {
+  const servers = 'servers' in cluster ? cluster.servers : []
+  const to = {
+    nodes: servers.map(({ port }) => ({ port, host: '127.0.0.1' })),
+    options: { redisOptions: { password: servers[0]?.password ?? '' } },
+  }
+  contract(benchOn(to))
+
+  test('the data of a store is at one node; when that is away, StoreUnavailable, then it goes on, and hears again', async () => {
+    const prefix = freshPrefix()
+    const [store, other] = [opened(to, { prefix }), opened(to, { prefix })]
+    const messages: string[] = []
+    other.watch((message) => messages.push(message))
+    await set(store, 'a', '1')
+    expect((await store.increment('c', 1, LONG)).value).toBe(1)
+    const hears = (text: string) =>
+      expect
+        .poll(() => store.commit({ notify: [text] }).then(() => messages, String), { timeout: 30_000, interval: 100 })
+        .toContain(text)
+    await hears('before')
+    const slot = Number(await servers[0]?.command('CLUSTER', 'KEYSLOT', `{${prefix}}`))
+    const owner = servers[slot < 5461 ? 0 : slot < 10923 ? 1 : 2]
+    await owner?.kill()
+    await expect(store.get(['a'])).rejects.toMatchObject({ name: 'StoreUnavailable' })
+    await owner?.start()
+    await expect.poll(() => value(store, 'a').catch(String), { timeout: 30_000, interval: 100 }).toBe('1')
+    await hears('after')
+  })
+})
+
+describe('redis that is out of reach', () => {
+  test('is StoreUnavailable, at once, with the cause', async () => {
+    const store = opened('redis://:top-secret@127.0.0.1:1')
+    const end = store.watch(() => {})
+    const error = await store.get(['a']).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ name: 'StoreUnavailable', message: expect.stringContaining('ECONNREFUSED') })
+    await expect(store.commit({})).rejects.toMatchObject({ name: 'StoreUnavailable' })
+    end()
+  })
+
+  test('wrong options are refused at once', () => {
+    expect(() => redis('')).toThrow(TypeError)
+    expect(() => redis({ nodes: [] })).toThrow(TypeError)
+    expect(() => redis({ keyPrefix: 'a' })).toThrow(TypeError)
+    for (const prefix of ['', 'a b', 'a}b', 'a{b']) {
+      expect(() => redis('redis://127.0.0.1', { prefix })).toThrow(TypeError)
+    }
+  })
 })

@@ -30,7 +30,8 @@ export interface RedisServer {
   stop(): Promise<void>
 }
 
-export type Settings = Readonly<Record<string, string | number>>
+/** As in its configuration file; a list is several lines. */
+export type Settings = Readonly<Record<string, string | number | readonly string[]>>
 
 /**
  * A server of Redis 7 or newer (or Valkey) of its own, on a free loopback port, for tests: the machine's own, or Debian's package
@@ -66,39 +67,91 @@ export async function startRedisCluster(): Promise<
     const info = String(await command('CLUSTER', 'INFO'))
     return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3')
   }
-  for (let waited = 0; !(await Promise.all(servers.map(together))).every(Boolean); waited += 100) {
-    if (waited > 30_000) throw new Error('Redis for the tests: the cluster did not come together')
-    await delay(100)
-  }
+  const all = async () => (await Promise.all(servers.map(together))).every(Boolean)
+  await until(all, 'the cluster did not come together')
   const stop = async () => {
     await Promise.all(servers.map((server) => server.stop()))
   }
   return { servers, stop }
 }
 
-async function startServer(program: string, { password: given, ...settings }: Settings): Promise<RedisServer> {
+/** A master, its replica, and one Sentinel that watches them. */
+export async function startRedisSentinel() {
+  const program = await findOrInstall()
+  if (typeof program !== 'string') return program
+  const password = randomBytes(12).toString('hex')
+  const name = 'countersign'
+  const master = await startServer(program, { password })
+  const replica = await startServer(program, { password, replicaof: `127.0.0.1 ${master.port}` })
+  const linked = async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up')
+  await until(linked, 'the replica did not find its master')
+  const sentinel = await startServer(program, {
+    password: '',
+    sentinel: [
+      `monitor ${name} 127.0.0.1 ${master.port} 1`,
+      `auth-pass ${name} ${password}`,
+      `down-after-milliseconds ${name} 2000`,
+    ],
+  })
+  const replicas = async () => String(await sentinel.command('SENTINEL', 'REPLICAS', name)).includes(`${replica.port}`)
+  await until(replicas, 'Sentinel did not find the replica')
+  return {
+    sentinelPort: sentinel.port,
+    name,
+    password,
+    /** The replica becomes the master, and the master its replica. */
+    async failover(): Promise<void> {
+      await sentinel.command('SENTINEL', 'FAILOVER', name)
+      const is = async (server: RedisServer, role: string) => String(await server.command('ROLE')).startsWith(role)
+      // Until the master has heard of it, it goes on answering, and what it then answers is lost.
+      const done = async () => (await is(replica, 'master')) && (await is(master, 'slave'))
+      await until(done, 'there was no failover')
+    },
+    /** After the failover: the field of a hash. */
+    masterHas: async (key: string, field: string) => String(await replica.command('HGET', key, field)),
+    async stop() {
+      await Promise.all([sentinel, replica, master].map((server) => server.stop()))
+    },
+  }
+}
+
+async function until(holds: () => Promise<boolean>, otherwise: string): Promise<void> {
+  for (let waited = 0; !(await holds()); waited += 100) {
+    if (waited > 30_000) throw new Error(`Redis for the tests: ${otherwise}`)
+    await delay(100)
+  }
+}
+
+async function startServer(
+  program: string,
+  { password = randomBytes(12).toString('hex'), ...settings }: Omit<Settings, 'password'> & { password?: string },
+): Promise<RedisServer> {
   const directory = temporaryDirectory()
   const port = await freePort()
-  const password = String(given ?? randomBytes(12).toString('hex'))
-  const all = {
-    port,
-    bind: '127.0.0.1',
-    dir: join(directory.path, 'data'),
+  const dir = join(directory.path, 'data')
+  const data = {
     requirepass: password,
     masterauth: password,
     appendonly: 'yes',
     appendfsync: 'always',
     save: '""',
-    ...settings,
   }
-  mkdirSync(all.dir)
+  const sentinel = 'sentinel' in settings
+  const all = { port, bind: '127.0.0.1', dir, ...(!sentinel && data), ...settings }
+  mkdirSync(dir)
   const file = join(directory.path, 'redis.conf')
-  const lines = Object.entries(all).map(([name, value]) => `${name} ${value}\n`)
+  const lines = Object.entries(all).flatMap(([name, value]) => [value].flat().map((each) => `${name} ${each}\n`))
   writeFileSync(file, lines.join(''), { mode: 0o600 })
   let running: RunningProcess
 
   async function command(name: string, ...values: (string | number)[]): Promise<unknown> {
-    const client = new Client({ port, host: '127.0.0.1', password, lazyConnect: true, retryStrategy: null })
+    const client = new Client({
+      port,
+      host: '127.0.0.1',
+      ...(password && { password }),
+      lazyConnect: true,
+      retryStrategy: null,
+    })
     client.on('error', () => {})
     try {
       return await client.call(name, values)
@@ -108,7 +161,7 @@ async function startServer(program: string, { password: given, ...settings }: Se
   }
 
   async function start(): Promise<void> {
-    running = startProcess(program, [file])
+    running = startProcess(program, [file, ...(sentinel ? ['--sentinel'] : [])])
     let end: unknown
     void running.ended.then((ended) => {
       end = ended

@@ -62,9 +62,6 @@ export function connect(to: string | RedisOptions | RedisCluster): Connection {
   client.on('error', (error: unknown) => {
     lastError = error
   })
-  client.on('ready', () => {
-    lastError = undefined
-  })
   const call = (command: string, values: readonly (string | Uint8Array | number)[]) =>
     client.callBuffer(
       command,
@@ -75,11 +72,13 @@ export function connect(to: string | RedisOptions | RedisCluster): Connection {
     async run(script, keys, values) {
       const more = [keys.length, ...keys, ...values]
       try {
-        return (await call('evalsha', [script.sha, ...more]).catch((error: unknown) => {
+        const answer = await call('evalsha', [script.sha, ...more]).catch((error: unknown) => {
           // It was not run.
           if (message(error).startsWith('NOSCRIPT')) return call('eval', [script.text, ...more])
           throw error
-        })) as readonly unknown[]
+        })
+        lastError = undefined
+        return answer as readonly unknown[]
       } catch (error) {
         // Of a connection that failed, only its own error says why.
         throw unavailable(isReply(error) ? error : (lastError ?? error))
@@ -90,6 +89,11 @@ export function connect(to: string | RedisOptions | RedisCluster): Connection {
     database: 'nodes' in client ? 0 : (client.options.db ?? 0),
     close: () => client.disconnect(),
   }
+}
+
+/** Whether it was this side that gave the connection up, because the server was silent: it may still get what was sent. */
+export function givenUp(error: unknown): boolean {
+  return error instanceof StoreUnavailable && message(error.cause).startsWith('Socket timeout')
 }
 
 function load(): Library {

@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { StoreUnavailable } from '../store.ts'
 import type { Connection } from './connection.ts'
-import { LONGEST_WAIT } from './connection.ts'
+import { givenUp, LONGEST_WAIT } from './connection.ts'
 import type { Script } from './scripts.ts'
 import { LATE } from './scripts.ts'
 
@@ -35,7 +36,12 @@ export function operations(connection: Pick<Connection, 'run'>): Operations {
     write(script, keys, values) {
       const end = performance.now() + LONGEST_WAIT
       const attempt = async () => {
-        const answer = await run(script, keys, [(offset + end).toFixed(0), ...values])
+        const deadline = String(Math.floor(offset + end))
+        const answer = await run(script, keys, [deadline, ...values]).catch(async (error: unknown) => {
+          // Nobody may read back while it can still be applied.
+          if (givenUp(error)) await delay(end - performance.now())
+          throw error
+        })
         const [now, outcome, ...said] = answer
         return String(outcome) === LATE ? undefined : [now, ...said]
       }
@@ -50,11 +56,14 @@ export function operations(connection: Pick<Connection, 'run'>): Operations {
   }
 }
 
+/** Timers may be early by a millisecond, and must not be before the deadline of a write. */
+const TIMER_ERROR = 5
+
 function within<T>(work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new StoreUnavailable(`the Redis store did not answer within ${LONGEST_WAIT} ms`))
-    }, LONGEST_WAIT)
+    }, LONGEST_WAIT + TIMER_ERROR)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }

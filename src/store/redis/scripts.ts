@@ -38,7 +38,7 @@ local function whole(number) return string.format('%016.0f', number) end`
 
 /** A write that reaches the server after its caller was told that the outcome is unknown would change what he has read back. */
 const DEADLINE = `
-if now > tonumber(ARGV[1]) then return {whole(now), '${LATE}'} end`
+if now >= tonumber(ARGV[1]) then return {whole(now), '${LATE}'} end`
 
 /** entries ← keys → now, then the values as they are kept, expired or not */
 const get = `
