@@ -89,8 +89,10 @@ const mediaType = (request: Request): string =>
   (request.headers.get('content-type') ?? '').split(';', 1).join('').trim().toLowerCase()
 
 const readText = async (request: Request, maxBytes: number): Promise<string> => {
-  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
-  const chunks = await readChunks(request, maxBytes)
+  const declared = request.headers.get('content-length')
+  if (Number(declared ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  // What says how long it is needs no stream, which would cost more than all that is done with a small body.
+  const chunks = await inTime(declared === null ? readChunks(request, maxBytes) : readWhole(request, maxBytes))
   try {
     const decoder = new TextDecoder('utf-8', { fatal: true })
     return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join('') + decoder.decode()
@@ -102,22 +104,45 @@ const readText = async (request: Request, maxBytes: number): Promise<string> => 
 /** How long a whole body may take, in milliseconds: who sends a byte a minute must not keep us. */
 const maximumTime = 30_000
 
-const readChunks = async (request: Request, maxBytes: number): Promise<Uint8Array[]> => {
-  if (!request.body) return []
-  const reader = readerOf(request.body)
+const inTime = async (reading: Reading): Promise<readonly Uint8Array[]> => {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(tooSlow()), maximumTime)
   })
   try {
-    return await Promise.race([readAll(reader, maxBytes), late])
+    return await Promise.race([reading.chunks, late])
   } catch (error) {
-    // Not waited for: what sends may never end.
-    reader.cancel().catch(() => {})
+    reading.stop()
     throw error
   } finally {
     clearTimeout(timer)
   }
+}
+
+interface Reading {
+  readonly chunks: Promise<readonly Uint8Array[]>
+  /** Not waited for: what sends may never end. */
+  stop(): void
+}
+
+const readWhole = (request: Request, maxBytes: number): Reading => {
+  if (request.bodyUsed) throw alreadyRead()
+  const chunks = request.arrayBuffer().then(
+    (buffer) => {
+      if (buffer.byteLength > maxBytes) throw tooLarge(maxBytes)
+      return [new Uint8Array(buffer)]
+    },
+    (cause: unknown) => {
+      throw unreadable(cause)
+    },
+  )
+  return { chunks, stop() {} }
+}
+
+const readChunks = (request: Request, maxBytes: number): Reading => {
+  if (!request.body) return { chunks: Promise.resolve([]), stop() {} }
+  const reader = readerOf(request.body)
+  return { chunks: readAll(reader, maxBytes), stop: () => void reader.cancel().catch(() => {}) }
 }
 
 const readAll = async (reader: ReadableStreamDefaultReader<Uint8Array>, maxBytes: number): Promise<Uint8Array[]> => {
@@ -125,7 +150,7 @@ const readAll = async (reader: ReadableStreamDefaultReader<Uint8Array>, maxBytes
   let length = 0
   for (;;) {
     const { done, value } = await reader.read().catch((cause: unknown) => {
-      throw new OAuthError('invalid_request', 'the body could not be read', { cause })
+      throw unreadable(cause)
     })
     if (done) return chunks
     length += value.byteLength
@@ -138,12 +163,18 @@ const readerOf = (body: ReadableStream<Uint8Array>): ReadableStreamDefaultReader
   try {
     return body.getReader()
   } catch (cause) {
-    throw new OAuthError('server_error', 'the body was read before', {
-      reason: 'the request body was already consumed: mount the routes before any body parser',
-      cause,
-    })
+    throw alreadyRead(cause)
   }
 }
+
+const alreadyRead = (cause?: unknown): OAuthError =>
+  new OAuthError('server_error', 'the body was read before', {
+    reason: 'the request body was already consumed: mount the routes before any body parser',
+    cause,
+  })
+
+const unreadable = (cause: unknown): OAuthError =>
+  new OAuthError('invalid_request', 'the body could not be read', { cause })
 
 const tooSlow = (): OAuthError => new OAuthError('invalid_request', 'the body did not arrive in time', { status: 408 })
 
