@@ -70,6 +70,11 @@ export interface Options<Claims> extends Config {
 const seconds = z.number().int().positive()
 const limit = z.number().int().nonnegative()
 const domainRule = z.string().refine(isDomainRule, 'a domain name in lower-case ASCII, or "*." and one')
+const documentRules = z.strictObject({
+  allow: z.array(domainRule).optional(),
+  deny: z.array(domainRule).optional(),
+  loopback: z.boolean().optional(),
+})
 const words = z.array(z.string().min(1))
 const secret = z.string().min(minimumSecretLength, `at least ${minimumSecretLength} characters of randomness`)
 
@@ -95,16 +100,7 @@ const configSchema = z.strictObject({
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
-  clientMetadataDocuments: z
-    .union([
-      z.literal(false),
-      z.strictObject({
-        allow: z.array(domainRule).optional(),
-        deny: z.array(domainRule).optional(),
-        loopback: z.boolean().optional(),
-      }),
-    ])
-    .optional(),
+  clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),
   privateSchemes: words.optional(),
   signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
 })

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { JsonObject } from '../../src/identity/json.ts'
+import type { Certificates } from './certificates.ts'
 
 export interface DocumentServer {
   readonly origin: string
@@ -18,18 +20,25 @@ export interface DocumentServer {
   stop(): Promise<void>
 }
 
-/** A web server on loopback whose every path is the metadata document of a client. */
-export async function documentServer(): Promise<DocumentServer> {
+/**
+ * A web server on loopback whose every path is the metadata document of a client.
+ * @param certificates for `localhost`; without them it is plain
+ */
+export async function documentServer(certificates?: Certificates): Promise<DocumentServer> {
   const requests: DocumentServer['requests'] = []
   let down = false
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     requests.push({ path: request.url ?? '', ifNoneMatch: request.headers['if-none-match'] })
     if (down) request.socket.destroy()
     else self.answer(request, response)
-  })
+  }
+  const server = certificates
+    ? createSecureServer({ key: certificates.key, cert: certificates.certificate }, listener)
+    : createServer(listener)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { port } = server.address() as AddressInfo
+  const origin = certificates ? `https://localhost:${port}` : `http://127.0.0.1:${port}`
   const self: DocumentServer = {
     origin,
     requests,

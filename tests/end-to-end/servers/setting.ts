@@ -9,7 +9,7 @@ import { openid } from 'countersign/upstream/openid'
 
 /**
  * What the servers of these tests have in common: their settings, from the environment, and how they start and stop.
- * `PUBLIC_URL`: where clients reach it, if not where it listens. `ACCESS_TOKEN`: an access token's lifetime in seconds. `UPSTREAM`: an OpenID Provider's issuer, in place of local accounts.
+ * `LOCAL_DOCUMENTS`: set to take client metadata documents of this computer too. `PUBLIC_URL`: where clients reach it, if not where it listens. `ACCESS_TOKEN`: an access token's lifetime in seconds. `UPSTREAM`: an OpenID Provider's issuer, in place of local accounts.
  */
 const {
   PUBLIC_URL,
@@ -19,7 +19,7 @@ const {
   ACCESS_TOKEN,
   REFRESH_GRACE,
 } = process.env
-const { UPSTREAM, UPSTREAM_CLIENT_ID = '', UPSTREAM_CLIENT_SECRET = '' } = process.env
+const { LOCAL_DOCUMENTS, UPSTREAM, UPSTREAM_CLIENT_ID = '', UPSTREAM_CLIENT_SECRET = '' } = process.env
 
 interface Started {
   readonly listener: RequestListener
@@ -39,6 +39,7 @@ export async function start(make: (options: Omit<Options<UpstreamClaims>, 'resou
     store: sqlite(join(COUNTERSIGN_DATA, 'countersign.db')),
     lifetimes: { ...seconds('accessToken', ACCESS_TOKEN), ...seconds('refreshGrace', REFRESH_GRACE) },
     tokenClaims: ['email', 'groups'],
+    clientMetadataDocuments: { loopback: LOCAL_DOCUMENTS !== undefined },
     upstream: UPSTREAM ? provider(UPSTREAM) : people,
   })
   await auth.ready()
