@@ -5,12 +5,14 @@
 export const foreign = (text: string, longest = 80): string => {
   const clean = text
     .slice(0, 4096)
-    .normalize('NFC')
-    .replace(/[\p{Z}\p{Cc}]+/gu, ' ')
+    .replace(/[\p{Z}\p{Cc}]/gu, ' ')
     // Joiners stay: scripts and emoji need them. Tags, variation selectors for ideographs, and all else invisible go.
     .replace(/(?!\u200c|\u200d|\ufe0f)[\p{C}\p{Default_Ignorable_Code_Point}]/gu, '')
-    .replace(/(\u200c|\u200d|\ufe0f)(?:\u200c|\u200d|\ufe0f)+/gu, '$1')
+    // Only now: what stood apart may stand together.
+    .normalize('NFC')
+    .replace(/ +/g, ' ')
     .replace(/(\p{M}{3})\p{M}+/gu, '$1')
+    .replace(/(\u200c|\u200d|\ufe0f)(?:\u200c|\u200d|\ufe0f)+/gu, '$1')
     .trim()
   let kept = ''
   let letters = 0

@@ -52,6 +52,7 @@ test('foreign text: for any string, one bounded line with nothing that is invisi
     }),
   )
   expect(foreign('Åsa  Öberg')).toBe('Åsa Öberg')
+  expect(foreign('one \u{e0041} word, e\u{e0041}\u0301')).toBe('one word, é')
   expect(foreign('می‌خواهم')).toBe('می‌خواهم')
   expect(foreign('👩‍👧')).toBe('👩‍👧')
 })
