@@ -14,11 +14,11 @@ import {
   revokeWhileRefreshing,
 } from './support/grant-commands.ts'
 import { emptyModel, type Redemption, type Refreshing } from './support/grant-model.ts'
-import { CLIENTS, createWorld, PEOPLE, type PersonName, SCOPES } from './support/world.ts'
+import { CLIENTS, createWorld, PEOPLE, type PersonName, SCOPES, SHARED } from './support/world.ts'
 
 const person = fc.constantFrom(...(Object.keys(PEOPLE) as PersonName[]))
 const client = fc.constantFrom(...CLIENTS)
-const device = fc.constantFrom(1, 2)
+const device = fc.constantFrom(1, 2, SHARED)
 // By the position from the newest, so that a sequence stays with a grant for a while.
 const index = fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(5) })
 const times = fc.constantFrom(1, 1, 1, 2, 3)
@@ -66,6 +66,7 @@ it('design 1: whatever people, clients and devices do, a handler sees what was g
   expect([...met].sort()).toEqual(
     [
       'consent skipped',
+      'another person signed in',
       'refreshed while it was revoked',
       ...redemptions.map((each) => `redemption ${each}`),
       ...refreshings.map((each) => `refreshing ${each}`),

@@ -24,6 +24,8 @@ export interface Model {
   readonly subjects: Map<PersonName, string>
   /** Allowed so far, by person and client. */
   readonly consents: Map<string, Set<string>>
+  /** Who signed in last in the browser that is shared. */
+  inShared?: PersonName
 }
 
 export const emptyModel = (): Model => ({ grants: [], subjects: new Map(), consents: new Map() })

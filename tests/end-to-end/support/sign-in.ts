@@ -11,6 +11,8 @@ export interface SignInOptions {
   readonly decision?: 'approve' | 'deny'
   /** Scopes that they untick on the consent page. */
   readonly without?: readonly string[]
+  /** On a page that shows an account: it is somebody else's, and they say so. */
+  readonly notMe?: (page: Page) => boolean
 }
 
 /** What a person saw on the way, in order. */
@@ -46,7 +48,11 @@ function answer(browser: FormBrowser, page: Page, person: Person, options: SignI
     return browser.submit(page, password, { fields: credentials(password, person), ...firstButton(password) })
   }
 
-  const consent = page.forms.find((form) => form.fields.some((field) => field.name === 'decision'))
+  const other = formWith(page, 'switch')
+  if (other !== undefined && options.notMe?.(page)) {
+    return browser.submit(page, other, { button: ['decision', 'switch'] })
+  }
+  const consent = formWith(page, 'approve')
   if (consent !== undefined) {
     const scopes = consent.fields.filter((field) => field.name === 'scope').map((field) => field.value)
     const fields = options.without ? { scope: scopes.filter((scope) => !options.without?.includes(scope)) } : {}
@@ -58,6 +64,9 @@ function answer(browser: FormBrowser, page: Page, person: Person, options: SignI
   if (only !== undefined && page.status < 400) return browser.submit(page, only, firstButton(only))
   throw new Error(`no way on from ${describe(page)}`)
 }
+
+const formWith = (page: Page, decision: string) =>
+  page.forms.find(({ fields }) => fields.some(({ name, value }) => name === 'decision' && value === decision))
 
 /** The one that the Enter key presses. */
 function firstButton(form: Form): FormChanges {

@@ -6,7 +6,7 @@ import { type Countersign, countersign } from '../../../src/countersign.ts'
 import type { JsonObject } from '../../../src/identity/json.ts'
 import { sqlite } from '../../../src/store/sqlite.ts'
 import { type Provider, SignInRefused } from '../../../src/upstream/provider.ts'
-import { createFormBrowser, type FormBrowser } from './form-browser.ts'
+import { createFormBrowser, type FormBrowser, type Page } from './form-browser.ts'
 import { signIn, type Walk } from './sign-in.ts'
 
 // A whole Countersign in this process, on SQLite, with its own time: fast enough for hundreds of sequences of requests.
@@ -22,6 +22,8 @@ export const PEOPLE = {
   ada: { subject: 'u-1', claims: { name: 'Ada', email: 'ada@example.com', groups: ['staff', 'admin'], shoe_size: 38 } },
   bob: { subject: 'u-2', claims: { name: 'Bob', email: 'bob@example.com', groups: ['staff'], roles: [] } },
 } as const
+/** The device that everybody uses; the others are each person's own. */
+export const SHARED = 3
 export type PersonName = keyof typeof PEOPLE
 export const PROVIDER = { id: 'people', issuer: 'https://people.example.com' }
 
@@ -113,7 +115,7 @@ export async function createWorld(): Promise<World> {
   const browsers = new Map<string, FormBrowser>()
   const away = (url: URL) => url.origin !== ISSUER
   const browserOf = (person: PersonName, device: number) => {
-    const key = `${person} ${device}`
+    const key = device === SHARED ? 'shared' : `${person} ${device}`
     const known = browsers.get(key) ?? createFormBrowser({ send, away })
     browsers.set(key, known)
     return known
@@ -155,7 +157,12 @@ export async function createWorld(): Promise<World> {
         code_challenge_method: 'S256',
         resource: RESOURCE,
       }).toString()
-      const walk = await signIn(browserOf(person, device), url, { username: person, password: 'right' }, { without })
+      const walk = await signIn(
+        browserOf(person, device),
+        url,
+        { username: person, password: 'right' },
+        { without, notMe: showsAnother(person) },
+      )
       const answer = walk.end.searchParams
       if (answer.get('state') !== state || answer.get('iss') !== ISSUER)
         throw new Error(`wrong answer: ${walk.end.href}`)
@@ -180,6 +187,9 @@ export async function createWorld(): Promise<World> {
     },
   }
 }
+
+const showsAnother = (person: PersonName) => (page: Page) =>
+  Object.entries(PEOPLE).some(([name, { claims }]) => name !== person && page.text.includes(claims.email))
 
 /** People sign in by name; the provider is as cheap as it can be, so that time goes into what is tested. */
 const people: Provider = {
