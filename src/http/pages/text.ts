@@ -11,8 +11,7 @@ export const foreign = (text: string, longest = 80): string => {
     // Only now: what stood apart may stand together.
     .normalize('NFC')
     .replace(/ +/g, ' ')
-    .replace(/(\p{M}{3})\p{M}+/gu, '$1')
-    .replace(/(\u200c|\u200d|\ufe0f)(?:\u200c|\u200d|\ufe0f)+/gu, '$1')
+    .replace(/([\p{M}\u200c\u200d]{4})[\p{M}\u200c\u200d]+/gu, '$1')
     .trim()
   let kept = ''
   let letters = 0
