@@ -30,7 +30,13 @@ export const consentDecision = async (server: ServerContext, request: Request, a
       case 'deny':
         return deny(server, open)
       case 'switch':
-        await advance(server, open, { shownAccount: undefined, signedIn: undefined, switching: true })
+        // The page is shown again, without the account: what was allowed with it counts no more.
+        await advance(server, open, {
+          shownAccount: undefined,
+          signedIn: undefined,
+          approved: undefined,
+          switching: true,
+        })
         return redirect(pageOf(server.endpoints.consent, open.value.id))
       default:
         refused(server, 'consent: no decision', { interaction: open.value.id })

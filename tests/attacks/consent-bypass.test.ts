@@ -154,6 +154,30 @@ describe('another account between the pages', () => {
     expect(after.html).not.toContain('cs_ac_')
   })
 
+  test('an older page of the same request, after a newer one showed somebody else', async () => {
+    const browser = target.browser()
+    const bob = target.browser()
+    await target.code(client, { browser, who: 'Alice' })
+    await target.code(client, { browser: bob, who: 'Bob' })
+    const page = await browser.open(target.authorizeUrl(client, { prompt: 'consent' }))
+    for (const [name, cookie] of bob.cookies) if (name.endsWith('-session')) browser.cookies.set(name, cookie)
+    expect((await browser.open(page.url)).text).toContain('As Bob')
+    const after = await browser.submit(page, 'approve')
+    expect([after.left, after.text.includes('As Bob')]).toEqual([undefined, true])
+  })
+
+  test('“Not you?” takes an approval back: who signs in then is asked again', async () => {
+    const browser = target.browser()
+    await target.code(client, { browser, who: 'Alice' })
+    const page = await browser.open(target.authorizeUrl(client, { prompt: 'login' }))
+    const signIn = await browser.submit(page, 'approve')
+    expect(signIn.text).toContain('Password')
+    await browser.submit(page, 'switch')
+    const after = await browser.submit(signIn, undefined, { username: 'Bob', password: 'right' })
+    expect(after.left).toBeUndefined()
+    expect(after.html).not.toContain('cs_ac_')
+  })
+
   test('races: two tabs with two accounts at once; each code is for who its page showed', async () => {
     for (let round = 0; round < 5; round++) {
       const browser = target.browser()

@@ -1,8 +1,8 @@
-import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { testIssuer } from '../../src/testing.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 import { hosts, listen, type Running } from '../http/adapters/servers.ts'
+import { raw } from './support/raw.ts'
 import { createTarget, RESOURCE, type Target } from './support/target.ts'
 
 // Ways around the gate and around the scopes of a tool; DNS rebinding (MCP security best practices).
@@ -145,26 +145,6 @@ describe('a token that may only read calls nothing that writes', () => {
       }
     })
 
-    /** Bytes as they are, on a connection of their own. */
-    const raw = (head: string, body = ''): Promise<string> =>
-      new Promise((resolve) => {
-        const { port } = new URL(running.origin)
-        const socket = connect(Number(port), '127.0.0.1')
-        let answer = ''
-        const end = () => {
-          socket.destroy()
-          resolve(answer)
-        }
-        socket.setTimeout(1_000, end)
-        socket.on('data', (chunk) => {
-          answer += chunk.toString('latin1')
-          // A complete answer, or the beginning of one.
-          if (/\r\n\r\n/.test(answer)) setTimeout(end, 30)
-        })
-        socket.on('close', end).on('error', end)
-        socket.write(`${head.replaceAll('\n', '\r\n')}\r\n\r\n${body}`)
-      })
-
     const headOf = (more: Record<string, string> = {}) =>
       Object.entries({ ...accept, connection: 'close', ...more })
         .map(([name, value]) => `\n${name}: ${value}`)
@@ -204,12 +184,14 @@ describe('a token that may only read calls nothing that writes', () => {
       ]
       for (const path of paths) {
         const answer = await raw(
+          running.origin,
           `POST ${path} HTTP/1.1\nhost: ${host}${headOf({ 'content-length': String(write.length) })}`,
           write,
         )
         expect([path, answer.includes('added'), /^HTTP\/1.1 5/.test(answer)]).toEqual([path, false, false])
         const who = JSON.stringify(call('whoami'))
         const seen = await raw(
+          running.origin,
           `POST ${path} HTTP/1.1\nhost: ${host}${headOf({ 'content-length': String(who.length) })}`,
           who,
         )
@@ -292,10 +274,14 @@ describe('a token that may only read calls nothing that writes', () => {
         ],
       ]
       for (const [name, head, body] of all) {
-        const answer = await raw(head, body)
+        const answer = await raw(running.origin, head, body)
         expect([name, answer.includes('added'), /^HTTP\/1.1 5/.test(answer)]).toEqual([name, false, false])
       }
-      const right = await raw(`POST /mcp HTTP/1.1\nhost: ${host}${headOf({ ...writer, ...length })}`, write)
+      const right = await raw(
+        running.origin,
+        `POST /mcp HTTP/1.1\nhost: ${host}${headOf({ ...writer, ...length })}`,
+        write,
+      )
       expect(right).toContain('added')
     })
   })

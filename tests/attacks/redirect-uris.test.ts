@@ -68,6 +68,7 @@ describe('registration: an address that two readers may read in two ways is none
     ['an editor’s look-alike', 'vscode2://cb'],
     ['the out-of-band address', 'urn:ietf:wg:oauth:2.0:oob'],
     ['a scheme and nothing', 'com.example.app:'],
+    ['a private-use scheme with a user name', 'com.example.app://user@evil/cb'],
     ['a code of its own', 'https://app.example.net/cb?code=attacker'],
     ['an encoded code of its own', 'https://app.example.net/cb?%63ode=attacker'],
     ['a state of its own', 'https://app.example.net/cb?state=x'],
