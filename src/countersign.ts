@@ -1,3 +1,14 @@
+import { resolveClients } from './authorization-server/client-options.ts'
+import {
+  type ClientInformation,
+  type ClientPage,
+  type CreatedClient,
+  createClient,
+  deleteClient,
+  getClient,
+  listClients,
+  type NewClient,
+} from './authorization-server/clients.ts'
 import type { ServerContext } from './authorization-server/context.ts'
 import { type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
 import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
@@ -17,6 +28,7 @@ import { localAccounts } from './upstream/local.ts'
 export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
   readonly issuer: string
   readonly grants: GrantAdministration
+  readonly clients: ClientAdministration
   /** Closes the store and ends what watches it. Calls afterwards are answered with 503. */
   close(): Promise<void>
 }
@@ -26,6 +38,16 @@ export interface GrantAdministration {
   list(account: string, cursor?: string): Promise<GrantPage>
   /** Ends a grant with all its tokens, on every node. False where there is no such grant. */
   revoke(grant: string): Promise<boolean>
+}
+
+export interface ClientAdministration {
+  /** Adds a client that you know. @throws ConfigurationError */
+  create(client: NewClient): Promise<CreatedClient>
+  get(id: string): Promise<ClientInformation | undefined>
+  /** All clients, those that registered themselves too, in pages. @param cursor of the page before */
+  list(cursor?: string): Promise<ClientPage>
+  /** Ends a client with all its tokens, on every node. False where there is no such client. @throws Error for one of the configuration */
+  delete(id: string): Promise<boolean>
 }
 
 /**
@@ -42,7 +64,9 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const audit = createAudit(options, logger)
   const providers = 'open' in upstream ? [upstream] : upstream
   const endpoints = endpointsBelow(url)
-  const parts = { options, resources, providers, endpoints, store, logger, audit }
+  const { clients = [], privateSchemes = [] } = options
+  const configuredClients = resolveClients(clients, { issuer: url, resources, privateSchemes })
+  const parts = { options, resources, providers, endpoints, configuredClients, store, logger, audit }
 
   let opened: Opened | undefined
   const open = retried(async () => {
@@ -78,6 +102,12 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     grants: {
       list: async (account, cursor) => listGrants((await open()).server, account, cursor),
       revoke: async (grant) => revokeGrantById((await open()).server, grant, 'operator'),
+    },
+    clients: {
+      create: async (client) => createClient((await open()).server, client),
+      get: async (id) => getClient((await open()).server, id),
+      list: async (cursor) => listClients((await open()).server, cursor),
+      delete: async (id) => deleteClient((await open()).server, id),
     },
     async close() {
       opened?.verifier.close()

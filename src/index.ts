@@ -1,4 +1,6 @@
-export { type Countersign, countersign, type GrantAdministration } from './countersign.ts'
+export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
+export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
+export { type ClientAdministration, type Countersign, countersign, type GrantAdministration } from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
 export type { Clock } from './events/clock.ts'
 export type { Logger } from './events/logger.ts'

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type ClientOptions, clientOptionsSchema } from './authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
 import type { AuditSink } from './events/audit.ts'
 import type { Clock } from './events/clock.ts'
@@ -45,6 +46,8 @@ export interface Config {
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
   readonly registration?: Partial<RegistrationPolicy> | undefined
+  /** Clients that you know: people read their names without a warning. */
+  readonly clients?: readonly ClientOptions[] | undefined
   /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
   readonly clientMetadataDocuments?: ClientMetadataDocumentOptions | false | undefined
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
@@ -100,6 +103,7 @@ const configSchema = z.strictObject({
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
+  clients: z.array(clientOptionsSchema).optional(),
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),
   privateSchemes: words.optional(),
   signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),

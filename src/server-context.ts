@@ -16,6 +16,7 @@ import { createGuardedFetch } from './net/guarded-fetch.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import type { Options } from './options.ts'
+import type { Client } from './records/client.ts'
 import { createRecords, type Records } from './records/records.ts'
 import type { Store } from './store/store.ts'
 import { createAccounts } from './upstream/accounts.ts'
@@ -29,6 +30,7 @@ export interface Parts {
   readonly providers: readonly Provider<unknown>[]
   readonly store: Store
   readonly endpoints: Endpoints
+  readonly configuredClients: ReadonlyMap<string, Client>
   readonly logger: Logger
   readonly audit: Audit
 }
@@ -69,6 +71,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     keys,
     lifetimes,
     registration: { ...defaultRegistrationPolicy, ...options.registration },
+    configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
     privateSchemes: options.privateSchemes ?? [],
     tokenClaims: options.tokenClaims ?? [],

@@ -3,6 +3,7 @@ import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
 import { redirectsOf } from './client-document.ts'
 import type { ServerContext } from './context.ts'
+import { knownClient } from './known-client.ts'
 import { type AskedResource, type AskingClient, type OfferedScope, PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
@@ -35,7 +36,8 @@ export interface Asked {
  * @throws PageProblem where the client or the resource has gone meanwhile
  */
 export const readAsked = async (server: ServerContext, request: AuthorizationRequest): Promise<Asked> => {
-  const client = (await server.records.get(clientRef(request.clientId))).values[0]?.value
+  const [stored] = (await server.records.get(clientRef(request.clientId))).values
+  const client = knownClient(server, request.clientId, stored)?.value
   const resource = findResource(server.resources, request.resource)
   if (!client || !resource) {
     refused(server, client ? 'the resource has gone' : 'the client has gone', { clientId: request.clientId })

@@ -2,10 +2,11 @@ import { base64url } from '../crypto/bytes.ts'
 import { matchesSecret } from '../crypto/hash.ts'
 import { type ClientCredentials, invalidClient } from '../oauth/client-authentication.ts'
 import { type Client, clientRef } from '../records/client.ts'
-import type { Ref, Stored } from '../records/records.ts'
+import type { Ref } from '../records/records.ts'
+import type { KnownClient } from './known-client.ts'
 
 export interface AuthenticatedClient {
-  readonly client: Stored<Client>
+  readonly client: KnownClient
   readonly authentication: 'none' | 'secret'
 }
 
@@ -21,10 +22,10 @@ export const candidateRefs = (credentials: ClientCredentials): Ref<Client>[] =>
  */
 export const authenticateClient = (
   credentials: ClientCredentials,
-  clients: readonly (Stored<Client> | undefined)[],
+  clients: readonly (KnownClient | undefined)[],
   authorization: string | null,
 ): AuthenticatedClient => {
-  let authenticated: Stored<Client> | undefined
+  let authenticated: KnownClient | undefined
   for (const [index, { secret }] of credentials.candidates.entries()) {
     const client = clients[index]
     // Each candidate costs the same, whether there is such a client or not.

@@ -4,6 +4,7 @@ import type { Logger } from '../events/logger.ts'
 import type { Random } from '../events/random.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { Resource } from '../oauth/resource.ts'
+import type { Client } from '../records/client.ts'
 import type { Records } from '../records/records.ts'
 import type { Accounts } from '../upstream/accounts.ts'
 import type { Custody } from '../upstream/custody.ts'
@@ -25,6 +26,8 @@ export interface ServerContext {
   readonly keys: KeyRing
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
+  /** The clients of the configuration, by id. */
+  readonly configuredClients: ReadonlyMap<string, Client>
   /** Absent where client ids that are URLs are not taken. */
   readonly clientMetadataDocuments?: ClientMetadataDocuments
   /** Private-use redirect schemes that are allowed besides the known ones. */

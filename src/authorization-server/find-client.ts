@@ -5,6 +5,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { Stored } from '../records/records.ts'
 import type { Arrival, ServerContext } from './context.ts'
+import { type KnownClient, knownClient } from './known-client.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
@@ -13,6 +14,8 @@ import { refused } from './refusal.ts'
  * @throws PageProblem where there is none
  */
 export const findClient = async (server: ServerContext, id: string, { address }: Arrival): Promise<Client> => {
+  const configured = server.configuredClients.get(id)
+  if (configured) return configured
   const { values, now } = await server.records.get(clientRef(id))
   const [stored] = values
   if (!looksLikeClientIdUrl(id) || !server.clientMetadataDocuments) {
@@ -52,26 +55,28 @@ const limitFetches = async (server: ServerContext, address: string | undefined):
   throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
 }
 
-type Candidates = readonly (Stored<Client> | undefined)[]
+type Candidates = readonly (KnownClient | undefined)[]
 
 /**
- * The candidates as their metadata documents describe them now. Registered clients are passed through as they were read. A document is fetched
- * only for the client of `ofGrant`: who has no grant can't make us ask anybody. Else our copy must do, however old.
+ * The candidates as the configuration or their metadata documents describe them now. Registered clients are passed through as they were read. A
+ * document is fetched only for the client of `ofGrant`: who has no grant can't make us ask anybody. Else our copy must do, however old.
  * @param clients what was read for the credentials' candidates, at `now`
  * @throws OAuthError `temporarily_unavailable` where a document can't be reached and no copy is good any more
  */
 export const describedClients = async (
   server: ServerContext,
   { candidates }: ClientCredentials,
-  clients: Candidates,
+  clients: readonly (Stored<Client> | undefined)[],
   now: number,
   ofGrant: string | undefined,
 ): Promise<Candidates> => {
-  if (!candidates.some(({ clientId }) => looksLikeClientIdUrl(clientId))) return clients
+  if (!candidates.some(({ clientId }) => looksLikeClientIdUrl(clientId))) {
+    return candidates.map(({ clientId }, index) => knownClient(server, clientId, clients[index]))
+  }
   return Promise.all(
     candidates.map(async ({ clientId }, index) => {
       const stored = clients[index]
-      if (!looksLikeClientIdUrl(clientId)) return stored
+      if (!looksLikeClientIdUrl(clientId)) return knownClient(server, clientId, stored)
       if (!server.clientMetadataDocuments) return stored?.value.source === 'document' ? undefined : stored
       if (clientId !== ofGrant) return stored
       const resolved = await server.clientMetadataDocuments.resolve(clientId, stored, now, { lastGoodCopy: true })

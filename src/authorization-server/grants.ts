@@ -4,9 +4,9 @@ import type { Account } from '../records/account.ts'
 import { accountGrantRef, accountGrants, type Grant, grantRef, sessionGrantRef } from '../records/grant.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
 import { put, type Stored, type Unit } from '../records/records.ts'
-import { revocationLifetime, revocationMessage, revocationOverlap, revocationRef } from '../records/revocation.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
+import { commitRevocation } from './revocations.ts'
 import { formatCode, newGrantId, newSecret } from './tokens.ts'
 
 export interface Approval {
@@ -91,18 +91,10 @@ export const revokeGrant = async (server: ServerContext, stored: Stored<Grant>, 
   const { records, logger } = server
   const { values, now } = await records.get(stored.ref)
   if (!values[0]) return
-  let loggedAt = now
   // Without a check: whatever a refresh writes at the same time, the grant ends; and its own commit then finds the grant absent.
-  for (;;) {
-    const result = await records.commit({
-      puts: [put(revocationRef(loggedAt, id), { grant: id }, revocationLifetime)],
-      deletes: [stored.ref, accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)],
-      notify: [revocationMessage(id)],
-    })
-    // A line that was written long after its time may lie behind what other nodes have read: they look back only so far.
-    if (!result.committed || result.now - loggedAt < revocationOverlap / 2) break
-    loggedAt = result.now
-  }
+  await commitRevocation(server, id, now, {
+    deletes: [stored.ref, accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)],
+  })
   server.audit({ type: 'grant.revoked', grant: id, clientId, account, by })
   try {
     await server.custody.release(upstreamSession)

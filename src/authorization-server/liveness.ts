@@ -1,10 +1,4 @@
-import {
-  revocationLifetime,
-  revocationOverlap,
-  revocations,
-  revocationTime,
-  revokedGrantOf,
-} from '../records/revocation.ts'
+import { revocationLifetime, revocationOverlap, revocations, revocationTime, revokedOf } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 
 /**
@@ -16,8 +10,8 @@ export interface Liveness {
   isFresh(): boolean
   /** Reads the log if it must be read before anything is answered. @throws StoreUnavailable, or another error where the store does not answer in time */
   catchUp(): Promise<void>
-  /** True for a grant that was revoked of late. */
-  isRevoked(grant: string): boolean
+  /** True for what was revoked of late: a grant, or a token that has none. */
+  isRevoked(id: string): boolean
   close(): void
 }
 
@@ -29,12 +23,12 @@ const refreshAfter = 1_000
 const patience = 3_000
 const pageSize = 1_000
 
-/** @param forget is called once for each grant whose revocation is learned */
+/** @param forget is called once for each revocation that is learned, with what was revoked */
 export const createLiveness = (
   { records, clock }: Pick<ServerContext, 'records' | 'clock'>,
-  forget: (grant: string) => void,
+  forget: (revoked: string) => void,
 ): Liveness => {
-  /** Revoked grants, and when they were last heard of by this node's clock. */
+  /** What was revoked, and when that was last heard of by this node's clock. */
   const recent = new Map<string, number>()
   /** When the last reading that succeeded began, by this node's clock. */
   let readAt = Number.NEGATIVE_INFINITY
@@ -42,12 +36,12 @@ export const createLiveness = (
   let readUpTo: number | undefined
   let reading: Promise<void> | undefined
 
-  const learn = (grant: string, at: number): void => {
-    if (!recent.has(grant)) forget(grant)
-    recent.set(grant, at)
+  const learn = (revoked: string, at: number): void => {
+    if (!recent.has(revoked)) forget(revoked)
+    recent.set(revoked, at)
   }
   const forgetOld = (before: number): void => {
-    for (const [grant, at] of recent) if (at < before) recent.delete(grant)
+    for (const [revoked, at] of recent) if (at < before) recent.delete(revoked)
   }
 
   const read = async (): Promise<void> => {
@@ -58,7 +52,7 @@ export const createLiveness = (
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
       })
-      for (const { value } of values) learn(value.grant, startedAt)
+      for (const { value } of values) learn(value.revoked, startedAt)
       if (values.length < pageSize) {
         readUpTo = now
         break
@@ -84,8 +78,8 @@ export const createLiveness = (
   }
 
   const unwatch = records.store.watch((message) => {
-    const grant = revokedGrantOf(message)
-    if (grant !== undefined) learn(grant, clock.now())
+    const revoked = revokedOf(message)
+    if (revoked !== undefined) learn(revoked, clock.now())
   })
 
   return {
@@ -98,7 +92,7 @@ export const createLiveness = (
     async catchUp() {
       if (age() >= bound) await begin()
     },
-    isRevoked: (grant) => recent.has(grant),
+    isRevoked: (id) => recent.has(id),
     close: unwatch,
   }
 }

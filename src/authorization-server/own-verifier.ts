@@ -2,10 +2,11 @@ import { type AccessToken, createAccessToken } from '../identity/access-token.ts
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, type TokenVerifier, VerifierUnavailable } from '../identity/verifier.ts'
 import { sameResource } from '../oauth/resource.ts'
-import { grantRef } from '../records/grant.ts'
+import { isClientRevocation } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
+import { identify } from './identify.ts'
 import { createLiveness } from './liveness.ts'
-import { readSignedAccessToken, type SignedAccessToken } from './signed-access-token.ts'
+import { readSignedAccessToken } from './signed-access-token.ts'
 
 export interface OwnVerifier extends TokenVerifier {
   close(): void
@@ -24,7 +25,11 @@ const claimsFreshFor = 60_000
 export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
   const { clock, logger } = server
   const memory = createTokenMemory()
-  const liveness = createLiveness(server, memory.forget)
+  const liveness = createLiveness(server, (revoked) => {
+    // Seldom: it costs all the others no more than being looked up once more.
+    if (isClientRevocation(revoked)) memory.forgetAll()
+    else memory.forget(revoked)
+  })
   const verifiedAt = new WeakMap<AccessToken, number>()
   const underWay = new Map<string, Promise<AccessToken>>()
 
@@ -41,7 +46,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     // Taken before the grant is read: what is revoked in between is not remembered.
     const epoch = memory.epoch()
     const startedAt = clock.now()
-    const accessToken = await identify(server, token, resource, signed)
+    const accessToken = createAccessToken({ ...(await identify(server, signed)), token, resource })
     if (liveness.isRevoked(signed.grant)) throw new TokenInvalid('revoked')
     verifiedAt.set(accessToken, startedAt)
     memory.remember(accessToken, epoch, signed.grant)
@@ -70,35 +75,4 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     },
     close: liveness.close,
   }
-}
-
-/** What the store says of a token that was signed by us: it may know better than the token. */
-const identify = async (
-  { records, custody }: ServerContext,
-  token: string,
-  resource: string,
-  { grant: id, issuer, subject, clientId, scopes, expiresAt, claims, ...signed }: SignedAccessToken,
-): Promise<AccessToken> => {
-  const [stored] = (await records.get(grantRef(id))).values
-  if (!stored) throw new TokenInvalid('revoked')
-  const grant = stored.value
-  const granted = grant.resources[signed.resource]
-  if (grant.issuer !== issuer || grant.subject !== subject || grant.clientId !== clientId || !granted) {
-    throw new TokenInvalid('claims')
-  }
-  const identified = await custody.identity(grant.upstreamSession)
-  if (identified === 'schema') throw new TokenInvalid('schema')
-  if (identified === 'gone') throw new TokenInvalid('revoked')
-  return createAccessToken({
-    token,
-    kind: grant.kind,
-    issuer,
-    subject,
-    clientId,
-    scopes: scopes.filter((scope) => granted.includes(scope)),
-    resource,
-    expiresAt,
-    claims,
-    upstream: identified.facts,
-  })
 }

@@ -1,4 +1,3 @@
-import { base64url } from '../crypto/bytes.ts'
 import { hashSecret } from '../crypto/hash.ts'
 import { type ClientMetadata, clientInformationResponse, parseClientMetadata } from '../oauth/client-metadata.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -6,6 +5,7 @@ import { readJson } from '../oauth/parameters.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import { put } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
+import { newClientId } from './client-id.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
 import { countRegistration } from './registration-limit.ts'
@@ -33,7 +33,7 @@ export const registerEndpoint = (server: ServerContext, request: Request, arriva
 /** Writes a client that nobody has used yet: it is forgotten soon, unless it is. */
 const register = async (server: ServerContext, metadata: ClientMetadata): Promise<object> => {
   const { records, random, lifetimes } = server
-  const clientId = `cs_cl_${base64url(random.bytes(16))}`
+  const clientId = newClientId(random)
   const clientSecret = metadata.tokenEndpointAuthMethod === 'none' ? undefined : `cs_cs_${newSecret(random)}`
   const ref = clientRef(clientId)
   const { now } = await records.get(ref)

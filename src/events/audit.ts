@@ -12,6 +12,8 @@ export type AuditFacts =
       readonly name?: string
       readonly redirectHosts: readonly string[]
     }
+  | { readonly type: 'client.created'; readonly clientId: string; readonly name?: string }
+  | { readonly type: 'client.deleted'; readonly clientId: string }
   | { readonly type: 'client.refused'; readonly reason: string; readonly address?: string }
   /** A client's metadata document was read for the first time, or says something else than before. */
   | {

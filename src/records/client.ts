@@ -14,6 +14,10 @@ export interface Client {
   /** SHA-256 of the secret, base64url; present exactly where `authentication` is not `none`. */
   readonly secretHash?: string
   readonly grantTypes: readonly string[]
+  /** What it may have for itself: resource to scopes. Present exactly where it has `client_credentials`. */
+  readonly scopes?: Readonly<Record<string, readonly string[]>>
+  /** The resources that it serves, and whose tokens it may ask about. */
+  readonly introspects?: readonly string[]
   /** Milliseconds since the epoch. */
   readonly createdAt: number
   /** When the registration is forgotten: soon for one never used, later than any grant for one that was. Milliseconds since the epoch. */
@@ -34,7 +38,7 @@ export interface DocumentCopy {
   readonly lastModified?: string
 }
 
-const clients = recordType<Client>({ name: 'client', schema: 1, sealed: false })
+export const clients = recordType<Client>({ name: 'client', schema: 1, sealed: false })
 
 /** A client id may be any text that a client sends, so it is hashed into the key. */
 export const clientRef = (id: string) => refTo(clients, hashSecret(id))

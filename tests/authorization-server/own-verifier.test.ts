@@ -335,8 +335,8 @@ describe('design 3, revocation', () => {
     // As much else as there are pages in the log.
     for (let page = 0; page < 25; page++) {
       const puts = Array.from({ length: 100 }, (_, index) => {
-        const grant = `grant-${page}-${index}`
-        return put(revocationRef(to.server.clock.now(), grant), { grant }, 60_000)
+        const revoked = `grant-${page}-${index}`
+        return put(revocationRef(to.server.clock.now(), revoked), { revoked }, 60_000)
       })
       await to.server.records.commit({ puts })
     }

@@ -5,7 +5,7 @@ import { type SealingKey, seal, unseal } from '../../src/crypto/sealing.ts'
 import { identityRef } from '../../src/records/account.ts'
 import { clientRef } from '../../src/records/client.ts'
 import { createRecords, put, recordType, refTo, type Sealer } from '../../src/records/records.ts'
-import { revocationMessage, revocationRef, revocationTime, revokedGrantOf } from '../../src/records/revocation.ts'
+import { revocationMessage, revocationRef, revocationTime, revokedOf } from '../../src/records/revocation.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 
@@ -149,7 +149,7 @@ describe('references', () => {
     const keys = times.map((at) => revocationRef(at, 'grant').key)
     expect([...keys].sort()).toEqual(keys)
     expect(revocationTime(-5)).toBe(revocationTime(0))
-    expect(revokedGrantOf(revocationMessage('grant-1'))).toBe('grant-1')
-    expect(revokedGrantOf('upstream:1')).toBeUndefined()
+    expect(revokedOf(revocationMessage('grant-1'))).toBe('grant-1')
+    expect(revokedOf('upstream:1')).toBeUndefined()
   })
 })

@@ -3,6 +3,7 @@ import {
   createClientMetadataDocuments,
   type DocumentsContext,
 } from '../../src/authorization-server/client-metadata-documents.ts'
+import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
 import { issueCode } from '../../src/authorization-server/grants.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
@@ -39,6 +40,7 @@ export interface TestServerOptions {
   readonly claims?: NamedProvider['claims']
   readonly secrets?: readonly [string, ...string[]]
   readonly issuer?: string
+  readonly clients?: readonly ClientOptions[]
   /** With them, client ids may be the URLs of documents. */
   readonly documents?: DocumentsContext['rules']
 }
@@ -80,6 +82,10 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     ...(options.claims ? { claims: options.claims } : {}),
   }
   const providers = [host]
+  const resources = resolveResources(base, {
+    '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' } },
+    [otherMcp]: { scopes: { 'other:read': 'Read the others' } },
+  })
   const server: ServerContext = {
     issuer: base,
     endpoints: {
@@ -92,16 +98,14 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
       signIn: `${base}/authorize/sign-in`,
       callback: `${base}/authorize/callback`,
     },
-    resources: resolveResources(base, {
-      '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' } },
-      [otherMcp]: { scopes: { 'other:read': 'Read the others' } },
-    }),
+    resources,
     providers,
     accounts: createAccounts({ records, random }, { subject: 'random', providers }),
     custody: createCustody({ records, random, audit }, providers),
     records,
     keys,
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    configuredClients: resolveClients(options.clients ?? [], { issuer: base, resources, privateSchemes: [] }),
     registration: options.registration ?? { perAddress: 1000, total: 1000 },
     ...(options.documents
       ? {
@@ -217,8 +221,13 @@ export const redeem = (to: TestServer, client: TestClient, { code, verifier }: A
     ...more,
   })
 
-export const refresh = (to: TestServer, client: TestClient, token: string, more: Form = {}) =>
-  postToken(to, { grant_type: 'refresh_token', refresh_token: token, ...client, ...more })
+export const refresh = (
+  to: TestServer,
+  client: TestClient,
+  token: string,
+  more: Form = {},
+  headers: Record<string, string> = {},
+) => postToken(to, { grant_type: 'refresh_token', refresh_token: token, ...client, ...more }, headers)
 
 /** From approval to tokens. */
 export async function signedIn(to: TestServer, client: TestClient, options: ApprovedOptions = {}): Promise<Tokens> {

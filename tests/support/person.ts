@@ -7,6 +7,7 @@ import {
   createClientMetadataDocuments,
   type DocumentsContext,
 } from '../../src/authorization-server/client-metadata-documents.ts'
+import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
@@ -112,6 +113,7 @@ export interface PersonServerOptions {
   readonly resources?: Readonly<Record<string, ResourceOptions>>
   readonly lifetimes?: Partial<Lifetimes>
   readonly branding?: Branding
+  readonly clients?: readonly ClientOptions[]
   readonly address?: string
   /** With them, client ids may be the URLs of documents. */
   readonly documents?: DocumentsContext['rules']
@@ -151,6 +153,16 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
   const records = createRecords(store, keys)
   const now = () => clock.now()
   const providers = options.providers?.(issuer, now) ?? [passwordProvider(issuer, now)]
+  const resources = resolveResources(
+    issuer,
+    options.resources ?? {
+      '/mcp': {
+        name: 'Notes',
+        scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },
+        defaultScopes: ['notes:read'],
+      },
+    },
+  )
   const server: ServerContext = {
     issuer,
     endpoints: {
@@ -163,22 +175,14 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
       signIn: `${issuer}/authorize/sign-in`,
       callback: `${issuer}/authorize/callback`,
     },
-    resources: resolveResources(
-      issuer,
-      options.resources ?? {
-        '/mcp': {
-          name: 'Notes',
-          scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },
-          defaultScopes: ['notes:read'],
-        },
-      },
-    ),
+    resources,
     providers,
     accounts: createAccounts({ records, random }, { subject: 'random', providers }),
     custody: createCustody({ records, random, audit }, providers),
     records,
     keys,
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    configuredClients: resolveClients(options.clients ?? [], { issuer, resources, privateSchemes: [] }),
     registration: { perAddress: 1000, total: 1000 },
     ...(options.documents
       ? {

@@ -11,6 +11,7 @@ import { type Put, put } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
 import { revokeGrant } from '../grants.ts'
+import { knownClient, unchangedClient } from '../known-client.ts'
 import { type Target, targetOf } from '../target.ts'
 import { type Code, parseCode } from '../tokens.ts'
 import {
@@ -63,8 +64,9 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
 
   const reread = async (): Promise<Exchange> => {
     const { values, now } = await records.get(grantRef(redemption.code?.grant ?? ''), clientRef(client.value.id))
-    if (!values[1]) throw invalidGrant('client_gone')
-    return { grant: values[0], client: values[1], authentication, now }
+    const known = knownClient(server, client.value.id, values[1])
+    if (!known) throw invalidGrant('client_gone')
+    return { grant: values[0], client: known, authentication, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {
@@ -84,7 +86,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
     if (decision === 'redeemed') return succeed(server, grant.value, target, accessToken)
     const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
     const result = await tryCommit(records, {
-      unchanged: [grant, exchange.client],
+      unchanged: [grant, ...unchangedClient(exchange.client)],
       puts: [
         ...grantPuts(server, redeemed, exchange.now),
         ...clientPuts(server, exchange.client.value, redeemed, exchange.now),

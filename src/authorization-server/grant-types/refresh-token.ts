@@ -7,6 +7,7 @@ import { put, type Stored } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
 import { revokeGrant } from '../grants.ts'
+import { knownClient } from '../known-client.ts'
 import { targetOf } from '../target.ts'
 import { isGenuine, parseRefreshToken, type RefreshToken } from '../tokens.ts'
 import {
@@ -50,8 +51,9 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
 
   const reread = async (): Promise<Exchange> => {
     const { values, now } = await records.get(grantRef(refreshing.presented?.grant ?? ''), clientRef(client.value.id))
-    if (!values[1]) throw invalidGrant('client_gone')
-    return { grant: values[0], client: values[1], authentication, now }
+    const known = knownClient(server, client.value.id, values[1])
+    if (!known) throw invalidGrant('client_gone')
+    return { grant: values[0], client: known, authentication, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {

@@ -1,0 +1,199 @@
+import { z } from 'zod'
+import { hashSecret } from '../crypto/hash.ts'
+import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
+import { grantTypes as personGrantTypes } from '../oauth/client-metadata.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { parseRedirectUri } from '../oauth/redirect-uri.ts'
+import { findResource, type Resource } from '../oauth/resource.ts'
+import type { Client } from '../records/client.ts'
+import { clientIdPrefix } from './client-id.ts'
+
+/** A client that the operator knows: people read its name without a warning. */
+export interface ClientSettings {
+  /** What people read on the consent page. */
+  readonly name?: string | undefined
+  /** Its web page. */
+  readonly uri?: string | undefined
+  /** Where people may be sent back to. */
+  readonly redirectUris?: readonly string[] | undefined
+  /** Default: codes and refresh tokens where there are redirect URIs, `client_credentials` where there are `scopes`. */
+  readonly grantTypes?: readonly ClientGrantType[] | undefined
+  /** What it may have for itself (`client_credentials`): the path or the URL of a resource, and scopes of it. */
+  readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined
+  /** Resources that it serves: it may ask what their tokens say (introspection). Paths or URLs. */
+  readonly introspects?: readonly string[] | undefined
+}
+
+/** A client in the configuration. */
+export interface ClientOptions extends ClientSettings {
+  /** Up to 200 characters of printable ASCII, no URL. */
+  readonly id: string
+  /** At least 32 characters of randomness. Without a secret it is a public client. */
+  readonly secret?: string | undefined
+  /** In place of the secret, so that no file has it: its SHA-256, base64url. */
+  readonly secretHash?: string | undefined
+}
+
+export const clientGrantTypes = [...personGrantTypes, 'client_credentials'] as const
+export type ClientGrantType = (typeof clientGrantTypes)[number]
+
+const minimumSecret = 32
+const texts = z.array(z.string().min(1))
+
+const settings = {
+  name: z.string().min(1).max(100).optional(),
+  uri: z.url({ protocol: /^https$/ }).optional(),
+  redirectUris: texts.max(32).optional(),
+  grantTypes: z.array(z.enum(clientGrantTypes)).min(1).optional(),
+  scopes: z.record(z.string(), texts).optional(),
+  introspects: texts.min(1).optional(),
+}
+
+export const clientSettingsSchema = z.strictObject(settings)
+
+export const clientOptionsSchema = z.strictObject({
+  ...settings,
+  id: z
+    .string()
+    .max(200)
+    .regex(/^[\x21-\x7e]+$/, 'printable ASCII without spaces')
+    .refine(
+      (id) => !looksLikeClientIdUrl(id) && !id.startsWith(clientIdPrefix),
+      `no URL, and not "${clientIdPrefix}…"`,
+    ),
+  secret: z.string().min(minimumSecret, `at least ${minimumSecret} characters of randomness`).optional(),
+  secretHash: z
+    .string()
+    .regex(/^[\w-]{42}[AEIMQUYcgkosw048]$/, 'the SHA-256 of the secret, base64url')
+    .optional(),
+})
+
+/** What the settings of a client are checked against. */
+export interface ClientSurroundings {
+  /** The issuer: paths of resources are on its origin. */
+  readonly issuer: string
+  readonly resources: readonly Resource[]
+  readonly privateSchemes: readonly string[]
+}
+
+/**
+ * The clients of the configuration, by id. Configuration is their only home: they are written to no store.
+ * @throws ConfigurationError
+ */
+export const resolveClients = (
+  options: readonly ClientOptions[],
+  surroundings: ClientSurroundings,
+): ReadonlyMap<string, Client> => {
+  const clients = new Map<string, Client>()
+  for (const [index, { id, secret, secretHash, ...rest }] of options.entries()) {
+    const path = `clients[${index}]`
+    if (clients.has(id)) throw new ConfigurationError(`${path}.id`, 'each client once')
+    if (secret !== undefined && secretHash !== undefined) {
+      throw new ConfigurationError(path, 'the secret or its hash, not both')
+    }
+    const hash = secret === undefined ? secretHash : hashSecret(secret)
+    clients.set(id, resolveClient({ id, secretHash: hash, createdAt: 0 }, rest, surroundings, path))
+  }
+  return clients
+}
+
+interface ClientIdentity {
+  readonly id: string
+  readonly secretHash: string | undefined
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number
+}
+
+/**
+ * A client as its operator describes it.
+ * @param path where the settings are, for what is wrong with them
+ * @throws ConfigurationError
+ */
+export const resolveClient = (
+  { id, secretHash, createdAt }: ClientIdentity,
+  { name, uri, redirectUris = [], grantTypes, scopes, introspects }: ClientSettings,
+  surroundings: ClientSurroundings,
+  path: string,
+): Client => {
+  const confidential = secretHash !== undefined
+  const uris = redirectUris.map((text, index) => checkRedirect(text, surroundings, `${path}.redirectUris[${index}]`))
+  const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes)
+  if (types.includes('authorization_code') && uris.length === 0) {
+    throw new ConfigurationError(`${path}.redirectUris`, 'at least one, for authorization codes')
+  }
+  if (types.includes('refresh_token') && !types.includes('authorization_code')) {
+    throw new ConfigurationError(`${path}.grantTypes`, 'authorization_code where there is refresh_token')
+  }
+  if (types.includes('client_credentials') !== (scopes !== undefined)) {
+    throw new ConfigurationError(`${path}.scopes`, 'what the client may have, exactly where it has client_credentials')
+  }
+  if (!confidential && (scopes !== undefined || introspects !== undefined)) {
+    throw new ConfigurationError(path, 'a secret, since the client acts for itself')
+  }
+  if (types.length === 0 && introspects === undefined) {
+    throw new ConfigurationError(path, 'redirectUris, scopes or introspects: else the client can do nothing')
+  }
+  return {
+    id,
+    source: 'configured',
+    ...(name === undefined ? {} : { name }),
+    ...(uri === undefined ? {} : { uri }),
+    redirectUris: uris.map(({ text }) => text),
+    applicationType: uris.some(({ kind }) => kind !== 'https') ? 'native' : 'web',
+    authentication: confidential ? 'client_secret_basic' : 'none',
+    ...(confidential ? { secretHash } : {}),
+    grantTypes: [...new Set(types)],
+    ...(scopes === undefined ? {} : { scopes: resolveScopes(scopes, surroundings, `${path}.scopes`) }),
+    ...(introspects === undefined
+      ? {}
+      : {
+          introspects: introspects.map(
+            (key, index) => resourceAt(key, surroundings, `${path}.introspects[${index}]`).identifier,
+          ),
+        }),
+    createdAt,
+  }
+}
+
+const defaultGrantTypes = (
+  redirectUris: readonly string[],
+  scopes: ClientSettings['scopes'],
+): readonly ClientGrantType[] => [
+  ...(redirectUris.length > 0 ? personGrantTypes : []),
+  ...(scopes === undefined ? [] : (['client_credentials'] as const)),
+]
+
+const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, path: string) => {
+  const result = parseRedirectUri(text, { privateSchemes })
+  if (!result.ok) throw new ConfigurationError(path, `a redirect URI that can be used: ${result.reason}`)
+  return result.uri
+}
+
+/** Resource to scopes, by the resource's identifier. */
+const resolveScopes = (
+  scopes: Readonly<Record<string, readonly string[]>>,
+  surroundings: ClientSurroundings,
+  path: string,
+): Record<string, readonly string[]> => {
+  const resolved: Record<string, readonly string[]> = {}
+  for (const [key, allowed] of Object.entries(scopes)) {
+    const here = `${path}[${JSON.stringify(key)}]`
+    const resource = resourceAt(key, surroundings, here)
+    const unknown = allowed.find((scope) => !Object.hasOwn(resource.scopes, scope))
+    if (unknown !== undefined) throw new ConfigurationError(here, `scopes of this resource, not "${unknown}"`)
+    if (Object.hasOwn(resolved, resource.identifier)) throw new ConfigurationError(here, 'each resource once')
+    resolved[resource.identifier] = [...new Set(allowed)]
+  }
+  if (Object.keys(resolved).length === 0) throw new ConfigurationError(path, 'at least one resource')
+  return resolved
+}
+
+const resourceAt = (key: string, { issuer, resources }: ClientSurroundings, path: string): Resource => {
+  const { origin } = new URL(issuer)
+  const resource = findResource(resources, key.startsWith('/') ? `${origin}${key}` : key)
+  if (resource) return resource
+  throw new ConfigurationError(
+    path,
+    `a resource of this server: ${resources.map(({ identifier }) => identifier).join(', ')}`,
+  )
+}

@@ -1,0 +1,106 @@
+import { hashSecret } from '../crypto/hash.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { type Client, clientRef, clients } from '../records/client.ts'
+import { put } from '../records/records.ts'
+import { clientRevocation } from '../records/revocation.ts'
+import { StoreUnavailable } from '../store/store.ts'
+import { newClientId } from './client-id.ts'
+import { type ClientSettings, clientSettingsSchema, resolveClient } from './client-options.ts'
+import type { ServerContext } from './context.ts'
+import { knownClient } from './known-client.ts'
+import { commitRevocation } from './revocations.ts'
+import { newSecret } from './tokens.ts'
+
+/** A client as an operator sees it: all but its secret. */
+export interface ClientInformation extends Omit<Client, 'secretHash' | 'authentication' | 'document'> {
+  /** Whether it has a secret. */
+  readonly confidential: boolean
+}
+
+export interface NewClient extends ClientSettings {
+  /** False for a client that can't keep a secret. Default true. */
+  readonly confidential?: boolean | undefined
+}
+
+export interface CreatedClient extends ClientInformation {
+  /** Told once: only its hash is kept. Not enumerable, so that it is never logged by accident. */
+  readonly secret?: string
+}
+
+/**
+ * Writes a client that the operator knows. It stays until it is deleted.
+ * @throws ConfigurationError, StoreUnavailable
+ */
+export const createClient = async (server: ServerContext, client: NewClient): Promise<CreatedClient> => {
+  const { records, random } = server
+  const { confidential = true, ...given } = client
+  const settings = checkSettings(given)
+  const id = newClientId(random)
+  const secret = confidential ? `cs_cs_${newSecret(random)}` : undefined
+  const ref = clientRef(id)
+  const { now } = await records.get(ref)
+  const secretHash = secret === undefined ? undefined : hashSecret(secret)
+  const created = resolveClient({ id, secretHash, createdAt: now }, settings, server, 'client')
+  const { committed } = await records.commit({ unchanged: [ref], puts: [put(ref, created)] })
+  if (!committed) throw new StoreUnavailable('the new client was not written')
+  const { name } = created
+  server.audit({ type: 'client.created', clientId: id, ...(name === undefined ? {} : { name }) })
+  const information = informationOf(created)
+  return secret === undefined ? information : Object.defineProperty({ ...information }, 'secret', { value: secret })
+}
+
+export const getClient = async (server: ServerContext, id: string): Promise<ClientInformation | undefined> => {
+  const [stored] = (await server.records.get(clientRef(id))).values
+  const client = knownClient(server, id, stored)
+  return client && informationOf(client.value)
+}
+
+export interface ClientPage {
+  readonly clients: readonly ClientInformation[]
+  /** Where the next page begins; absent at the end. */
+  readonly cursor?: string
+}
+
+const checkSettings = (given: unknown): ClientSettings => {
+  const { data, error } = clientSettingsSchema.safeParse(given)
+  if (data) return data
+  const [issue] = error.issues
+  throw new ConfigurationError(['client', ...(issue?.path ?? [])].map(String).join('.'), issue?.message ?? 'an object')
+}
+
+/** All clients, in pages: first those of the configuration. */
+export const listClients = async (server: ServerContext, cursor?: string): Promise<ClientPage> => {
+  const { values } = await server.records.list(clients, '', {
+    limit: pageSize,
+    ...(cursor === undefined ? {} : { after: cursor }),
+  })
+  const last = values.at(-1)
+  const configured = cursor === undefined ? [...server.configuredClients.values()] : []
+  return {
+    clients: [...configured, ...values.map(({ value }) => value)].map(informationOf),
+    ...(last && values.length === pageSize ? { cursor: last.ref.key.slice(clients.name.length + 1) } : {}),
+  }
+}
+
+const pageSize = 100
+
+/**
+ * Deletes a client, and ends all that was issued to it. False where there is none.
+ * @throws Error for a client of the configuration: it is deleted there
+ */
+export const deleteClient = async (server: ServerContext, id: string): Promise<boolean> => {
+  if (server.configuredClients.has(id)) throw new Error(`client "${id}" is in the configuration: take it out there`)
+  const ref = clientRef(id)
+  const { values, now } = await server.records.get(ref)
+  if (!values[0]) return false
+  await commitRevocation(server, clientRevocation(id), now, { deletes: [ref] })
+  server.audit({ type: 'client.deleted', clientId: id })
+  return true
+}
+
+const informationOf = ({
+  secretHash: _secretHash,
+  document: _document,
+  authentication,
+  ...client
+}: Client): ClientInformation => ({ ...client, confidential: authentication !== 'none' })

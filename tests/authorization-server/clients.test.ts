@@ -1,0 +1,149 @@
+import { describe, expect, test } from 'vitest'
+import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
+import { createClient, deleteClient, getClient, listClients } from '../../src/authorization-server/clients.ts'
+import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
+import { hashSecret } from '../../src/crypto/hash.ts'
+import { resolveResources } from '../../src/oauth/resource.ts'
+import { memory } from '../../src/store/memory.ts'
+import {
+  approved,
+  basic,
+  callback,
+  eventTypes,
+  issuer,
+  mcp,
+  redeem,
+  refresh,
+  registered,
+  signedIn,
+  testServer,
+} from '../support/authorization-server.ts'
+import { authorizeUrl, personServer, webRedirect } from '../support/person.ts'
+import { unreliable } from '../support/unreliable-store.ts'
+
+const secret = 'a client secret of more than 32 characters'
+
+describe('clients of the configuration', () => {
+  const notes: ClientOptions = { id: 'notes-app', name: 'Notes app', redirectUris: [callback], secret }
+
+  test.each([
+    ['a secret', notes],
+    ['the hash of a secret', { ...notes, secret: undefined, secretHash: hashSecret(secret) }],
+  ])('with %s: codes and refreshes, and written to no store', async (_name, client) => {
+    const to = await testServer({ clients: [client] })
+    const proof = { client_id: 'notes-app', client_secret: secret }
+    const tokens = await signedIn(to, proof)
+    const rotated = await refresh(to, { client_id: 'notes-app' }, tokens.refresh_token, {}, basic('notes-app', secret))
+    expect(rotated.status).toBe(200)
+    const verified = await createOwnVerifier(to.server).verify(rotated.body.access_token, mcp)
+    expect(verified).toMatchObject({ kind: 'user', clientId: 'notes-app' })
+    expect((await to.server.records.store.list('client/')).entries).toEqual([])
+  })
+
+  test('who can’t prove to be it gets nothing, and changes nothing', async () => {
+    const to = await testServer({ clients: [notes] })
+    const code = await approved(to, { client_id: 'notes-app' })
+    for (const wrong of [{}, { client_secret: `${secret}.` }, { client_secret: hashSecret(secret) }]) {
+      const { status, body } = await redeem(to, { client_id: 'notes-app', ...wrong }, code)
+      expect([status, body.error]).toEqual([401, 'invalid_client'])
+    }
+    const stranger = await registered(to)
+    expect((await redeem(to, stranger, code)).body.error).toBe('invalid_grant')
+    expect((await redeem(to, { client_id: 'notes-app', client_secret: secret }, code)).status).toBe(200)
+  })
+
+  test('taken out of the configuration, it is unknown and its tokens are dead', async () => {
+    const store = memory()
+    const before = await testServer({ store, clients: [notes] })
+    const proof = { client_id: 'notes-app', client_secret: secret }
+    const tokens = await signedIn(before, proof)
+    const after = await testServer({ store })
+    expect((await refresh(after, proof, tokens.refresh_token)).body.error).toBe('invalid_client')
+    await expect(createOwnVerifier(after.server).verify(tokens.access_token, mcp)).rejects.toMatchObject({
+      reason: 'revoked',
+    })
+  })
+
+  test('a person reads its name without a warning, and its errors are redirected', async () => {
+    const to = await personServer({ clients: [{ id: 'app', name: 'Known app', redirectUris: [webRedirect], secret }] })
+    const page = await to.browser().open(authorizeUrl(to))
+    expect(page.text).toContain('Known app')
+    expect(page.text).toContain('Known to this server')
+    expect(page.text).not.toContain('Unverified')
+    const refused = await to.browser().open(authorizeUrl(to, { response_type: 'token' }))
+    expect(refused.left?.searchParams.get('error')).toBe('unsupported_response_type')
+    // Fault 9 for these, too: only where it was configured to be.
+    const foreign = await to.browser().open(authorizeUrl(to, { redirect_uri: 'https://evil.example/callback' }))
+    expect([foreign.status, foreign.left]).toEqual([400, undefined])
+  })
+
+  test.each<[string, Partial<ClientOptions>, string]>([
+    ['two secrets', { secretHash: hashSecret(secret) }, 'clients[0]'],
+    ['a redirect URI that can’t be used', { redirectUris: ['http://evil.example/'] }, 'clients[0].redirectUris[0]'],
+    ['a resource of somebody else', { scopes: { '/other': [] } }, 'clients[0].scopes["/other"]'],
+    ['a scope that the resource has not', { scopes: { '/mcp': ['admin'] } }, 'clients[0].scopes["/mcp"]'],
+    ['client_credentials without scopes', { grantTypes: ['client_credentials'] }, 'clients[0].scopes'],
+    ['client_credentials without a secret', { secret: undefined, scopes: { '/mcp': [] } }, 'clients[0]'],
+    ['introspection without a secret', { secret: undefined, introspects: ['/mcp'] }, 'clients[0]'],
+    ['refresh tokens alone', { grantTypes: ['refresh_token'] }, 'clients[0].grantTypes'],
+    [
+      'codes without a redirect URI',
+      { redirectUris: [], grantTypes: ['authorization_code'] },
+      'clients[0].redirectUris',
+    ],
+    ['nothing that it could do', { redirectUris: [] }, 'clients[0]'],
+  ])('refused at start: %s', (_name, change, path) => {
+    const resources = resolveResources(issuer, { '/mcp': { scopes: { 'notes:read': 'Read' } } })
+    expect(() => resolveClients([{ ...notes, ...change }], { issuer, resources, privateSchemes: [] })).toThrow(
+      expect.objectContaining({ name: 'ConfigurationError', path }),
+    )
+  })
+})
+
+describe('clients from code', () => {
+  test('create, get, list, and no secret but once', async () => {
+    const to = await testServer({ clients: [{ id: 'fixed', redirectUris: [callback] }] })
+    const created = await createClient(to.server, { name: 'Nightly', redirectUris: [callback] })
+    const open = await createClient(to.server, { redirectUris: [callback], confidential: false })
+    const dynamic = await registered(to)
+    expect(created).toMatchObject({ name: 'Nightly', confidential: true, source: 'configured' })
+    expect(open.secret).toBeUndefined()
+    expect(JSON.stringify(created)).not.toContain(created.secret)
+    const { clients, cursor } = await listClients(to.server)
+    expect(clients.map(({ id }) => id).sort()).toEqual(['fixed', created.id, open.id, dynamic.client_id].sort())
+    expect(cursor).toBeUndefined()
+    expect(JSON.stringify(clients)).not.toContain('secretHash')
+    expect(await getClient(to.server, created.id)).toMatchObject({ id: created.id, name: 'Nightly' })
+    expect(await getClient(to.server, 'unknown')).toBeUndefined()
+    await expect(createClient(to.server, { redirectUris: [] })).rejects.toMatchObject({ name: 'ConfigurationError' })
+    // It is for good, however long nobody uses it.
+    await to.pass(400 * 86_400_000)
+    expect(await getClient(to.server, created.id)).toBeDefined()
+    expect(await getClient(to.server, dynamic.client_id)).toBeUndefined()
+  })
+
+  test.each([true, false])('deleted: all its tokens are dead within the bound (notified: %s)', async (notifies) => {
+    const store = unreliable(memory())
+    store.notifies = notifies
+    const to = await testServer({ store })
+    const { id, secret: proof } = await createClient(to.server, { redirectUris: [callback] })
+    const client = { client_id: id, ...(proof === undefined ? {} : { client_secret: proof }) }
+    const tokens = await signedIn(to, client)
+    const other = await signedIn(to, await registered(to))
+    const verifier = createOwnVerifier(to.server)
+    await verifier.verify(tokens.access_token, mcp)
+    expect(await deleteClient(to.server, id)).toBe(true)
+    expect(await deleteClient(to.server, id)).toBe(false)
+    await to.pass(notifies ? 1_000 : 5_000)
+    await expect(verifier.verify(tokens.access_token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
+    expect((await refresh(to, client, tokens.refresh_token)).body.error).toBe('invalid_client')
+    expect((await verifier.verify(other.access_token, mcp)).kind).toBe('user')
+    expect(eventTypes(to)).toEqual(expect.arrayContaining(['client.created', 'client.deleted']))
+  })
+
+  test('one of the configuration can’t be deleted here', async () => {
+    const to = await testServer({ clients: [{ id: 'fixed', redirectUris: [callback] }] })
+    await expect(deleteClient(to.server, 'fixed')).rejects.toThrow('configuration')
+    expect(await getClient(to.server, 'fixed')).toBeDefined()
+  })
+})
