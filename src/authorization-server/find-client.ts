@@ -1,4 +1,5 @@
-import { hashSecret } from '../crypto/hash.ts'
+import { hashStrings } from '../crypto/hash.ts'
+import { addressBlock } from '../net/address-block.ts'
 import type { ClientCredentials } from '../oauth/client-authentication.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -46,7 +47,7 @@ const period = 600_000
 const limitFetches = async (server: ServerContext, address: string | undefined): Promise<void> => {
   if (address === undefined) return
   const { value, expiresIn } = await server.records.store.increment(
-    `limit/client-document/${hashSecret(address)}`,
+    `limit/client-document/${hashStrings(addressBlock(address))}`,
     1,
     period,
   )
