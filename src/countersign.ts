@@ -12,6 +12,7 @@ import {
 import type { ServerContext } from './authorization-server/context.ts'
 import { type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
 import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
+import { systemClock } from './events/clock.ts'
 import { silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
 import { createRoutes } from './http/routes.ts'
@@ -89,6 +90,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
     audit,
     logger,
+    clock: options.clock ?? systemClock,
   })
 
   return {

@@ -8,6 +8,8 @@ import type { Random } from './events/random.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
 import type { SigningAlgorithm } from './keys/ring.ts'
 import { minimumSecretLength } from './keys/secret.ts'
+import { checkPolicy } from './mcp/policy/check.ts'
+import { accessPolicySchema } from './mcp/policy/schema.ts'
 import { type DomainRules, isDomainRule } from './oauth/client-id-metadata.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { isLoopbackHost } from './oauth/loopback.ts'
@@ -89,7 +91,7 @@ const resourceSchema = z.strictObject({
   name: z.string().optional(),
   scopes: z.record(z.string(), z.string()).optional(),
   defaultScopes: words.optional(),
-  tools: z.record(z.string(), words).optional(),
+  ...accessPolicySchema,
   hosts: words.optional(),
   origins: words.optional(),
 })
@@ -133,13 +135,8 @@ const expectedBy = (issue: { code?: string | undefined; message: string; keys?: 
 
 /** A call that needs a scope which nobody can be granted would be refused for ever. */
 const checkRequirements = ({ resources }: Options<unknown>): void => {
-  for (const [path, { scopes = {}, tools = {} }] of Object.entries(resources)) {
-    for (const [name, needed] of Object.entries(tools)) {
-      const unknown = needed.find((scope) => !Object.hasOwn(scopes, scope))
-      if (unknown === undefined) continue
-      const where = `resources[${JSON.stringify(path)}].tools[${JSON.stringify(name)}]`
-      throw new ConfigurationError(where, `scopes of this resource, not "${unknown}"`)
-    }
+  for (const [path, { scopes = {}, ...policy }] of Object.entries(resources)) {
+    checkPolicy(policy, Object.keys(scopes), `resources[${JSON.stringify(path)}]`)
   }
 }
 

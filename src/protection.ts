@@ -1,21 +1,31 @@
 import type { Audit } from './events/audit.ts'
+import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
 import type { Admission, Auth } from './http/auth.ts'
 import type { AccessToken, UpstreamClaims } from './identity/access-token.ts'
 import { withAccessToken } from './identity/context.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
 import { createAuthInfo } from './mcp/auth-info.ts'
-import { type CallRequirements, scopePolicy } from './mcp/request-policy.ts'
+import { checkPolicy } from './mcp/policy/check.ts'
+import type { AccessPolicy } from './mcp/policy/rule.ts'
+import { requestPolicy } from './mcp/request-policy.ts'
 import { guardFactory } from './mcp/server-factory.ts'
-import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import { withHeaders } from './resource-server/cors.ts'
 import { createGate, type Gate } from './resource-server/gate.ts'
-import type { FetchHandler, GateRequest, HandlerContext, RequestInfo } from './resource-server/handler.ts'
+import { guardedResponse } from './resource-server/guarded-response.ts'
+import type {
+  FetchHandler,
+  GateRequest,
+  HandlerContext,
+  RequestInfo,
+  ResponseGuard,
+} from './resource-server/handler.ts'
 import { createMetadataRoutes, type MetadataRoutes } from './resource-server/metadata.ts'
+import { createOpenStreams } from './resource-server/open-streams.ts'
 
 /** How a resource is protected, besides what it is. */
-export interface ProtectionOptions extends CallRequirements {
+export interface ProtectionOptions extends AccessPolicy {
   /** Values of `Host` that are let in besides the resource's own: `name` or `name:port`. */
   readonly hosts?: readonly string[] | undefined
   /** Origins of web pages that are let in besides the resource's own and loopback ones. */
@@ -34,6 +44,7 @@ export interface ProtectionFacts {
   readonly verifier: TokenVerifier
   readonly audit: Audit
   readonly logger: Logger
+  readonly clock: Clock
 }
 
 /** The resource side of an `Auth`: gates, and the metadata that leads clients to their authorization server. */
@@ -48,21 +59,37 @@ export interface Protection<Upstream = UpstreamClaims>
 export const adopt: unique symbol = Symbol.for('countersign.adopt')
 
 export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFacts): Protection<Upstream> => {
-  const { resources, authorizationServers, verifier, audit, logger } = facts
+  const { resources, authorizationServers, verifier, audit, logger, clock } = facts
   const verified = new WeakSet<AccessToken<unknown>>()
-  for (const each of resources) checkRequirements(each)
-  const gates = resources.map(({ resource, hosts, origins, ...requirements }) =>
-    createGate({ resource, verifier, policy: scopePolicy(requirements), hosts, origins, audit, logger }),
-  )
+  const streams = createOpenStreams({ verifier, clock, audit })
+  const gates = resources.map(({ resource, hosts, origins, ...requirements }) => {
+    const known = Object.keys(resource.scopes)
+    const path = `resources[${JSON.stringify(resource.identifier)}]`
+    checkPolicy(requirements, known.length === 0 ? undefined : known, path)
+    const policy = requestPolicy(requirements, logger)
+    return createGate({ resource, verifier, policy, hosts, origins, audit, logger })
+  })
   const gateOf = findGate(gates)
 
   const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
     const decision = await gate.admit(request, info)
     if (!decision.admitted) return decision
-    const { token, parsedBody, responseHeaders } = decision
+    const { token, parsedBody, filter, responseHeaders } = decision
     verified.add(token)
-    const authInfo = createAuthInfo(token, gate.metadataUrl)
-    return { admitted: true, accessToken: token as AccessToken<Upstream>, authInfo, parsedBody, responseHeaders }
+    const guard: ResponseGuard = {
+      filter,
+      messagesOnly: request.method === 'POST',
+      watch: (end) => streams.watch(token, answersCall(request, parsedBody), end),
+    }
+    return {
+      admitted: true,
+      accessToken: token as AccessToken<Upstream>,
+      authInfo: createAuthInfo(token, gate.metadataUrl),
+      parsedBody,
+      responseHeaders,
+      guard,
+      finish: async (response) => withHeaders(await guardedResponse(response, guard), responseHeaders),
+    }
   }
 
   const protection: Protection<Upstream> = {
@@ -76,10 +103,9 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       return async (request, info) => {
         const admission = await admitAt(gate, request, info)
         if (!admission.admitted) return admission.response
-        const { accessToken, authInfo, parsedBody, responseHeaders } = admission
+        const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
-        const response = await withAccessToken(accessToken, () => respond(request, context))
-        return withHeaders(response, responseHeaders)
+        return admission.finish(await withAccessToken(accessToken, () => respond(request, context)))
       }
     },
 
@@ -95,19 +121,9 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   return protection
 }
 
-/**
- * A scope that nobody can be granted would send clients round in circles.
- * @throws ConfigurationError
- */
-const checkRequirements = ({ resource: { identifier, scopes }, tools = {} }: ProtectedResource): void => {
-  const known = Object.keys(scopes)
-  if (known.length === 0) return
-  for (const [tool, required] of Object.entries(tools)) {
-    if (required.every((scope) => known.includes(scope))) continue
-    const path = `resources[${JSON.stringify(identifier)}].tools[${JSON.stringify(tool)}]`
-    throw new ConfigurationError(path, `scopes of the resource: ${known.join(', ')}`)
-  }
-}
+/** Whether a stream answers a call; others only listen, and can be opened again with a newer token at any time. */
+const answersCall = ({ method }: GateRequest, body: unknown): boolean =>
+  method === 'POST' && (body as { method?: unknown } | undefined)?.method !== 'subscriptions/listen'
 
 const responder = <Upstream>(handler: FetchHandler<Upstream>) =>
   typeof handler === 'function'

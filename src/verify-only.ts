@@ -40,6 +40,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     verifier: verifierOf(issuers) as TokenVerifier,
     audit: (facts) => void sink({ ...facts, at: clock.now() }),
     logger,
+    clock,
   })
 
   return {

@@ -107,6 +107,15 @@ export type AuditFacts =
       readonly subject?: string
       readonly scopes?: readonly string[]
     }
+  /** A response that went on was ended, because its token is no longer good. */
+  | {
+      readonly type: 'access.ended'
+      readonly reason: string
+      readonly resource: string
+      readonly clientId: string
+      readonly issuer: string
+      readonly subject: string
+    }
   | { readonly type: 'upstream.refreshed'; readonly provider: string; readonly session: string }
   | { readonly type: 'upstream.failed'; readonly provider: string; readonly session?: string; readonly reason: string }
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }

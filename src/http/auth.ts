@@ -1,6 +1,6 @@
 import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
 import type { TokenSource } from '../identity/context.ts'
-import type { AuthInfo, FetchHandler, GateRequest, RequestInfo } from '../resource-server/handler.ts'
+import type { AuthInfo, FetchHandler, GateRequest, RequestInfo, ResponseGuard } from '../resource-server/handler.ts'
 
 /** What stands in front of handlers: made by `countersign()` or `resourceServer()`, taken by the adapters. */
 export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
@@ -15,7 +15,8 @@ export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
    */
   gate(path: string, handler: FetchHandler<Upstream>): (request: Request, info?: RequestInfo) => Promise<Response>
   /**
-   * The gate alone, for hosts that dispatch themselves. Run what follows inside `withAccessToken`.
+   * The gate alone, for hosts that dispatch themselves. Run what follows inside `withAccessToken`, and send what `finish` makes of its
+   * response.
    * @throws Error if no resource is configured there
    */
   admit(path: string, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>>
@@ -36,5 +37,9 @@ export type Admission<Upstream = UpstreamClaims> =
       readonly parsedBody: unknown
       /** Headers that the page which the request came from needs to read the response; none for other requests. */
       readonly responseHeaders: Readonly<Record<string, string>>
+      /** The response as it may be sent: lists without what the caller may not use, streams that end with their token, and those headers. */
+      finish(response: Response): Promise<Response>
+      /** The same for hosts whose responses are no `Response`. */
+      readonly guard: ResponseGuard
     }
   | { readonly admitted: false; readonly response: Response }

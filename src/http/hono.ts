@@ -8,7 +8,8 @@ export type { Admission, Auth, AuthInfo, FetchHandler }
 export interface HonoContext {
   readonly req: { readonly raw: Request }
   readonly env: unknown
-  res: Response
+  get res(): Response
+  set res(response: Response | undefined)
 }
 
 export type HonoMiddleware = (context: HonoContext, next: () => Promise<void>) => Promise<Response | undefined>
@@ -55,7 +56,10 @@ export const protect = <Upstream>(
     values.set('accessToken', admission.accessToken)
     if (admission.parsedBody !== undefined) values.set('parsedBody', admission.parsedBody)
     await withAccessToken(admission.accessToken, next)
-    for (const [name, value] of Object.entries(admission.responseHeaders)) context.res.headers.set(name, value)
+    const response = await admission.finish(context.res)
+    // Taken away first: otherwise what it replaces lends it its headers, the length among them.
+    if (response !== context.res) context.res = undefined
+    context.res = response
     return undefined
   }
 }

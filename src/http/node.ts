@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server'
 import { withAccessToken } from '../identity/context.ts'
 import type { AuthInfo, FetchHandler, FetchObject } from '../resource-server/handler.ts'
 import type { Admission, Auth } from './auth.ts'
+import { guardServerResponse } from './guarded-server-response.ts'
 import { gateRequest, type NodeRequest, pathOf, sendResponse } from './node-request.ts'
 
 export type { Admission, Auth, AuthInfo, FetchHandler, NodeRequest }
@@ -86,6 +87,7 @@ export const admission = <Upstream>(auth: Auth<Upstream>, path: string) => {
     request.auth = admitted.authInfo
     if (admitted.parsedBody !== undefined) request.body = admitted.parsedBody
     for (const [name, value] of Object.entries(admitted.responseHeaders)) response.setHeader(name, value)
+    guardServerResponse(response, admitted.guard)
     return admitted
   }
 }

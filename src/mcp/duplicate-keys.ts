@@ -1,6 +1,6 @@
 /**
- * Whether the messages of a JSON text (or their `params`) name a member twice. Parsers differ in which one they take, so a text that
- * is decided on here and read again elsewhere could mean two things. Deeper levels are a tool's own arguments and decide nothing.
+ * Whether the messages of a JSON text, their `params` or an object in these name a member twice. Parsers differ in which one they take, so a text that
+ * is decided on here and read again elsewhere could mean two things. Deeper levels decide nothing.
  * @param json text that `JSON.parse` accepts
  */
 export const hasDuplicateKeys = (json: string): boolean => {
@@ -62,8 +62,8 @@ const nameAt = (json: string, start: number, end: number): string => {
   return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
 }
 
-/** A message, and its `params` (or another object in it). */
-const decidingLevels = 2
+/** A message, its `params`, and in these a tool's arguments, a completion's `ref` or a subscription. */
+const decidingLevels = 3
 
 const quote = 0x22
 const comma = 0x2c

@@ -1,52 +1,57 @@
+import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
-import type { GateRequest } from '../resource-server/handler.ts'
+import type { GateRequest, MessageFilter } from '../resource-server/handler.ts'
 import type { PolicyDecision, RequestPolicy } from '../resource-server/policy.ts'
 import { readBody } from './body.ts'
 import { hasDuplicateKeys } from './duplicate-keys.ts'
-import { headersAgree, type RpcCall, readCalls } from './rpc-message.ts'
-
-/** Which scopes a call needs. */
-export interface CallRequirements {
-  /** By the tool's name: `{ notes_add: ['notes:write'] }`. A tool that is not named needs only a valid token. */
-  readonly tools?: Readonly<Record<string, readonly string[]>> | undefined
-}
+import { createDecider, type Decider } from './policy/decide.ts'
+import type { Verdict } from './policy/evaluate.ts'
+import { isListMethod, listFilter } from './policy/list-filter.ts'
+import type { AccessPolicy } from './policy/rule.ts'
+import { headersAgree, isKnownMethod, type RpcCall, readCalls } from './rpc-message.ts'
 
 /**
- * Decides calls by the scopes that they need, before dispatch: an SDK would turn a refusal in a tool into a result, and no client steps
- * up after that. Answers undefined where nothing is required: then bodies are left alone.
+ * Decides calls before dispatch: an SDK would turn a refusal in a tool into a result, and no client steps up after that. The same
+ * decision takes out of lists what their reader may not use. Answers undefined where nothing is required: then bodies are left alone.
  */
-export const scopePolicy = ({ tools = {} }: CallRequirements): RequestPolicy | undefined => {
-  const byName = new Map(Object.entries(tools))
-  if (byName.size === 0) return undefined
-  return callPolicy(({ method, name }) =>
-    method === 'tools/call' && name !== undefined ? byName.get(name) : undefined,
-  )
+export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPolicy | undefined => {
+  const decider = createDecider(policy)
+  if (!decider) return undefined
+  const filterFor = (token: AccessToken): MessageFilter =>
+    listFilter(decider, token, (error) => logger.error('a policy failed: what it is about is not listed', { error }))
+
+  return {
+    async decide(request, token, parsedBody) {
+      // A stream may bring answers to earlier requests.
+      if (request.method !== 'POST') return { outcome: 'allow', parsedBody, filter: filterFor(token) }
+      const body = await parse(request, parsedBody)
+      if (body.outcome !== 'parsed') return body
+      const read = readCalls(body.value)
+      if (!read.ok) return malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason)
+      if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
+        return malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch')
+      }
+      const verdict = await decideAll(decider, read.calls, token)
+      if (verdict.outcome !== 'allow') return verdict
+      const lists = read.calls.some(({ method }) => isListMethod(method))
+      return { outcome: 'allow', parsedBody: body.value, ...(lists && { filter: filterFor(token) }) }
+    },
+  }
 }
 
-/** @param required the scopes that a call needs; undefined or none: a valid token is enough */
-const callPolicy = (required: (call: RpcCall) => readonly string[] | undefined): RequestPolicy => ({
-  async decide(request, token, parsedBody) {
-    if (request.method !== 'POST') return { outcome: 'allow', parsedBody }
-    const body = await parse(request, parsedBody)
-    if (body.outcome !== 'parsed') return body
-    const read = readCalls(body.value)
-    if (!read.ok) return malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason)
-    if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
-      return malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch')
+/** All calls of a body are allowed, or none: what no scope would help counts most. */
+const decideAll = async (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Promise<Verdict> => {
+  const missing = new Set<string>()
+  for (const { method, targets } of calls) {
+    if (decider.deniesUnlisted && !isKnownMethod(method)) return { outcome: 'forbid', reason: 'policy_unlisted' }
+    for (const target of targets) {
+      const decided = decider.decide(token, method, target, false)
+      const verdict = decided instanceof Promise ? await decided : decided
+      if (verdict.outcome === 'forbid') return verdict
+      if (verdict.outcome === 'insufficient_scope') for (const scope of verdict.scopes) missing.add(scope)
     }
-    const missing = missingScopes(read.calls, token, required)
-    if (missing.length > 0) return { outcome: 'insufficient_scope', scopes: missing }
-    return { outcome: 'allow', parsedBody: body.value }
-  },
-})
-
-const missingScopes = (
-  calls: readonly RpcCall[],
-  token: AccessToken,
-  required: (call: RpcCall) => readonly string[] | undefined,
-): readonly string[] => {
-  const missing = calls.flatMap((call) => required(call) ?? []).filter((scope) => !token.scopes.includes(scope))
-  return [...new Set(missing)]
+  }
+  return missing.size > 0 ? { outcome: 'insufficient_scope', scopes: [...missing] } : { outcome: 'allow' }
 }
 
 type Parsed =

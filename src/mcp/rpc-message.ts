@@ -1,10 +1,14 @@
+import type { JsonObject } from '../identity/json.ts'
 import { decodeHeaderValue } from './header-value.ts'
+import type { Target } from './policy/decide.ts'
 
 /** One thing that a request body asks for. */
 export interface RpcCall {
   readonly method: string
   /** What is called: a tool's or prompt's name, a resource's URI. Undefined for methods that name nothing. */
   readonly name: string | undefined
+  /** All that is decided on. */
+  readonly targets: readonly Target[]
 }
 
 export type RpcBody =
@@ -27,14 +31,9 @@ export const readCalls = (body: unknown): RpcBody => {
     }
     const { method, params } = message
     if (typeof method !== 'string') return { ok: false, reason: 'not_json_rpc' }
-    const source = nameSource(method)
-    if (source === undefined) {
-      calls.push({ method, name: undefined })
-      continue
-    }
-    const name = isObject(params) && Object.hasOwn(params, source) ? params[source] : undefined
-    if (typeof name !== 'string') return { ok: false, reason: 'nameless_call' }
-    calls.push({ method, name })
+    const targets = targetsOf(method, isObject(params) ? params : {})
+    if (targets === undefined) return { ok: false, reason: 'nameless_call' }
+    calls.push({ method, name: named.has(method) ? targets[0]?.name : undefined, targets })
   }
   return { ok: true, calls }
 }
@@ -51,20 +50,65 @@ export const headersAgree = (calls: readonly RpcCall[], method: string | null, n
   return name === null || call.name === undefined || decodeHeaderValue(name) === call.name
 }
 
-const nameSource = (method: string): 'name' | 'uri' | undefined => {
+/** Methods that a server may have and that use none of its tools, resources or prompts by name. */
+export const isKnownMethod = (method: string): boolean =>
+  known.has(method) || named.has(method) || method.startsWith('notifications/')
+
+/** Undefined where a method doesn't say what it is about. */
+const targetsOf = (method: string, params: Record<string, unknown>): readonly Target[] | undefined => {
   switch (method) {
     case 'tools/call':
+      return one('tools', own(params, 'name'), own(params, 'arguments'))
     case 'prompts/get':
-      return 'name'
+      return one('prompts', own(params, 'name'), own(params, 'arguments'))
     case 'resources/read':
     case 'resources/subscribe':
-      return 'uri'
+    case 'resources/directory/read':
+    case 'skills/get':
+      return one('resources', own(params, 'uri'))
+    case 'completion/complete':
+      return completed(own(params, 'ref'))
+    case 'subscriptions/listen':
+      return subscribed(own(params, 'notifications'))
     default:
-      return undefined
+      return []
   }
 }
 
+const one = (kind: Target['kind'], name: unknown, args?: unknown): readonly Target[] | undefined =>
+  typeof name === 'string' ? [{ kind, name, arguments: isObject(args) ? (args as JsonObject) : undefined }] : undefined
+
+/** What would be completed tells of what there is. */
+const completed = (ref: unknown): readonly Target[] | undefined => {
+  if (!isObject(ref)) return undefined
+  if (own(ref, 'type') === 'ref/prompt') return one('prompts', own(ref, 'name'))
+  const uri = own(ref, 'uri')
+  if (own(ref, 'type') !== 'ref/resource' || typeof uri !== 'string') return undefined
+  return [{ kind: 'resources', name: uri, template: true }]
+}
+
+const subscribed = (filter: unknown): readonly Target[] | undefined => {
+  const uris = isObject(filter) ? own(filter, 'resourceSubscriptions') : undefined
+  if (uris === undefined) return []
+  if (!Array.isArray(uris) || !uris.every((uri) => typeof uri === 'string')) return undefined
+  return uris.map((name) => ({ kind: 'resources', name }))
+}
+
+const own = (values: Record<string, unknown>, name: string): unknown =>
+  Object.hasOwn(values, name) ? values[name] : undefined
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const named = new Set([
+  ...['tools/call', 'prompts/get', 'resources/read', 'resources/subscribe'],
+  ...['resources/directory/read', 'skills/get'],
+])
+
+const known = new Set([
+  ...['initialize', 'ping', 'server/discover', 'logging/setLevel', 'completion/complete', 'subscriptions/listen'],
+  ...['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'resources/unsubscribe'],
+  ...['tasks/get', 'tasks/update', 'tasks/cancel', 'tasks/list', 'tasks/result', 'skills/list'],
+])
 
 const maximumBatch = 100

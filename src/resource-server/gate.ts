@@ -6,7 +6,7 @@ import type { Resource } from '../oauth/resource.ts'
 import { readBearer } from './bearer.ts'
 import { type Challenge, challengeResponse, rpcErrorResponse, unavailableResponse } from './challenge.ts'
 import { corsHeaders, isPreflight, preflightResponse, withHeaders } from './cors.ts'
-import type { GateRequest, RequestInfo } from './handler.ts'
+import type { GateRequest, MessageFilter, RequestInfo } from './handler.ts'
 import { createHostCheck, createOriginCheck } from './hosts.ts'
 import { metadataUrl } from './metadata.ts'
 import type { PolicyDecision, RequestPolicy } from './policy.ts'
@@ -36,6 +36,8 @@ export type GateDecision =
       readonly admitted: true
       readonly token: AccessToken
       readonly parsedBody: unknown
+      /** For the messages of the response; undefined where they may go as they are. */
+      readonly filter: MessageFilter | undefined
       /** For the response of what stands behind the gate. */
       readonly responseHeaders: Readonly<Record<string, string>>
     }
@@ -62,9 +64,15 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
     return { admitted: false, response: readable ? withHeaders(response, corsHeaders(origin)) : response }
   }
 
-  const admitted = (request: GateRequest, token: AccessToken, parsedBody: unknown): GateDecision => {
+  const admitted = (
+    request: GateRequest,
+    token: AccessToken,
+    parsedBody: unknown,
+    filter?: MessageFilter,
+  ): GateDecision => {
     const origin = request.headers.get('origin')
-    return { admitted: true, token, parsedBody, responseHeaders: origin === null ? noHeaders : corsHeaders(origin) }
+    const responseHeaders = origin === null ? noHeaders : corsHeaders(origin)
+    return { admitted: true, token, parsedBody, filter, responseHeaders }
   }
 
   const challenge = (
@@ -81,7 +89,7 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
   const decide = (request: GateRequest, token: AccessToken, decision: PolicyDecision): GateDecision => {
     switch (decision.outcome) {
       case 'allow':
-        return admitted(request, token, decision.parsedBody)
+        return admitted(request, token, decision.parsedBody, decision.filter)
       case 'insufficient_scope': {
         // With what the client has already: some ask for exactly what they read here, and would lose the rest.
         const complete = [...new Set([...token.scopes, ...decision.scopes])]

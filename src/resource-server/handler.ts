@@ -51,3 +51,20 @@ export interface GateRequest {
   readonly body: ReadableStream<Uint8Array> | null
   text(): Promise<string>
 }
+
+/** A JSON-RPC message as it may be sent to the caller: the very same, or without what the caller may not see. */
+export type MessageFilter = (message: unknown) => Promise<unknown>
+
+/** What a response must undergo on its way to the caller. */
+export interface ResponseGuard {
+  /** For each message in it; undefined where the response may go as it is. */
+  readonly filter: MessageFilter | undefined
+  /** Whether a body that is neither JSON nor an event stream must not go: the request was for messages alone. */
+  readonly messagesOnly: boolean
+  /**
+   * Puts a response that may go on for long under watch.
+   * @param end is called once, when it must end: the token has expired or was revoked
+   * @returns takes it off again; call it when the response has ended by itself
+   */
+  watch(end: () => void): () => void
+}

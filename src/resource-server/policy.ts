@@ -1,5 +1,5 @@
 import type { AccessToken } from '../identity/access-token.ts'
-import type { GateRequest } from './handler.ts'
+import type { GateRequest, MessageFilter } from './handler.ts'
 
 /** Decides whether a verified caller may do what a request asks for, before anything is dispatched. */
 export interface RequestPolicy {
@@ -12,7 +12,7 @@ export interface RequestPolicy {
 }
 
 export type PolicyDecision =
-  | { readonly outcome: 'allow'; readonly parsedBody?: unknown }
+  | { readonly outcome: 'allow'; readonly parsedBody?: unknown; readonly filter?: MessageFilter }
   /** More scopes would help; `scopes` are those that this request needs. */
   | { readonly outcome: 'insufficient_scope'; readonly scopes: readonly string[] }
   /** No scope would help. */

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { scopePolicy } from '../../src/mcp/request-policy.ts'
+import { silentLogger } from '../../src/events/logger.ts'
+import { requestPolicy } from '../../src/mcp/request-policy.ts'
 import type { GateRequest } from '../../src/resource-server/handler.ts'
 import { accessToken } from '../../src/testing.ts'
 
 const policy =
-  scopePolicy({
-    tools: { notes_add: ['notes:write'], purge: ['notes:write', 'admin'] },
-  }) ?? expect.fail('no policy')
+  requestPolicy({ tools: { notes_add: ['notes:write'], purge: ['notes:write', 'admin'] } }, silentLogger) ??
+  expect.fail('no policy')
 
 const url = 'https://notes.example.com/mcp'
 const post = (body: BodyInit, headers: Record<string, string> = {}) =>
@@ -37,7 +37,7 @@ describe('fault 13, a call that needs a scope is decided before dispatch', () =>
     [{ jsonrpc: '2.0', method: 'notifications/initialized' }, [], 'allow'],
   ])('%j with %j', async (message, scopes, expected) => {
     const decision = await decide(post(JSON.stringify(message)), scopes)
-    if (expected === 'allow') expect(decision).toEqual({ outcome: 'allow', parsedBody: message })
+    if (expected === 'allow') expect(decision).toMatchObject({ outcome: 'allow', parsedBody: message })
     else expect(decision).toEqual({ outcome: 'insufficient_scope', scopes: expected })
   })
 
@@ -199,6 +199,6 @@ describe('headers that repeat what the body says', () => {
 })
 
 test('where nothing is required there is no policy, and no body is read', () => {
-  expect(scopePolicy({})).toBeUndefined()
-  expect(scopePolicy({ tools: {} })).toBeUndefined()
+  expect(requestPolicy({}, silentLogger)).toBeUndefined()
+  expect(requestPolicy({ tools: {} }, silentLogger)).toBeUndefined()
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/events/clock.ts'
 import { silentLogger } from '../../src/events/logger.ts'
 import type { Resource } from '../../src/oauth/resource.ts'
 import { createProtection } from '../../src/protection.ts'
@@ -110,6 +111,7 @@ describe('gates of several resources', () => {
       verifier: issuer,
       audit: () => {},
       logger: silentLogger,
+      clock: systemClock,
     })
 
   test('fault 7, a token for one is none for the other', async () => {

@@ -1,0 +1,143 @@
+import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { MessageFilter, ResponseGuard } from '../resource-server/handler.ts'
+import { isEventStream, type TextFilter, textFilter } from '../resource-server/message-text.ts'
+
+/**
+ * Does to what a handler in Node's form writes what the gate asks of it: lists are filtered, streams end with their token. Responses
+ * that need neither are written as ever.
+ */
+export const guardServerResponse = (response: ServerResponse, guard: ResponseGuard): void => {
+  watchStream(response, guard)
+  if (guard.filter) filterBody(response, guard.filter, guard.messagesOnly)
+}
+
+const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {
+  const { writeHead } = response
+  // Node calls this for implicit headers, too.
+  response.writeHead = ((...head: [number, ...HeadArguments]) => {
+    response.writeHead = writeHead
+    if (isEventStream(contentTypeIn(head) ?? headerOf(response, 'content-type'))) {
+      // The connection is cut: whoever writes to the stream learns of it as of a client that went away.
+      response.once(
+        'close',
+        guard.watch(() => response.destroy()),
+      )
+    }
+    return Reflect.apply(writeHead, response, head) as ServerResponse
+  }) as ServerResponse['writeHead']
+}
+
+type HeadArguments = readonly (string | OutgoingHttpHeaders | readonly OutgoingHttpHeader[] | undefined)[]
+
+/** The headers that `writeHead` was given, in any of its forms. */
+const headersIn = ([, ...rest]: readonly [number, ...HeadArguments]): readonly (readonly [
+  string,
+  string | string[],
+])[] => {
+  const headers = typeof rest[0] === 'string' ? rest[1] : rest[0]
+  if (typeof headers !== 'object') return []
+  if (!Array.isArray(headers)) return Object.entries(headers) as [string, string][]
+  const flat = headers.flat() as string[]
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : []))
+}
+
+const contentTypeIn = (head: readonly [number, ...HeadArguments]): string | undefined => {
+  const value = headersIn(head).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
+  return value === undefined ? undefined : String(value)
+}
+
+const setHeaders = (response: ServerResponse, head: readonly [number, ...HeadArguments]): void => {
+  const seen = new Set<string>()
+  for (const [name, value] of headersIn(head)) {
+    if (value === undefined) continue
+    if (seen.has(name.toLowerCase())) response.appendHeader(name, value)
+    else response.setHeader(name, value)
+    seen.add(name.toLowerCase())
+  }
+}
+
+const headerOf = (response: ServerResponse, name: string): string | null => {
+  const value = response.getHeader(name)
+  return value === undefined ? null : String(value)
+}
+
+type Callback = (error?: Error | null) => void
+
+const filterBody = (response: ServerResponse, filter: MessageFilter, messagesOnly: boolean): void => {
+  const { write, end, writeHead, flushHeaders } = response
+  const decoder = new TextDecoder()
+  let text: TextFilter | undefined
+  let decided = false
+  let refused = false
+  let head: readonly [number, string | undefined] | undefined
+  let sent: Promise<void> = Promise.resolve()
+
+  /** Once, when the first byte or the headers are to be sent: whether this response is one that holds messages. */
+  const decide = (): void => {
+    if (decided) return
+    decided = true
+    text = textFilter(headerOf(response, 'content-type'), filter)
+    refused = text
+      ? (headerOf(response, 'content-encoding') ?? 'identity') !== 'identity'
+      : messagesOnly && response.statusCode < 300
+    if (text || refused) response.removeHeader('content-length')
+  }
+  const sendHead = (): void => {
+    if (response.headersSent) return
+    const [status = response.statusCode, message] = head ?? []
+    Reflect.apply(writeHead, response, message === undefined ? [status] : [status, message])
+  }
+  const pass = async (chunk: unknown, encoding: unknown): Promise<void> => {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, bufferEncoding(encoding)) : (chunk as Uint8Array)
+    if (refused && bytes.length > 0) throw new Error('a response that must be filtered can’t be')
+    const piece = text ? await text.push(decoder.decode(bytes, { stream: true })) : bytes
+    if (piece.length === 0) return
+    sendHead()
+    write.call(response, piece, 'utf8', () => {})
+  }
+  /** In the order in which it was written; what can't be filtered is not sent, nor what follows it. */
+  const next = (step: () => Promise<void> | void): void => {
+    sent = sent.then(step).catch(() => void response.destroy())
+  }
+
+  response.writeHead = ((...given: [number, ...HeadArguments]) => {
+    setHeaders(response, given)
+    head = [given[0], typeof given[1] === 'string' ? given[1] : undefined]
+    response.statusCode = given[0]
+    return response
+  }) as ServerResponse['writeHead']
+
+  response.flushHeaders = () => {
+    decide()
+    if (isEventStream(headerOf(response, 'content-type'))) {
+      sendHead()
+      flushHeaders.call(response)
+    }
+  }
+
+  response.write = ((chunk: unknown, encoding?: unknown, callback?: Callback) => {
+    decide()
+    const done = typeof encoding === 'function' ? (encoding as Callback) : callback
+    next(async () => {
+      await pass(chunk, encoding)
+      done?.()
+    })
+    return true
+  }) as ServerResponse['write']
+
+  response.end = ((chunk?: unknown, encoding?: unknown, callback?: Callback) => {
+    decide()
+    const [body, done] = typeof chunk === 'function' ? [undefined, chunk as Callback] : [chunk, callback]
+    next(async () => {
+      if (body !== undefined && body !== null) await pass(body, encoding)
+      const rest = text ? await text.end() : ''
+      sendHead()
+      const finished = typeof encoding === 'function' ? (encoding as Callback) : done
+      end.call(response, rest === '' ? undefined : rest, 'utf8', finished as (() => void) | undefined)
+    })
+    return response
+  }) as ServerResponse['end']
+}
+
+const bufferEncoding = (encoding: unknown): BufferEncoding =>
+  typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'

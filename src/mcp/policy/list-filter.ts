@@ -1,0 +1,62 @@
+import type { AccessToken } from '../../identity/access-token.ts'
+import type { MessageFilter } from '../../resource-server/handler.ts'
+import type { Decider, Target } from './decide.ts'
+import type { Kind } from './rule.ts'
+
+/**
+ * Takes out of lists what their reader may not use. By the form of a result and not by its request: a stream that is resumed brings
+ * answers whose questions came with another request.
+ * @param failed hears of a rule that threw; what it was about is not shown
+ */
+export const listFilter = (decider: Decider, token: AccessToken, failed: (error: unknown) => void): MessageFilter => {
+  const shows = async (list: List, item: unknown): Promise<boolean> => {
+    const name = isObject(item) ? item[list.name] : undefined
+    if (typeof name !== 'string') return false
+    const target: Target = { kind: list.kind, name, template: list.name === 'uriTemplate' }
+    try {
+      return (await decider.decide(token, list.method, target, true)).outcome === 'allow'
+    } catch (error) {
+      failed(error)
+      return false
+    }
+  }
+
+  return async (message) => {
+    if (!isObject(message) || !isObject(message.result) || Array.isArray(message.result.content)) return message
+    const result = { ...message.result }
+    let filtered = false
+    for (const list of lists) {
+      const items = result[list.member]
+      if (!decider.governs(list.kind) || !Array.isArray(items)) continue
+      const shown = await Promise.all(items.map((item) => shows(list, item)))
+      result[list.member] = items.filter((_, at) => shown[at])
+      filtered = true
+    }
+    if (!filtered) return message
+    // What one caller may see is no answer for another.
+    if (Object.hasOwn(result, 'cacheScope')) result.cacheScope = 'private'
+    return { ...message, result }
+  }
+}
+
+/** Whether an answer may hold a list: then it is read on its way out. */
+export const isListMethod = (method: string): boolean => lists.some((list) => list.method === method)
+
+interface List {
+  readonly method: string
+  readonly kind: Kind
+  /** Of the result. */
+  readonly member: string
+  /** What names an item. */
+  readonly name: string
+}
+
+const lists: readonly List[] = [
+  { method: 'tools/list', kind: 'tools', member: 'tools', name: 'name' },
+  { method: 'prompts/list', kind: 'prompts', member: 'prompts', name: 'name' },
+  { method: 'resources/list', kind: 'resources', member: 'resources', name: 'uri' },
+  { method: 'resources/templates/list', kind: 'resources', member: 'resourceTemplates', name: 'uriTemplate' },
+]
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,85 @@
+import { maximumName, namePattern, type Pattern, uriPattern } from './pattern.ts'
+import { bareOf, decodedOf, hrefOf, spellingsOf } from './resource-uri.ts'
+import { type PolicyRule, type Requirement, ruleOf } from './rule.ts'
+
+/** What the policy says of one name. */
+export interface Applicable {
+  /** All of them count. */
+  readonly rules: readonly PolicyRule[]
+  /** Whether it is named: by a rule for it, whichever way it is written. */
+  readonly listed: boolean
+}
+
+/** Finds the rules for a name. The same answer each time, so it is found once. */
+export type RuleTable = (name: string) => Applicable
+
+/** Tools and prompts. */
+export const nameTable = (requirements: Readonly<Record<string, Requirement>>): RuleTable => {
+  const find = finder(entriesOf(requirements, namePattern))
+  return remembering((name) => {
+    const rules = name.length > maximumName ? [] : find(name)
+    return { rules, listed: rules.length > 0 }
+  })
+}
+
+/** Resources: whichever way a URI is written, the rules for what it may mean count. */
+export const resourceTable = (requirements: Readonly<Record<string, Requirement>>): RuleTable => {
+  const entries = entriesOf(requirements, (key) => uriPattern(key, [hrefOf, decodedOf]))
+  const bare = entriesOf(requirements, (key) => uriPattern(key, [hrefOf, decodedOf, bareOf]))
+  const findWritten = finder(entries)
+  const findReduced = finder(entries, bare)
+  return remembering((uri) => {
+    const spellings = spellingsOf(uri)
+    if (!spellings) return { rules: [never], listed: false }
+    const { written, reduced } = spellings
+    const rules = new Set([...written.flatMap(findWritten), ...reduced.flatMap(findReduced)])
+    const listed =
+      written.every((text) => entries.some(({ pattern }) => pattern.matches(text))) &&
+      reduced.every((text) => bare.some(({ pattern }) => pattern.matchesDecoded(text)))
+    return { rules: [...rules], listed }
+  })
+}
+
+interface Entry {
+  readonly pattern: Pattern
+  readonly rule: PolicyRule
+}
+
+const entriesOf = (
+  requirements: Readonly<Record<string, Requirement>>,
+  patternOf: (key: string) => Pattern,
+): readonly Entry[] =>
+  Object.entries(requirements).map(([key, requirement]) => ({ pattern: patternOf(key), rule: ruleOf(requirement) }))
+
+/**
+ * An exact name's rule stands alone; otherwise every pattern that matches counts.
+ * @param looser entries whose exact names count where those of `entries` have none
+ */
+const finder = (
+  entries: readonly Entry[],
+  looser: readonly Entry[] = [],
+): ((text: string) => readonly PolicyRule[]) => {
+  const exact = new Map(
+    [...looser, ...entries].flatMap(({ pattern, rule }) => pattern.exact.map((name) => [name, rule])),
+  )
+  return (text) => {
+    const own = exact.get(text)
+    return own ? [own] : entries.filter(({ pattern }) => pattern.matches(text)).map(({ rule }) => rule)
+  }
+}
+
+/** Names are the caller's choice: what is remembered of them is bounded. */
+const remembering = (find: RuleTable): RuleTable => {
+  const known = new Map<string, Applicable>()
+  return (name) => {
+    const found = known.get(name) ?? find(name)
+    if (name.length > longestRemembered || known.has(name)) return found
+    if (known.size >= capacity) known.clear()
+    known.set(name, found)
+    return found
+  }
+}
+
+const never: PolicyRule = { allow: () => false }
+const capacity = 2_000
+const longestRemembered = 256
