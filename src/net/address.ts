@@ -8,6 +8,7 @@ export type AddressKind = 'public' | 'loopback' | 'special'
 export const addressKind = (text: string): AddressKind => {
   const address = addressBytes(text)
   if (!address) return 'special'
+  const { special, loopback, translation, unicast } = blocks()
   if (loopback.some((block) => contains(block, address))) return 'loopback'
   if (contains(translation, address))
     return addressKind(address.slice(12).join('.')) === 'public' ? 'public' : 'special'
@@ -56,7 +57,22 @@ const contains = ({ address: prefix, bits }: Block, address: Uint8Array): boolea
   })
 }
 
-const special = specialBlocks.map(([block]) => parseBlock(block))
-const loopback = loopbackBlocks.map(parseBlock)
-const translation = parseBlock(translated)
-const unicast = parseBlock(globalUnicast)
+interface Blocks {
+  readonly special: readonly Block[]
+  readonly loopback: readonly Block[]
+  readonly translation: Block
+  readonly unicast: Block
+}
+
+let parsed: Blocks | undefined
+
+/** Parsed when first asked for: most servers start without it. */
+const blocks = (): Blocks => {
+  parsed ??= {
+    special: specialBlocks.map(([block]) => parseBlock(block)),
+    loopback: loopbackBlocks.map(parseBlock),
+    translation: parseBlock(translated),
+    unicast: parseBlock(globalUnicast),
+  }
+  return parsed
+}
