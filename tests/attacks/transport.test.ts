@@ -29,6 +29,7 @@ describe.each(Object.entries(hosts).filter(([name]) => kinds.includes(name)))('%
         url: origin,
         store: memory(),
         upstream: passwords,
+        clientMetadataDocuments: false,
         audit: () => {},
         resources: { '/mcp': { scopes: { 'notes:read': 'Read' } } },
       })

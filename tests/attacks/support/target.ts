@@ -157,6 +157,8 @@ export const createTarget = async (
     audit: (event) => void events.push(event),
     logger: { debug: note, info: note, warn: note, error: note },
     upstream: passwords,
+    // Nothing here may ask other servers; where it is what is attacked, the test says so.
+    clientMetadataDocuments: false,
     resources: {
       '/mcp': {
         name: 'Notes',
