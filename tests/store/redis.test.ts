@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/events/logger.ts'
 import { redis } from '../../src/store/redis.ts'
 import type { Store } from '../../src/store/store.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
+import { tcpProxy } from '../support/tcp-proxy.ts'
 import { bytes, contract, LONG, set, value } from './contract.ts'
 import { model } from './model.ts'
 import { processes } from './processes.ts'
@@ -167,13 +168,13 @@ describe.skipIf('skip' in server)(`redis${'skip' in server ? `: ${server.skip}` 
     const store = opened(full)
     const large = new Uint8Array(200_000)
     const fill = (i: number) =>
-      store.commit({ sets: ['x', 'y'].map((key) => ({ key: `${key}${i}`, value: large, ttl: 1_500 })) })
+      store.commit({ sets: ['x', 'y'].map((key) => ({ key: `${key}${i}`, value: large, ttl: 3_000 })) })
     const messages: string[] = []
     store.watch((message) => messages.push(message))
     await set(store, 'old', '1')
     let batches = 0
     const refused = await (async () => {
-      for (; ; batches++) await fill(batches)
+      for (; batches < 50; batches++) await fill(batches)
     })().catch((error: unknown) => error)
     expect(refused).toMatchObject({ name: 'StoreUnavailable', message: expect.stringContaining('OOM') })
     expect(batches).toBeGreaterThan(0)
@@ -183,12 +184,11 @@ describe.skipIf('skip' in server)(`redis${'skip' in server ? `: ${server.skip}` 
     await store.commit({ deletes: ['old'], notify: ['ended'] })
     await expect.poll(() => messages).toContain('ended')
     expect(await value(store, 'old')).toBeUndefined()
-    const again = () =>
-      set(store, 'new', '1').then(
-        () => true,
-        () => false,
-      )
-    await expect.poll(again, { timeout: 20_000, interval: 200 }).toBe(true)
+    const asMuchAgain = async () => {
+      for (let i = 0; i < batches - 1; i++) await fill(100 + i)
+      return batches
+    }
+    await expect.poll(() => asMuchAgain().catch(String), { timeout: 20_000, interval: 200 }).toBe(batches)
   })
 })
 
@@ -219,6 +219,44 @@ describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${clus
     await owner?.start()
     await expect.poll(() => value(store, 'a').catch(String), { timeout: 30_000, interval: 100 }).toBe('1')
     await hears('after')
+  })
+})
+
+describe.skipIf('skip' in cluster)('redis cluster, when answers are lost', () => {
+  test('a commit is applied once and said to be unknown', async () => {
+    const servers = 'servers' in cluster ? cluster.servers : []
+    const proxies = await Promise.all(servers.map(({ port }) => tcpProxy(port)))
+    for (const proxy of proxies) ends.push(() => proxy.close())
+    const natMap = Object.fromEntries(
+      servers.map(({ port }, i) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[i]?.port ?? 0 }]),
+    )
+    const nodes = proxies.map(({ port }) => ({ host: '127.0.0.1', port }))
+    const redisOptions = { password: servers[0]?.password ?? '' }
+    const prefix = freshPrefix()
+    const store = opened({ nodes, options: { natMap, redisOptions } }, { prefix })
+    const direct = opened(
+      { nodes: servers.map(({ port }) => ({ port, host: '127.0.0.1' })), options: { redisOptions } },
+      { prefix },
+    )
+    const count = async () => (await direct.increment('c', 0, LONG)).value
+    await store.increment('c', 0, LONG)
+    for (let round = 1; round <= 5; round++) {
+      for (const proxy of proxies) proxy.answers = 'drop'
+      const lost = store.increment('c', 1, LONG).catch((error: unknown) => error)
+      await expect.poll(count).toBe(round)
+      for (const proxy of proxies) {
+        proxy.cut()
+        proxy.answers = 'pass'
+      }
+      expect(await lost).toMatchObject({ name: 'StoreUnavailable' })
+      const back = () =>
+        store.get([]).then(
+          () => true,
+          () => false,
+        )
+      await expect.poll(back, { timeout: 20_000 }).toBe(true)
+      expect(await count()).toBe(round)
+    }
   })
 })
 

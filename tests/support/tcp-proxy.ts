@@ -1,6 +1,9 @@
 import { createServer, connect as dial, type Socket } from 'node:net'
 
-/** What happens to the bytes of a direction. `drop` throws them away, `hold` keeps them until it is `pass` again. */
+/**
+ * What happens to the bytes of a direction. `drop` throws them away, and all that come after them on that connection, because TCP loses
+ * nothing in the middle; `hold` keeps them until it is `pass` again.
+ */
 export type Flow = 'pass' | 'hold' | 'drop'
 
 export interface TcpProxy {
@@ -25,16 +28,34 @@ export async function tcpProxy(target: number): Promise<TcpProxy> {
   let requested = 0
 
   const pump = (from: Socket, to: Socket, direction: keyof typeof flows) => {
+    let lost = false
     from.on('data', (bytes: Buffer) => {
       if (direction === 'requests') requested += bytes.length
       const send = () => {
         if (to.writable) to.write(bytes)
       }
+      lost ||= flows[direction] === 'drop'
+      if (lost) return
       if (flows[direction] === 'hold') held.push(send)
-      else if (flows[direction] === 'pass') send()
+      else send()
     })
-    from.on('error', () => to.destroy())
-    from.on('close', () => to.destroy())
+    from.on('error', () => {}) // It closes, too.
+    // What is held was sent before the end, and arrives before it.
+    const then = (act: () => unknown) => () => {
+      lost ||= flows[direction] === 'drop'
+      if (lost) return
+      if (flows[direction] === 'hold') held.push(act)
+      else act()
+    }
+    if (direction === 'requests')
+      from.on(
+        'end',
+        then(() => to.end()),
+      )
+    from.on(
+      'close',
+      then(() => to.destroySoon()),
+    )
   }
   const server = createServer({ allowHalfOpen: true }, (client) => {
     const upstream = dial({ port: target, host: '127.0.0.1' })
@@ -43,7 +64,6 @@ export async function tcpProxy(target: number): Promise<TcpProxy> {
     client.once('close', () => pairs.delete(pair))
     pump(client, upstream, 'requests')
     pump(upstream, client, 'answers')
-    client.once('end', () => upstream.end())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
