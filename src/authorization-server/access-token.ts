@@ -1,10 +1,11 @@
-import { SignJWT } from 'jose'
+import { type JWTPayload, SignJWT } from 'jose'
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
 import type { Grant } from '../records/grant.ts'
+import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
 import type { Target } from './target.ts'
 
@@ -28,28 +29,63 @@ export const issueAccessToken = async (
   { resource, scopes }: Target,
   now: number,
 ): Promise<IssuedAccessToken> => {
+  if (namesClient(server, grant.subject, grant.clientId)) {
+    throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
+  }
   const upstream = await identityOf(server, grant)
-  const { id, algorithm, key } = server.keys.signingKey()
-  const issuedAt = Math.floor(now / 1000)
-  const expiresAt = Math.min(issuedAt + server.lifetimes.accessToken, Math.floor(grant.expiresAt / 1000))
-  const token = await new SignJWT({
+  return sign(server, { resource, scopes }, now, Math.floor(grant.expiresAt / 1000), {
     iss: grant.issuer,
     sub: grant.subject,
-    aud: resource,
     client_id: grant.clientId,
-    ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
-    iat: issuedAt,
-    exp: expiresAt,
-    jti: base64url(server.random.bytes(16)),
     auth_time: grant.authTime,
     grant_id: grant.id,
     upstream_provider: upstream.provider,
     upstream_claims: upstreamClaims(upstream, server.tokenClaims),
   })
+}
+
+/**
+ * Signs that a client is itself: `sub` names the client. No grant is behind it.
+ * @param now the store's clock, milliseconds since the epoch
+ * @see RFC 9068 §2.2
+ */
+export const issueClientToken = (
+  server: ServerContext,
+  clientId: string,
+  target: Target,
+  now: number,
+): Promise<IssuedAccessToken> =>
+  sign(server, target, now, Number.POSITIVE_INFINITY, { iss: server.issuer, sub: clientId, client_id: clientId })
+
+const sign = async (
+  { keys, lifetimes, random }: ServerContext,
+  { resource, scopes }: Target,
+  now: number,
+  endsAt: number,
+  claims: JWTPayload,
+): Promise<IssuedAccessToken> => {
+  const { id, algorithm, key } = keys.signingKey()
+  const issuedAt = Math.floor(now / 1000)
+  const expiresAt = Math.min(issuedAt + lifetimes.accessToken, endsAt)
+  const token = await new SignJWT({
+    ...claims,
+    aud: resource,
+    ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
+    iat: issuedAt,
+    exp: expiresAt,
+    jti: base64url(random.bytes(16)),
+  })
     .setProtectedHeader({ alg: algorithm, kid: id, typ: accessTokenType })
     .sign(key)
   return { token, expiresIn: Math.max(0, expiresAt - issuedAt) }
 }
+
+/**
+ * A provider whose subjects people can choose must not make a person look like a client: verifiers tell a client's own token by its `sub`.
+ * @see RFC 9700 §4.15
+ */
+const namesClient = ({ configuredClients }: ServerContext, subject: string, clientId: string): boolean =>
+  subject === clientId || subject.startsWith(clientIdPrefix) || configuredClients.has(subject)
 
 const identityOf = async (server: ServerContext, grant: Grant): Promise<UpstreamFacts> => {
   const identified = await server.custody.identity(grant.upstreamSession)

@@ -4,6 +4,7 @@ import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import { grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
+import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { knownClient } from './known-client.ts'
 import type { SignedAccessToken } from './signed-access-token.ts'
@@ -15,8 +16,11 @@ export type Identified = Omit<AccessTokenFacts, 'token' | 'resource'>
  * What the store says of a token that was signed by us: whether it still lives, and what is newer there than in the token.
  * @throws TokenInvalid, StoreUnavailable
  */
-export const identify = async (server: ServerContext, signed: SignedAccessToken): Promise<Identified> => {
-  const { grant: id, issuer, subject, clientId, scopes, expiresAt, claims } = signed
+export const identify = (server: ServerContext, signed: SignedAccessToken): Promise<Identified> =>
+  signed.grant === undefined ? identifyClient(server, signed) : identifyUser(server, signed, signed.grant)
+
+const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id: string): Promise<Identified> => {
+  const { issuer, subject, clientId, scopes, expiresAt, claims } = signed
   const [stored, client] = (await server.records.get(grantRef(id), clientRef(clientId))).values
   if (!stored) throw new TokenInvalid('revoked')
   const grant = stored.value
@@ -43,3 +47,21 @@ export const identify = async (server: ServerContext, signed: SignedAccessToken)
 /** A client that was deleted takes its tokens with it. The copy of a metadata document may go before the grants do: it says nothing. */
 const mayLive = (server: ServerContext, clientId: string, stored: Stored<Client> | undefined): boolean =>
   looksLikeClientIdUrl(clientId) || knownClient(server, clientId, stored) !== undefined
+
+/** What a client has for itself now, not what it had when the token was signed. */
+const identifyClient = async (server: ServerContext, signed: SignedAccessToken): Promise<Identified> => {
+  const { id, issuer, subject, clientId, resource, scopes, expiresAt, claims } = signed
+  const [stored, revoked] = (await server.records.get(clientRef(clientId), revokedTokenRef(id))).values
+  const client = knownClient(server, clientId, stored)?.value
+  const granted = client?.grantTypes.includes('client_credentials') ? client.scopes?.[resource] : undefined
+  if (!granted || revoked) throw new TokenInvalid('revoked')
+  return {
+    kind: 'client',
+    issuer,
+    subject,
+    clientId,
+    scopes: scopes.filter((scope) => granted.includes(scope)),
+    expiresAt,
+    claims,
+  }
+}

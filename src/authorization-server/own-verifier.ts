@@ -47,9 +47,10 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     const epoch = memory.epoch()
     const startedAt = clock.now()
     const accessToken = createAccessToken({ ...(await identify(server, signed)), token, resource })
-    if (liveness.isRevoked(signed.grant)) throw new TokenInvalid('revoked')
+    const revocable = signed.grant ?? signed.id
+    if (liveness.isRevoked(revocable)) throw new TokenInvalid('revoked')
     verifiedAt.set(accessToken, startedAt)
-    memory.remember(accessToken, epoch, signed.grant)
+    memory.remember(accessToken, epoch, revocable)
     return accessToken
   }
 

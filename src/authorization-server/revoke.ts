@@ -1,21 +1,21 @@
-import { TokenInvalid } from '../identity/verifier.ts'
 import { readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
-import { readForm, readParameters } from '../oauth/parameters.ts'
-import { type Grant, grantRef } from '../records/grant.ts'
-import type { Stored } from '../records/records.ts'
+import { readForm } from '../oauth/parameters.ts'
+import { put } from '../records/records.ts'
+import { revokedTokenRef } from '../records/revocation.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
 import { revokeGrant } from './grants.ts'
-import { readSignedAccessToken } from './signed-access-token.ts'
-import { isGenuine, parseRefreshToken } from './tokens.ts'
+import { findPresented, readToken } from './presented-token.ts'
+import { commitRevocation } from './revocations.ts'
+import type { SignedAccessToken } from './signed-access-token.ts'
 
 const maximumBody = 65_536
 
 /**
- * Ends the grant of an access token or of a refresh token. What is no token of ours, or none any more, is answered like one that was.
+ * Ends the grant of an access token or of a refresh token; of a client's own token, that token. What is no token of ours, or none any more, is answered like one that was.
  * @see RFC 7009
  */
 export const revokeEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
@@ -38,45 +38,30 @@ const revoke = async (server: ServerContext, request: Request, about: { clientId
   const credentials = readClientCredentials(authorization, form)
   about.clientId = claimedClientId(credentials)
   const read = await server.records.get(...candidateRefs(credentials))
-  const token = readToken(form)
-  const grant = token.startsWith('cs_')
-    ? await grantOfRefreshToken(server, token)
-    : await grantOfAccessToken(server, token)
+  const token = await findPresented(server, readToken(form))
+  const grant = token?.grant
   const clients = await describedClients(server, credentials, read.values, read.now, grant?.value.clientId)
   if (!grant && isUndescribed(server, credentials, clients)) return
   const { client } = authenticateClient(credentials, clients, authorization)
-  if (!grant) return
-  if (grant.value.clientId !== client.value.id) {
+  const issuedTo = grant?.value.clientId ?? (token?.kind === 'access' ? token.signed.clientId : undefined)
+  if (issuedTo !== undefined && issuedTo !== client.value.id) {
     throw new OAuthError('invalid_grant', 'the token was issued to another client', { reason: 'other_client' })
   }
-  await revokeGrant(server, grant, 'client')
+  if (grant) await revokeGrant(server, grant, 'client')
+  else if (token?.kind === 'access') await revokeClientToken(server, token.signed, read.now)
 }
 
-/** Longer than other parameters may be: access tokens carry the claims that the server names. */
-const readToken = (form: URLSearchParams): string => {
-  readParameters(form, ['token_type_hint'])
-  const [token, ...others] = form.getAll('token')
-  if (token === undefined || token === '') throw new OAuthError('invalid_request', 'token is missing')
-  if (others.length > 0) throw new OAuthError('invalid_request', 'token was sent more than once')
-  return token
+/** A client's own token has no grant that could end: it alone does. */
+const revokeClientToken = async (
+  server: ServerContext,
+  { id, grant, clientId, expiresAt }: SignedAccessToken,
+  now: number,
+): Promise<void> => {
+  const left = expiresAt * 1000 - now
+  if (grant !== undefined || left <= 0) return
+  await commitRevocation(server, id, now, { puts: [put(revokedTokenRef(id), {}, left + margin)] })
+  server.audit({ type: 'client.token_revoked', clientId })
 }
 
-/** Of any generation: who shows one that was replaced means the same grant. */
-const grantOfRefreshToken = async (server: ServerContext, text: string): Promise<Stored<Grant> | undefined> => {
-  const token = parseRefreshToken(text)
-  if (!token) return undefined
-  const [grant] = (await server.records.get(grantRef(token.grant))).values
-  const key = grant?.value.refresh && (await server.keys.macKeyById(token.keyId))
-  return key && grant.value.refresh && isGenuine(token, grant.value.refresh.salt, key) ? grant : undefined
-}
-
-/** An expired one too: who signs out means the grant. */
-const grantOfAccessToken = async (server: ServerContext, token: string): Promise<Stored<Grant> | undefined> => {
-  try {
-    const { grant } = await readSignedAccessToken(server, token, { expired: true })
-    return (await server.records.get(grantRef(grant))).values[0]
-  } catch (error) {
-    if (error instanceof TokenInvalid) return undefined
-    throw error
-  }
-}
+/** Clocks differ. Milliseconds. */
+const margin = 60_000

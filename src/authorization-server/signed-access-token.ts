@@ -5,7 +5,7 @@ import { parseScope } from '../oauth/scope.ts'
 import { accessTokenType } from './access-token.ts'
 import type { ServerContext } from './context.ts'
 
-/** What one of our own access tokens says, its signature verified. Whether its grant still lives is another question. */
+/** What one of our own access tokens says, its signature verified. Whether its grant or its client still lives is another question. */
 export interface SignedAccessToken {
   readonly issuer: string
   readonly subject: string
@@ -14,7 +14,10 @@ export interface SignedAccessToken {
   readonly scopes: readonly string[]
   /** Seconds since the epoch. */
   readonly expiresAt: number
-  readonly grant: string
+  /** Of this token alone. */
+  readonly id: string
+  /** Absent from a client's own token: that has none, and the subject is the client. */
+  readonly grant?: string
   readonly claims: JsonObject
 }
 
@@ -36,7 +39,7 @@ export const readSignedAccessToken = async (
     issuer,
     typ: accessTokenType,
     currentDate: new Date(expired ? 0 : clock.now()),
-    requiredClaims: ['sub', 'aud', 'client_id', 'exp', 'iat', 'jti', 'grant_id'],
+    requiredClaims: ['sub', 'aud', 'client_id', 'exp', 'iat', 'jti'],
   }
   const keyOf: JWTVerifyGetKey<CryptoKey> = async ({ kid, alg }) => {
     const key = typeof kid === 'string' ? await keys.verificationKey(kid) : undefined
@@ -53,14 +56,25 @@ export const readSignedAccessToken = async (
 }
 
 const read = (payload: JWTPayload, issuer: string): SignedAccessToken => {
-  const { sub, aud, client_id: clientId, exp, scope = '', grant_id: grant } = payload
+  const { sub, aud, client_id: clientId, exp, scope = '', jti: id, grant_id: grant } = payload
   const scopes = typeof scope === 'string' ? parseScope(scope) : undefined
-  if (typeof sub !== 'string' || typeof aud !== 'string' || typeof clientId !== 'string' || typeof grant !== 'string') {
+  if (typeof sub !== 'string' || typeof aud !== 'string' || typeof clientId !== 'string' || typeof id !== 'string') {
     throw new TokenInvalid('claims')
   }
   if (exp === undefined || !scopes) throw new TokenInvalid('claims')
-  const claims = payload as JsonObject
-  return { issuer, subject: sub, clientId, resource: aud, scopes, expiresAt: exp, grant, claims }
+  const facts = {
+    issuer,
+    subject: sub,
+    clientId,
+    resource: aud,
+    scopes,
+    expiresAt: exp,
+    id,
+    claims: payload as JsonObject,
+  }
+  if (typeof grant === 'string') return { ...facts, grant }
+  if (grant !== undefined || sub !== clientId) throw new TokenInvalid('claims')
+  return facts
 }
 
 const reasonOf = (error: errors.JOSEError): TokenInvalidReason => {

@@ -26,7 +26,7 @@ export const targetOf = (
   if (!findResource(server.resources, granted)) {
     throw new OAuthError('invalid_grant', 'the resource of this grant is no longer served', { reason: 'resource_gone' })
   }
-  return { resource: granted, scopes: scopesOf(grant.resources[granted] ?? [], scope) }
+  return { resource: granted, scopes: narrowedScopes(grant.resources[granted] ?? [], scope) }
 }
 
 const resourceOf = (grant: Grant, requested: readonly string[] = []): string => {
@@ -39,12 +39,13 @@ const resourceOf = (grant: Grant, requested: readonly string[] = []): string => 
   return first
 }
 
-const scopesOf = (granted: readonly string[], requested: string | undefined): readonly string[] => {
+/** @throws OAuthError `invalid_scope` */
+export const narrowedScopes = (granted: readonly string[], requested: string | undefined): readonly string[] => {
   if (requested === undefined) return granted
   const scopes = parseScope(requested)
   if (!scopes) throw new OAuthError('invalid_scope', 'scope is malformed')
   const wanted = scopes.filter((scope) => scope !== offlineAccess)
   if (!wanted.every((scope) => granted.includes(scope)))
-    throw new OAuthError('invalid_scope', 'scope is wider than the grant')
+    throw new OAuthError('invalid_scope', 'scope is wider than what was granted')
   return wanted.length === 0 ? granted : wanted
 }

@@ -7,12 +7,14 @@ import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
 import { authorizationCode } from './grant-types/authorization-code.ts'
+import { clientCredentials } from './grant-types/client-credentials.ts'
 import { AuditedRefusal, type GrantType, invalidGrant, type TokenResponse } from './grant-types/grant-type.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
 
 const grantTypes: ReadonlyMap<string, GrantType> = new Map([
   ['authorization_code', authorizationCode],
   ['refresh_token', refreshToken],
+  ['client_credentials', clientCredentials],
 ])
 
 const maximumBody = 65_536
@@ -37,7 +39,7 @@ const exchange = async (server: ServerContext, request: Request): Promise<TokenR
 
 /** What is known of a request, for the audit log, when it is refused. */
 interface About {
-  event: GrantType['refusal'] | 'token.refused'
+  event: GrantType['refusal']
   clientId?: string
   grant?: string | undefined
 }

@@ -14,6 +14,14 @@ export type AuditFacts =
     }
   | { readonly type: 'client.created'; readonly clientId: string; readonly name?: string }
   | { readonly type: 'client.deleted'; readonly clientId: string }
+  /** For itself, with no person behind it. */
+  | {
+      readonly type: 'client.token_issued'
+      readonly clientId: string
+      readonly resource: string
+      readonly scopes: readonly string[]
+    }
+  | { readonly type: 'client.token_revoked'; readonly clientId: string }
   | { readonly type: 'client.refused'; readonly reason: string; readonly address?: string }
   /** A client's metadata document was read for the first time, or says something else than before. */
   | {

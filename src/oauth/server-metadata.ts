@@ -38,7 +38,7 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
-  grant_types_supported: grantTypes,
+  grant_types_supported: [...grantTypes, 'client_credentials'],
   // Some clients look for `none` here before they register.
   token_endpoint_auth_methods_supported: clientAuthenticationMethods,
   code_challenge_methods_supported: ['S256'],

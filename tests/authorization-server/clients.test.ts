@@ -5,6 +5,7 @@ import { createOwnVerifier } from '../../src/authorization-server/own-verifier.t
 import { hashSecret } from '../../src/crypto/hash.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'
 import { memory } from '../../src/store/memory.ts'
+import { movable } from '../store/movable-clock.ts'
 import {
   approved,
   basic,
@@ -123,9 +124,10 @@ describe('clients from code', () => {
   })
 
   test.each([true, false])('deleted: all its tokens are dead within the bound (notified: %s)', async (notifies) => {
-    const store = unreliable(memory())
+    const clock = movable()
+    const store = unreliable(memory({ clock }))
     store.notifies = notifies
-    const to = await testServer({ store })
+    const to = await testServer({ clock, store })
     const { id, secret: proof } = await createClient(to.server, { redirectUris: [callback] })
     const client = { client_id: id, ...(proof === undefined ? {} : { client_secret: proof }) }
     const tokens = await signedIn(to, client)

@@ -34,7 +34,7 @@ export const tokenResponse = (
 /** One value of `grant_type`. */
 export interface GrantType {
   /** The audit event of a refusal. */
-  readonly refusal: 'code.refused' | 'refresh.refused'
+  readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused'
   /** Reads the request, before anything is looked up. @throws OAuthError */
   read(form: URLSearchParams): Presented
 }
