@@ -3,24 +3,48 @@ import { matchesSecret } from '../crypto/hash.ts'
 import { type ClientCredentials, invalidClient } from '../oauth/client-authentication.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { Ref } from '../records/records.ts'
+import { verifyClientAssertion } from './client-assertion.ts'
+import type { ServerContext } from './context.ts'
 import type { KnownClient } from './known-client.ts'
 
 export interface AuthenticatedClient {
   readonly client: KnownClient
-  readonly authentication: 'none' | 'secret'
+  readonly authentication: Authentication
 }
+
+const strengths = ['none', 'secret', 'key'] as const
+export type Authentication = (typeof strengths)[number]
+
+/** Whether a client shows less than it did before. */
+export const isWeaker = (now: Authentication, before: Authentication | undefined): boolean =>
+  before !== undefined && strengths.indexOf(now) < strengths.indexOf(before)
 
 /** Where the clients are that the credentials may mean: one for each candidate, to be read in one go. */
 export const candidateRefs = (credentials: ClientCredentials): Ref<Client>[] =>
   credentials.candidates.map(({ clientId }) => clientRef(clientId))
 
 /**
- * The client that the credentials prove, of those that were read for `candidateRefs`. A client with a secret must show it; one without has
- * none to show. Which of the two ways a secret is sent is the client's choice.
- * @throws OAuthError `invalid_client`
+ * The client that the credentials prove, of those that were read for `candidateRefs`.
+ * @param now the store's clock
+ * @throws OAuthError `invalid_client`; `temporarily_unavailable` where its keys can't be had
  * @see RFC 6749 §2.3
  */
-export const authenticateClient = (
+export const authenticateClient = async (
+  server: ServerContext,
+  credentials: ClientCredentials,
+  clients: readonly (KnownClient | undefined)[],
+  authorization: string | null,
+  now: number,
+): Promise<AuthenticatedClient> => {
+  if (credentials.assertion === undefined) return authenticateBySecret(credentials, clients, authorization)
+  const [client] = clients
+  if (!client) throw invalidClient(authorization, 'unknown_client')
+  await verifyClientAssertion(server, client.value, credentials.assertion, now)
+  return { client, authentication: 'key' }
+}
+
+/** A client with a secret must show it; one without has none to show. Which of the two ways a secret is sent is the client's choice. */
+const authenticateBySecret = (
   credentials: ClientCredentials,
   clients: readonly (KnownClient | undefined)[],
   authorization: string | null,

@@ -59,7 +59,8 @@ export const fetchDocument = async (
       ...(metadata.clientUri === undefined ? {} : { uri: metadata.clientUri }),
       redirectUris: metadata.redirectUris.map(({ text }) => text),
       applicationType: metadata.applicationType,
-      authentication: 'none',
+      authentication: metadata.tokenEndpointAuthMethod,
+      ...(metadata.keys === undefined ? {} : { keys: metadata.keys }),
       grantTypes: metadata.grantTypes,
       createdAt: known?.createdAt ?? now,
       document: copyOf(headers, undefined, now),
@@ -108,5 +109,5 @@ export const redirectsOf = (client: Client, options: RedirectUriOptions) =>
 /** Whether it says something else than before. */
 export const hasChanged = (before: Client, after: Client): boolean => said(before) !== said(after)
 
-const said = ({ name, uri, redirectUris, applicationType, grantTypes }: Client): string =>
-  JSON.stringify([name, uri, redirectUris, applicationType, grantTypes])
+const said = ({ name, uri, redirectUris, applicationType, grantTypes, authentication, keys }: Client): string =>
+  JSON.stringify([name, uri, redirectUris, applicationType, grantTypes, authentication, keys])

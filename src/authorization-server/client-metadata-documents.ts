@@ -8,6 +8,7 @@ import { type Client, clientRef } from '../records/client.ts'
 import { type DocumentFailure, type DocumentFetch, documentFetchRef } from '../records/client-document.ts'
 import { put, type Records, type Stored } from '../records/records.ts'
 import { copyLife, fetchDocument, hasChanged, isFresh, isUsable, redirectsOf } from './client-document.ts'
+import { type ClientKeyLookup, createClientKeyLookup } from './client-keys.ts'
 
 /** The clients whose id is the URL of their metadata document. @see draft-ietf-oauth-client-id-metadata-document §5 */
 export interface ClientMetadataDocuments {
@@ -17,6 +18,7 @@ export interface ClientMetadataDocuments {
    * @throws StoreUnavailable
    */
   resolve(id: string, stored: Stored<Client> | undefined, now: number, options?: ResolveOptions): Promise<Resolved>
+  readonly keys: ClientKeyLookup
 }
 
 export interface ResolveOptions {
@@ -62,6 +64,8 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
   }
 
   return {
+    keys: createClientKeyLookup(context.fetch),
+
     async resolve(id, stored, now, { lastGoodCopy = false, beforeFetch } = {}) {
       if (stored && stored.value.source !== 'document') return { kind: 'client', client: stored }
       const parsed = parseClientIdUrl(id, rules)

@@ -21,4 +21,5 @@ const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, token
     endpoints,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],
     clientIdMetadataDocuments: clientMetadataDocuments !== undefined,
+    clientAssertions: clientMetadataDocuments !== undefined,
   })

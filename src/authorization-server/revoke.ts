@@ -42,7 +42,7 @@ const revoke = async (server: ServerContext, request: Request, about: { clientId
   const grant = token?.grant
   const clients = await describedClients(server, credentials, read.values, read.now, grant?.value.clientId)
   if (!grant && isUndescribed(server, credentials, clients)) return
-  const { client } = authenticateClient(credentials, clients, authorization)
+  const { client } = await authenticateClient(server, credentials, clients, authorization, read.now)
   const issuedTo = grant?.value.clientId ?? (token?.kind === 'access' ? token.signed.clientId : undefined)
   if (issuedTo !== undefined && issuedTo !== client.value.id) {
     throw new OAuthError('invalid_grant', 'the token was issued to another client', { reason: 'other_client' })

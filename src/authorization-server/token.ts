@@ -64,7 +64,7 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   } = await server.records.get(grantRef(presented.grant ?? ''), ...candidateRefs(credentials))
   const clients = await describedClients(server, credentials, read, now, grant?.value.clientId)
   if (!grant && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
-  const authenticated = authenticateClient(credentials, clients, authorization)
+  const authenticated = await authenticateClient(server, credentials, clients, authorization, now)
   if (!authenticated.client.value.grantTypes.includes(name)) {
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }

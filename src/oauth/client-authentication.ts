@@ -1,3 +1,4 @@
+import { assertedClientId, clientAssertionType } from './client-assertion.ts'
 import type { ClientAuthenticationMethod } from './client-metadata.ts'
 import { OAuthError } from './errors.ts'
 import { readParameters } from './parameters.ts'
@@ -9,12 +10,14 @@ export interface ClientCandidate {
 }
 
 export interface ClientCredentials {
-  readonly method: ClientAuthenticationMethod
+  readonly method: ClientAuthenticationMethod | 'private_key_jwt'
   /**
    * The readings that are possible, likeliest first, at most 8. Only `client_secret_basic` has more than one: it can be percent-encoded or
    * not, and a client id that is a URL has colons of its own. The client is the one whose id exists and whose secret is right.
    */
   readonly candidates: readonly [ClientCandidate, ...ClientCandidate[]]
+  /** The JWT of `private_key_jwt`, not verified. Not enumerable either. */
+  readonly assertion?: string
 }
 
 const maximumCandidates = 8
@@ -30,14 +33,18 @@ export const readClientCredentials = (
   authorization: string | null | undefined,
   form: URLSearchParams,
 ): ClientCredentials => {
-  const { client_id: clientId, client_secret: secret } = readParameters(form, ['client_id', 'client_secret'])
+  const { client_id: clientId, client_secret: secret, ...asserted } = readParameters(form, parameterNames)
+  if (asserted.client_assertion !== undefined) {
+    if (authorization || secret !== undefined) throw twoWays()
+    return readAssertion(asserted.client_assertion, asserted.client_assertion_type, clientId)
+  }
   if (authorization === null || authorization === undefined || authorization === '') {
     if (clientId === undefined) throw new OAuthError('invalid_request', 'client_id is missing')
     return { method: secret === undefined ? 'none' : 'client_secret_post', candidates: [candidate(clientId, secret)] }
   }
   const basic = readBasic(authorization)
   if (basic.method !== 'none' && secret !== undefined) {
-    throw new OAuthError('invalid_request', 'the client authenticates in two ways: use the header or the body')
+    throw twoWays()
   }
   const [first, ...others] = basic.candidates.filter((each) => clientId === undefined || each.clientId === clientId)
   if (!first) throw new OAuthError('invalid_request', 'client_id is not the one of the Authorization header')
@@ -45,6 +52,30 @@ export const readClientCredentials = (
     return { method: 'client_secret_post', candidates: [candidate(first.clientId, secret)] }
   }
   return { method: basic.method, candidates: [first, ...others] }
+}
+
+const parameterNames = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'] as const
+
+const twoWays = (): OAuthError =>
+  new OAuthError('invalid_request', 'the client authenticates in two ways: use one of them')
+
+/** @see RFC 7521 §4.2 */
+const readAssertion = (
+  assertion: string,
+  type: string | undefined,
+  clientId: string | undefined,
+): ClientCredentials => {
+  if (type !== clientAssertionType) {
+    throw new OAuthError('invalid_request', `client_assertion_type: expected ${clientAssertionType}`)
+  }
+  const asserted = assertedClientId(assertion)
+  if (clientId !== undefined && clientId !== asserted) {
+    throw new OAuthError('invalid_client', 'client_id is not the one of the client_assertion', {
+      reason: 'assertion_of_other_client',
+    })
+  }
+  const credentials: ClientCredentials = { method: 'private_key_jwt', candidates: [candidate(asserted, undefined)] }
+  return Object.defineProperty(credentials, 'assertion', { value: assertion, enumerable: false })
 }
 
 const readBasic = (authorization: string): ClientCredentials => {

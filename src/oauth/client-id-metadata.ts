@@ -54,8 +54,19 @@ export const parseClientIdUrl = (text: string, options: { readonly loopback?: bo
 const isDomainName = (hostname: string): boolean =>
   /^(?:[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/.test(hostname)
 
+export interface ClientIdMetadata extends Omit<ClientMetadata, 'tokenEndpointAuthMethod'> {
+  readonly clientName: string
+  /** `none` also where the client could do more: then its assertions are verified, but not required. */
+  readonly tokenEndpointAuthMethod: 'none' | 'private_key_jwt'
+  /** Where the public keys are that its assertions are signed with. */
+  readonly keys?: ClientKeys
+}
+
+/** @see RFC 7591 §2 */
+export type ClientKeys = { readonly jwks: { readonly keys: readonly object[] } } | { readonly jwksUri: string }
+
 export type ClientIdDocumentResult =
-  | { readonly ok: true; readonly metadata: ClientMetadata & { readonly clientName: string } }
+  | { readonly ok: true; readonly metadata: ClientIdMetadata }
   /** May quote the document: for the operator. */
   | { readonly ok: false; readonly reason: string }
 
@@ -91,14 +102,20 @@ export const parseClientIdDocument = (
     return refused('token_endpoint_auth_method: there is no secret that both sides could know')
   }
   // Not `client_secret_basic`, which a registration has by default.
-  if (![preferred ?? 'none', ...(others ?? [])].includes('none')) {
-    return refused('token_endpoint_auth_method: expected none, alone or in token_endpoint_auth_methods_supported')
+  const methods = [preferred ?? 'none', ...(others ?? [])]
+  const keys = methods.includes('private_key_jwt') ? clientKeys(data) : undefined
+  const method = methods.includes('none') ? 'none' : keys && 'private_key_jwt'
+  if (method === undefined) {
+    return refused('token_endpoint_auth_method: expected none, or private_key_jwt with jwks or an https jwks_uri')
   }
   const { software_statement: _ignored, ...members } = data
   try {
     const { clientName, ...metadata } = parseClientMetadata({ ...members, token_endpoint_auth_method: 'none' }, options)
     if (clientName === undefined) return refused('client_name: expected a name that people can read')
-    return { ok: true, metadata: { ...metadata, clientName } }
+    return {
+      ok: true,
+      metadata: { ...metadata, clientName, tokenEndpointAuthMethod: method, ...(keys === undefined ? {} : { keys }) },
+    }
   } catch (error) {
     if (error instanceof OAuthError) return refused(error.description)
     throw error
@@ -111,6 +128,15 @@ const secretMember = (document: Readonly<Record<string, unknown>>): string | und
   return member ?? (hasPrivateKey(document.jwks) ? 'jwks: a private key' : undefined)
 }
 
+/** `jwks` first: it needs nobody else. What the URI may lead to is decided when it is fetched. */
+const clientKeys = ({ jwks, jwks_uri: uri }: Readonly<Record<string, unknown>>): ClientKeys | undefined => {
+  const set = keySet.safeParse(jwks).data
+  if (set) return { jwks: { keys: set.keys.slice(0, maximumKeys) } }
+  if (typeof uri !== 'string' || uri.length > 2048 || !URL.canParse(uri)) return undefined
+  return /^https?:$/.test(new URL(uri).protocol) ? { jwksUri: uri } : undefined
+}
+
+const maximumKeys = 32
 const keySet = z.looseObject({ keys: z.array(z.looseObject({})) })
 
 /** `d` is in every private key, `k` in every symmetric one. @see RFC 7518 §6 */

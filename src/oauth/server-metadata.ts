@@ -1,3 +1,4 @@
+import { clientAssertionAlgorithms } from './client-assertion.ts'
 import { clientAuthenticationMethods, grantTypes } from './client-metadata.ts'
 import { ConfigurationError } from './configuration-error.ts'
 import { isLoopbackHost } from './loopback.ts'
@@ -20,6 +21,8 @@ export interface ServerMetadataFacts {
   readonly clientIdMetadataDocuments?: boolean
   /** What `upstream_claims` of its access tokens may hold. */
   readonly upstreamClaims?: readonly string[]
+  /** True where clients may authenticate with a key of their own. */
+  readonly clientAssertions?: boolean
   /** True to list the resources. @see RFC 9728 §4 */
   readonly listResources?: boolean
 }
@@ -33,20 +36,28 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   jwks_uri: facts.endpoints.jwks,
   ...endpoint('registration_endpoint', facts.endpoints.register),
   ...endpoint('revocation_endpoint', facts.endpoints.revoke),
-  ...(facts.endpoints.revoke ? { revocation_endpoint_auth_methods_supported: clientAuthenticationMethods } : {}),
+  ...(facts.endpoints.revoke ? authentication('revocation', facts.clientAssertions) : {}),
   ...endpoint('introspection_endpoint', facts.endpoints.introspect),
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
   grant_types_supported: [...grantTypes, 'client_credentials'],
   // Some clients look for `none` here before they register.
-  token_endpoint_auth_methods_supported: clientAuthenticationMethods,
+  ...authentication('token', facts.clientAssertions),
   code_challenge_methods_supported: ['S256'],
   authorization_response_iss_parameter_supported: true,
   ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
   // Not of a standard: tells verifiers elsewhere what they can build on.
   ...(facts.upstreamClaims ? { upstream_claims_supported: facts.upstreamClaims } : {}),
   ...(facts.listResources ? { protected_resources: facts.resources.map((resource) => resource.identifier) } : {}),
+})
+
+/** With a method that signs, the algorithms must be there too (RFC 8414 §2). */
+const authentication = (name: 'token' | 'revocation', assertions = false) => ({
+  [`${name}_endpoint_auth_methods_supported`]: assertions
+    ? [...clientAuthenticationMethods, 'private_key_jwt']
+    : clientAuthenticationMethods,
+  ...(assertions ? { [`${name}_endpoint_auth_signing_alg_values_supported`]: clientAssertionAlgorithms } : {}),
 })
 
 const endpoint = (name: string, url: string | undefined) => (url === undefined ? {} : { [name]: url })

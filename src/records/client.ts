@@ -1,4 +1,5 @@
 import { hashSecret } from '../crypto/hash.ts'
+import type { ClientKeys } from '../oauth/client-id-metadata.ts'
 import { recordType, refTo } from './records.ts'
 
 /** A client: registered, or described by the metadata document that its id is the URL of. @see RFC 7591 §2 */
@@ -10,9 +11,11 @@ export interface Client {
   readonly uri?: string
   readonly redirectUris: readonly string[]
   readonly applicationType: 'native' | 'web'
-  readonly authentication: 'none' | 'client_secret_basic' | 'client_secret_post'
-  /** SHA-256 of the secret, base64url; present exactly where `authentication` is not `none`. */
+  readonly authentication: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
+  /** SHA-256 of the secret, base64url; present exactly where `authentication` is by secret. */
   readonly secretHash?: string
+  /** What its assertions are verified with. Also where `authentication` is `none`, of a client that can do both. */
+  readonly keys?: ClientKeys
   readonly grantTypes: readonly string[]
   /** What it may have for itself: resource to scopes. Present exactly where it has `client_credentials`. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>

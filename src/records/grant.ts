@@ -26,7 +26,7 @@ export interface Grant {
   /** From redemption on. */
   readonly refresh?: RefreshState
   /** How the client authenticated at redemption: the least that its refreshes must do. */
-  readonly clientAuthentication?: 'none' | 'secret'
+  readonly clientAuthentication?: 'none' | 'secret' | 'key'
 }
 
 export interface CodeState {

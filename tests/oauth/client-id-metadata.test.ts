@@ -189,13 +189,18 @@ describe('its document', () => {
     expect(reasonOf({ ...good, jwks: { keys: [{ kty: 'EC', x: 'x', y: 'y' }] } })).toBe('it was taken')
   })
 
-  test('a client that prefers a key and lists none is public here', () => {
+  test('a client that prefers a key uses it; where it lists none as well, it need not', () => {
     const hosted = { ...good, token_endpoint_auth_method: 'private_key_jwt', jwks_uri: 'https://app.example.com/jwks' }
     expect(reasonOf({ ...hosted, token_endpoint_auth_methods_supported: ['none', 'private_key_jwt'] })).toBe(
       'it was taken',
     )
-    expect(reasonOf(hosted)).toContain('token_endpoint_auth_method')
-    expect(reasonOf({ ...hosted, token_endpoint_auth_methods_supported: ['private_key_jwt'] })).toContain('none')
+    const only = parse({ ...hosted, token_endpoint_auth_methods_supported: ['private_key_jwt'] })
+    expect(only).toMatchObject({
+      metadata: { tokenEndpointAuthMethod: 'private_key_jwt', keys: { jwksUri: 'https://app.example.com/jwks' } },
+    })
+    for (const jwks_uri of [undefined, 5, '', 'javascript:alert(1)', 'file:///etc/passwd']) {
+      expect(reasonOf({ ...hosted, jwks_uri })).toContain('token_endpoint_auth_method')
+    }
     expect(reasonOf({ ...good, token_endpoint_auth_method: null })).toBe('it was taken')
   })
 

@@ -5,6 +5,7 @@ import { clientRef } from '../../records/client.ts'
 import { type Grant, grantRef, type RefreshState } from '../../records/grant.ts'
 import { put, type Stored } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
+import { isWeaker } from '../client-authentication.ts'
 import type { ServerContext } from '../context.ts'
 import { revokeGrant } from '../grants.ts'
 import { knownClient } from '../known-client.ts'
@@ -115,7 +116,7 @@ const checkedGrant = async (
   if (!key) throw invalidGrant('unknown_key')
   if (!isGenuine(presented, state.salt, key)) throw invalidGrant('forged')
   if (clientId !== client.value.id) throw invalidGrant('other_client')
-  if (clientAuthentication !== 'none' && authentication === 'none') throw invalidGrant('weaker_authentication')
+  if (isWeaker(authentication, clientAuthentication)) throw invalidGrant('weaker_authentication')
   if (issuer !== server.issuer) throw invalidGrant('other_issuer')
   return { grant, state, presented }
 }

@@ -1,0 +1,85 @@
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
+import { clientAssertionAlgorithms } from '../oauth/client-assertion.ts'
+import { invalidClient } from '../oauth/client-authentication.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import type { Client } from '../records/client.ts'
+import { clientAssertionRef } from '../records/client-assertion.ts'
+import { put } from '../records/records.ts'
+import { ClientKeysUnavailable } from './client-keys.ts'
+import type { ServerContext } from './context.ts'
+
+/** Seconds that clocks may differ. */
+const skew = 60
+/** Seconds: so long the mark of one is kept at most. Assertions are made for one request. */
+const longestLife = 3_600
+
+/** Those that a JWT for this use may have; others (`at+jwt`) say that it was made for something else. */
+const types: readonly (string | undefined)[] = [undefined, 'jwt', 'client-authentication+jwt']
+
+/**
+ * Verifies the assertion with which a client proves that it has its private key, and uses it up.
+ * @param now the store's clock
+ * @throws OAuthError `invalid_client`; `temporarily_unavailable` where its keys can't be had
+ * @see RFC 7523 §3
+ */
+export const verifyClientAssertion = async (
+  server: ServerContext,
+  client: Client,
+  assertion: string,
+  now: number,
+): Promise<void> => {
+  const payload = await verified(server, client, assertion, now)
+  const { exp = 0, jti } = payload
+  const life = exp * 1000 - now + skew * 1000
+  if (life > (longestLife + skew) * 1000) throw invalidClient(null, 'assertion_lives_too_long')
+  const ref = clientAssertionRef(client.id, typeof jti === 'string' && jti !== '' ? jti : assertion)
+  const { committed } = await server.records.commit({
+    unchanged: [ref],
+    puts: [put(ref, {}, Math.max(1, Math.ceil(life)))],
+  })
+  if (!committed) throw invalidClient(null, 'assertion_replayed')
+}
+
+const verified = async (
+  { issuer, endpoints, clientMetadataDocuments }: ServerContext,
+  client: Client,
+  assertion: string,
+  now: number,
+): Promise<JWTPayload> => {
+  const { keys } = client
+  if (!keys || !clientMetadataDocuments) throw invalidClient(null, 'no_keys')
+  const options = {
+    algorithms: [...clientAssertionAlgorithms],
+    issuer: client.id,
+    subject: client.id,
+    // Clients differ in which of the two they take.
+    audience: [issuer, endpoints.token],
+    requiredClaims: ['exp'],
+    clockTolerance: skew,
+    currentDate: new Date(now),
+  }
+  try {
+    const header = decodeProtectedHeader(assertion)
+    if (!types.includes(header.typ?.toLowerCase())) throw invalidClient(null, 'assertion_of_other_type')
+    const [protectedHeader = '', payload = '', signature = ''] = assertion.split('.')
+    const input = { protected: protectedHeader, payload, signature }
+    if (!options.algorithms.some((algorithm) => algorithm === header.alg))
+      throw invalidClient(null, 'assertion_algorithm')
+    const found = await clientMetadataDocuments.keys(keys, header, input, now)
+    for (const key of found) {
+      try {
+        return (await jwtVerify(assertion, key, options)).payload
+      } catch (error) {
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
+      }
+    }
+    throw invalidClient(null, found.length === 0 ? 'unknown_client_key' : 'wrong_client_key')
+  } catch (error) {
+    if (error instanceof ClientKeysUnavailable) {
+      throw new OAuthError('temporarily_unavailable', 'the keys of the client can not be fetched now', { cause: error })
+    }
+    if (error instanceof OAuthError) throw error
+    // Whatever else a foreign JWT or key leads to says that it is not valid.
+    throw invalidClient(null, `assertion_invalid: ${error instanceof errors.JOSEError ? error.code : 'unreadable'}`)
+  }
+}
