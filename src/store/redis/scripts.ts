@@ -24,11 +24,11 @@ export interface Script {
 }
 
 /** What a script that writes answers after the time: it ran, or it came after the time that its caller waits. */
-export const DONE = 'done'
+const DONE = 'done'
 export const LATE = 'late'
 
 /** The end of what never ends: the greatest of 16 digits. */
-export const NEVER = '9999999999999999'
+const NEVER = '9999999999999999'
 
 /** Lua's own text of a number has 14 digits and an exponent. */
 const CLOCK = `
