@@ -52,6 +52,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
       name: provider.name,
       open: provider.open(upstream),
       ...(provider.claims ? { claims: provider.claims } : {}),
+      ...(provider.derive ? { derive: provider.derive } : {}),
     }),
   )
   const lifetimes = { ...defaultLifetimes, ...options.lifetimes }

@@ -27,11 +27,16 @@ export const replaceStatements = (said: readonly Statement[], anew: readonly Sta
 ]
 
 /**
- * The claims as a handler gets them: all that was said, and over it what the provider's schema made of it.
+ * The claims as a handler gets them: all that was said, over it the standard claims that the provider's preset makes of it, and over these
+ * what the provider's schema makes of them.
  * @throws SignInRefused with reason `claims`; `detail` names the claims that don't satisfy the schema, never their values
  */
-export const checkedClaims = async (provider: Pick<NamedProvider, 'claims'>, said: Said): Promise<JsonObject> => {
-  const raw = mergedClaims(said)
+export const checkedClaims = async (
+  provider: Pick<NamedProvider, 'claims' | 'derive'>,
+  said: Said,
+): Promise<JsonObject> => {
+  const merged = mergedClaims(said)
+  const raw = provider.derive ? { ...merged, ...provider.derive(merged), iss: said.issuer, sub: said.subject } : merged
   if (!provider.claims) return raw
   // The schema gets a copy: what it does to its input must not change what was said.
   const result = await provider.claims['~standard'].validate(structuredClone(raw))

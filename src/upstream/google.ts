@@ -26,6 +26,7 @@ export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>):
     name: 'Google',
     ...common,
     issuer: 'https://accounts.google.com',
+    clientAuthentication: 'client_secret_post',
     authorizationParameters: {
       ...(offline ? { access_type: 'offline', prompt: 'consent' } : {}),
       ...(domain === undefined ? {} : { hd: domain }),

@@ -22,6 +22,8 @@ export interface OpenidClient {
   readonly clientId: string
   readonly clientSecret: string | undefined
   readonly authentication: 'client_secret_basic' | 'client_secret_post' | 'none' | undefined
+  /** What the metadata must name as issuer, where it stands for many: `{tenantid}` is an id_token's `tid`. */
+  readonly issuerTemplate: string | undefined
 }
 
 const metadataFreshFor = 3_600_000
@@ -45,14 +47,12 @@ export const openidServer = (
         timeout: requestTimeout / 1000,
         [library.customFetch]: (url: string, init: object) => bounded(url, init),
       }
-      const discovered = await library.discovery(client.issuer, client.clientId, {}, library.None(), options)
-      const metadata = discovered.serverMetadata()
-      // The authentication depends on what the metadata allow, so the configuration is made a second time.
-      const authentication = clientAuthentication(library, client, metadata)
-      const configuration = new library.Configuration(metadata, client.clientId, {}, authentication)
-      configuration.timeout = requestTimeout / 1000
-      configuration[library.customFetch] = options[library.customFetch]
-      for (const allow of insecure) allow(configuration)
+      // How we authenticate depends on what the metadata allow, which are known when it is first done.
+      const authenticate: ClientAuth = (as, me, body, headers) =>
+        clientAuthentication(library, client, as as ServerMetadata)(as, me, body, headers)
+      const configuration = await library.discovery(client.issuer, client.clientId, {}, authenticate, options)
+      const metadata = configuration.serverMetadata()
+      checkTemplate(client, metadata)
       return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, bounded) }
     } catch (error) {
       logger.warn('discovery of an OpenID Provider failed', { issuer: client.issuer.href, reason: describe(error) })
@@ -66,6 +66,17 @@ export const openidServer = (
     }
   }
   return refreshedValue(load, { clock, freshFor: metadataFreshFor, retryAfter: discoveryRetryAfter })
+}
+
+/**
+ * A metadata document for many issuers is accepted only where that was asked for, and only with the very template: its reader then believes
+ * whatever issuer the template makes of an id_token.
+ */
+const checkTemplate = ({ issuerTemplate }: OpenidClient, { issuer }: ServerMetadata): void => {
+  if (issuer === issuerTemplate) return
+  if (issuerTemplate !== undefined || /[{}]|%7B/i.test(issuer)) {
+    throw new ProviderUnavailable('the provider’s metadata are not those of the configured issuer', { detail: issuer })
+  }
 }
 
 const clientAuthentication = (library: Library, client: OpenidClient, metadata: ServerMetadata): ClientAuth => {

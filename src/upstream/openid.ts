@@ -1,8 +1,10 @@
+import { decodeJwt } from 'jose'
 import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid-client'
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
+import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import type { UpstreamContext } from './context.ts'
 import { describe, refreshFailure, signInFailure, unavailable } from './openid-errors.ts'
 import { type OpenidClient, type OpenidServer, openidServer } from './openid-server.ts'
@@ -17,6 +19,7 @@ import {
   type SignIn,
   SignInRefused,
 } from './provider.ts'
+import { tokensOf } from './token-answer.ts'
 
 export interface OpenidOptions<Claims = UpstreamClaims> {
   /** Default: `openid`. */
@@ -46,6 +49,22 @@ export interface OpenidOptions<Claims = UpstreamClaims> {
    * person. Default: true.
    */
   readonly revokeTokens?: boolean
+  /** The claim of the id_token that names the person for this provider's issuer. Default: `sub`. Changing it makes everybody somebody else. */
+  readonly subject?: string
+  /**
+   * Whether the access token's own claims are kept too, below those of the id_token and userinfo: where it is a JWT that the provider's keys
+   * verify, of the same issuer and subject. One that is not is left alone. Default: false.
+   */
+  readonly accessTokenClaims?: boolean
+  /** Claims in standard names, made of all that the provider said. They are added; what was said stays. */
+  readonly derive?: (said: JsonObject) => JsonObject
+  /** What an id_token must say besides: answers what is wrong, for the audit log. Who does not satisfy it can't sign in. */
+  readonly check?: (idToken: JsonObject) => string | undefined
+  /**
+   * For a provider whose metadata stand for many issuers: exactly what they name as `issuer`, with `{tenantid}` for an id_token's `tid`. The
+   * accepted tenants are then to be checked by `check`.
+   */
+  readonly issuerTemplate?: string
 }
 
 /**
@@ -55,33 +74,18 @@ export interface OpenidOptions<Claims = UpstreamClaims> {
  * @see OpenID Connect Core 1.0 §3.1, OpenID Connect Discovery 1.0, RFC 9207
  */
 export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>): Provider<Claims> => {
-  const issuer = checkedIssuer(options.issuer)
+  const issuer = checkedUrl('openid', 'issuer', options.issuer)
   if (!options.clientId) throw new TypeError('openid: clientId is missing')
   const scopes = options.scopes ?? ['openid', 'profile', 'email']
   if (!scopes.includes('openid')) throw new TypeError('openid: scopes must contain "openid"')
-  for (const name of Object.keys(options.authorizationParameters ?? {})) {
-    if (ownParameters.has(name)) throw new TypeError(`openid: authorizationParameters can't set ${name}`)
-  }
+  checkParameters('openid', options.authorizationParameters)
   return {
     id: options.id ?? 'openid',
     name: options.name ?? issuer.host,
     ...(options.claims === undefined ? {} : { claims: options.claims }),
+    ...(options.derive === undefined ? {} : { derive: options.derive }),
     open: (context) => openProvider({ ...options, scopes }, issuer, context),
   }
-}
-
-const ownParameters = new Set([
-  ...['client_id', 'response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce'],
-  ...['code_challenge', 'code_challenge_method', 'request', 'request_uri'],
-])
-
-const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
-
-const checkedIssuer = (issuer: string): URL => {
-  if (!URL.canParse(issuer)) throw new TypeError('openid: issuer must be a URL')
-  const url = new URL(issuer)
-  if (url.protocol === 'https:' || (url.protocol === 'http:' && loopbackHosts.has(url.hostname))) return url
-  throw new TypeError('openid: issuer must be an https URL; http is allowed on loopback only')
 }
 
 // What a clock may be wrong, in seconds; also what openid-client tolerates.
@@ -107,6 +111,7 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
     clientId: options.clientId,
     clientSecret: options.clientSecret,
     authentication: options.clientAuthentication,
+    issuerTemplate: options.issuerTemplate,
   }
   const server = openidServer(client, context)
 
@@ -121,7 +126,7 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
       ...(request.maxAge === undefined ? {} : { maxAge: request.maxAge }),
     }
     const url = library.buildAuthorizationUrl(configuration, {
-      ...authorizationParameters(options, request),
+      ...authorizationParameters(options.authorizationParameters ?? {}, options.scopes, request),
       nonce: pending.nonce,
       code_challenge: await library.calculatePKCECodeChallenge(pending.verifier),
       code_challenge_method: 'S256',
@@ -150,13 +155,19 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
       if (pending.reauthenticate && authTime + skew < pending.begunAt) {
         throw new SignInRefused('untrusted', { detail: 'the provider did not ask the person to sign in again' })
       }
+      const wrong = options.check?.(claims as JsonObject)
+      if (wrong !== undefined) throw new SignInRefused('denied', { detail: wrong })
+      const subject = subjectOf(claims)
+      if (subject === undefined)
+        throw new SignInRefused('untrusted', { detail: `no ${options.subject} in the id_token` })
       const userinfo = await askUserinfo(at, answer.access_token, claims.sub)
+      const access = await readAccessToken(at, answer.access_token, claims)
       return {
         issuer: claims.iss,
-        subject: claims.sub,
+        subject,
         authTime,
-        said: [statement('id_token', claims), ...(userinfo ? [userinfo] : [])],
-        tokens: tokensOf(answer, { scope: options.scopes.join(' ') }),
+        said: [...(access ? [access] : []), statement('id_token', claims), ...(userinfo ? [userinfo] : [])],
+        tokens: tokensOf(answer, { scope: options.scopes.join(' ') }, clock.now()),
       }
     } catch (error) {
       throw signInFailure(error)
@@ -173,7 +184,7 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
       throw refreshFailure(error)
     }
     const claims = answer.claims()
-    if (claims && (claims.sub !== subject || claims.iss !== expected)) {
+    if (claims && (subjectOf(claims) !== subject || claims.iss !== expected)) {
       throw new ProviderUnavailable('the provider answered a refresh with another person’s id_token')
     }
     // From here on the old refresh token may be used up: what only concerns the claims must not cost us the new one.
@@ -181,12 +192,16 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
     if (claims && answer.id_token !== undefined && (await isSigned(at, answer.id_token))) {
       said.push(statement('id_token', claims))
     }
-    const userinfo = await askUserinfo(at, answer.access_token, subject).catch((error: unknown) => {
+    // Without an id_token the provider's own `sub` is known only where it is our subject.
+    const known = claims ?? (options.subject === undefined ? { iss: expected, sub: subject } : undefined)
+    const access = known && (await readAccessToken(at, answer.access_token, known))
+    if (access) said.push(access)
+    const userinfo = await askUserinfo(at, answer.access_token, known?.sub).catch((error: unknown) => {
       logger.warn('userinfo failed at a refresh: what it said before stays', { reason: describe(error) })
       return undefined
     })
     if (userinfo) said.push(userinfo)
-    return { tokens: tokensOf(answer, tokens), said }
+    return { tokens: tokensOf(answer, tokens, clock.now()), said }
   }
 
   /** @throws ProviderUnavailable for a signature that is wrong; false where the keys can't be had */
@@ -207,7 +222,31 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
     }
   }
 
-  const askUserinfo = async (at: OpenidServer, token: string, subject: string): Promise<Statement | undefined> => {
+  const subjectOf = (claims: { readonly sub: string; readonly [name: string]: unknown }): string | undefined => {
+    const subject = claims[options.subject ?? 'sub']
+    return typeof subject === 'string' && subject !== '' ? subject : undefined
+  }
+
+  /** What the access token itself says, where it can be verified and is about the same person. */
+  const readAccessToken = async (
+    at: OpenidServer,
+    token: string,
+    { iss, sub }: { readonly iss: string; readonly sub: string },
+  ): Promise<Statement | undefined> => {
+    if (!options.accessTokenClaims) return undefined
+    try {
+      await at.verifySignature(token)
+      const claims = decodeJwt(token)
+      if (claims.iss === iss && claims.sub === sub) return statement('access_token', claims)
+      logger.warn('an access token of the provider is about somebody else: it is not read')
+    } catch (error) {
+      logger.warn('an access token of the provider can’t be verified: it is not read', { reason: describe(error) })
+    }
+    return undefined
+  }
+
+  const askUserinfo = async (at: OpenidServer, token: string, subject?: string): Promise<Statement | undefined> => {
+    if (subject === undefined) return undefined
     if (!(options.userinfo ?? at.metadata.userinfo_endpoint !== undefined)) return undefined
     if (at.metadata.userinfo_endpoint === undefined) {
       throw new ProviderUnavailable('userinfo was asked for, but the provider has no userinfo endpoint')
@@ -234,36 +273,7 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
     claims: claims as { readonly [name: string]: Json | undefined },
   })
 
-  const tokensOf = (answer: Answer, before: Partial<UpstreamTokens>): UpstreamTokens => {
-    const refreshToken = answer.refresh_token ?? before.refreshToken
-    const idToken = answer.id_token ?? before.idToken
-    const scope = answer.scope ?? before.scope
-    return {
-      accessToken: answer.access_token,
-      ...(refreshToken === undefined ? {} : { refreshToken }),
-      ...(idToken === undefined ? {} : { idToken }),
-      ...(scope === undefined ? {} : { scope }),
-      ...(answer.expires_in === undefined ? {} : { expiresAt: clock.now() + Math.floor(answer.expires_in * 1000) }),
-    }
-  }
-
   return { kind: 'redirect', begin, complete, refresh, ...(options.revokeTokens === false ? {} : { revoke }) }
 }
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers
-
-const authorizationParameters = (options: OpenOptions, request: BeginRequest): Record<string, string> => {
-  const configured = options.authorizationParameters ?? {}
-  const prompts = new Set((configured.prompt ?? '').split(' ').filter(Boolean))
-  if (request.reauthenticate) prompts.add('login')
-  if (request.selectAccount) prompts.add('select_account')
-  return {
-    ...configured,
-    scope: options.scopes.join(' '),
-    redirect_uri: request.redirectUri,
-    state: request.state,
-    ...(prompts.size === 0 ? {} : { prompt: [...prompts].join(' ') }),
-    ...(request.maxAge === undefined ? {} : { max_age: String(request.maxAge) }),
-    ...(request.loginHint === undefined ? {} : { login_hint: request.loginHint }),
-  }
-}

@@ -14,6 +14,11 @@ export interface Provider<Claims = UpstreamClaims> {
   /** What people read: "Sign in with …". */
   readonly name: string
   readonly claims?: ClaimsSchema<Claims>
+  /**
+   * Claims in standard names, made of what the provider said in names of its own. They are added each time that the claims are read, before
+   * the schema sees them; what was said is kept as it was. Pure, and it never throws.
+   */
+  readonly derive?: (said: JsonObject) => JsonObject
   /** Called once, at start. It may not do network requests: a provider that is down must not keep the server from starting. */
   open(context: UpstreamContext): OpenProvider
 }
@@ -23,6 +28,7 @@ export interface NamedProvider {
   readonly id: string
   readonly name: string
   readonly claims?: ClaimsSchema<unknown>
+  readonly derive?: (said: JsonObject) => JsonObject
   readonly open: OpenProvider
 }
 

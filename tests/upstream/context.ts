@@ -49,6 +49,7 @@ export const named = (provider: Provider<unknown>, context: UpstreamContext): Na
   id: provider.id,
   name: provider.name,
   ...(provider.claims === undefined ? {} : { claims: provider.claims }),
+  ...(provider.derive === undefined ? {} : { derive: provider.derive }),
   open: provider.open(context),
 })
 

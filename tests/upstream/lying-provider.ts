@@ -8,6 +8,8 @@ export interface Lie {
   readonly claims?: Readonly<Record<string, unknown>>
   /** `none`: unsigned. `HS256`: with the client's secret. `foreign`: with a key that is not the provider's, under the true key's id. */
   readonly signature?: 'none' | 'HS256' | 'foreign' | 'unknown key'
+  /** An access token that is a JWT with these claims, signed like the id_token; else it is opaque. */
+  readonly accessToken?: Readonly<Record<string, unknown>>
   /** In place of the userinfo. */
   readonly userinfo?: Readonly<Record<string, unknown>>
   readonly tokenAnswer?: { readonly status?: number; readonly body: string; readonly type?: string }
@@ -23,7 +25,9 @@ export const startLyingProvider = async () => {
   const pairs = { true: await generateKeyPair('RS256'), foreign: await generateKeyPair('RS256') }
   const publicJwk: JWK = { ...(await exportJWK(pairs.true.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }
 
-  const idToken = async (issuer: string): Promise<string> => {
+  const idToken = (issuer: string): Promise<string> => jwt(issuer, { nonce: state.nonce, ...state.lie.claims })
+
+  const jwt = async (issuer: string, said: Readonly<Record<string, unknown>>): Promise<string> => {
     const now = Math.floor(Date.now() / 1000)
     const claims = {
       ...{
@@ -32,10 +36,9 @@ export const startLyingProvider = async () => {
         aud: 'me',
         iat: now,
         exp: now + 60,
-        nonce: state.nonce,
         email: 'one@example.com',
       },
-      ...state.lie.claims,
+      ...said,
     }
     const { signature } = state.lie
     if (signature === 'none') {
@@ -88,7 +91,7 @@ export const startLyingProvider = async () => {
         return response.end(tokenAnswer.body)
       }
       return json({
-        access_token: 'access-1',
+        access_token: state.lie.accessToken ? await jwt(issuer, state.lie.accessToken) : 'access-1',
         token_type: 'Bearer',
         expires_in: 60,
         refresh_token: 'refresh-2',

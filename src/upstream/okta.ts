@@ -1,0 +1,36 @@
+import type { UpstreamClaims } from '../identity/access-token.ts'
+import { type OpenidOptions, openid } from './openid.ts'
+import type { Provider } from './provider.ts'
+
+export interface OktaOptions<Claims = UpstreamClaims>
+  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> {
+  readonly clientSecret: string
+  /** Your Okta domain, such as `example.okta.com`, without `-admin`. */
+  readonly domain: string
+  /** A custom authorization server's id, such as `default`. Without it the organization's own server is asked. */
+  readonly authorizationServer?: string
+}
+
+/**
+ * Sign in with Okta.
+ *
+ * Set up: an OIDC web application with the redirect URI `<url>/authorize/callback/okta` and the grant types "Authorization Code" and "Refresh
+ * Token" (without the latter, leave `offline_access` out of `scopes`). `groups` comes where the application (organization's server: with the
+ * scope `groups`) or the authorization server has a groups claim; Okta leaves out groups beyond 100 of one filter.
+ *
+ * Access tokens live an hour, refresh tokens as the access policy says (by default without end, seven days idle on custom servers). Whether
+ * they rotate is set in the application. When a session ends here, its tokens are revoked there; other sessions go on.
+ *
+ * @see https://developer.okta.com/docs/api/openapi/okta-oauth/guides/overview/
+ */
+export const okta = <Claims = UpstreamClaims>(options: OktaOptions<Claims>): Provider<Claims> => {
+  const { domain, authorizationServer, ...common } = options
+  if (!/^[a-z0-9.-]+$/i.test(domain)) throw new TypeError('okta: domain is a host name, such as example.okta.com')
+  return openid({
+    id: 'okta',
+    name: 'Okta',
+    ...common,
+    issuer: `https://${domain}${authorizationServer === undefined ? '' : `/oauth2/${authorizationServer}`}`,
+    scopes: options.scopes ?? ['openid', 'profile', 'email', 'offline_access'],
+  })
+}
