@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { MessageFilter, ResponseGuard } from '../resource-server/handler.ts'
-import { isEventStream, type TextFilter, textFilter } from '../resource-server/message-text.ts'
+import { isEventStream, privately, type TextFilter, textFilter } from '../resource-server/message-text.ts'
 
 /**
  * Does to what a handler in Node's form writes what the gate asks of it: lists are filtered, streams end with their token. Responses
@@ -80,7 +80,9 @@ const filterBody = (response: ServerResponse, filter: MessageFilter, messagesOnl
     refused = text
       ? (headerOf(response, 'content-encoding') ?? 'identity') !== 'identity'
       : messagesOnly && response.statusCode < 300
-    if (text || refused) response.removeHeader('content-length')
+    if (!text && !refused) return
+    response.removeHeader('content-length')
+    response.setHeader('cache-control', privately(headerOf(response, 'cache-control')))
   }
   const sendHead = (): void => {
     if (response.headersSent) return

@@ -5,8 +5,15 @@ import { isLoopbackHost } from '../oauth/loopback.ts'
 /** What is used of `fetch`; a host may bring one that is guarded. */
 export type Fetch = (
   url: string,
-  init: { readonly signal: AbortSignal; readonly redirect: 'error' },
+  init: FetchRequest & { readonly signal: AbortSignal; readonly redirect: 'error' },
 ) => Promise<Response>
+
+/** Without it: GET. */
+export interface FetchRequest {
+  readonly method?: 'POST'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
 
 /**
  * An `https` URL, or loopback `http`: keys that came over plain http would be anybody's.
@@ -26,11 +33,29 @@ export interface Discovered {
 }
 
 /**
- * Where an issuer's keys are, and what its tokens carry, by its metadata: that of OAuth first, then OpenID's two places.
- * @see RFC 8414 §3.1 and §5
+ * Where an issuer's keys are, and what its tokens carry.
  * @throws VerifierUnavailable there is no metadata now, or it is another issuer's
  */
 export const discover = async (issuer: string, fetch: Fetch, signal: AbortSignal): Promise<Discovered> => {
+  const { url, metadata } = await discoverUrl(issuer, 'jwks_uri', fetch, signal)
+  const { upstream_claims_supported: claims } = metadata
+  return {
+    jwksUri: url,
+    upstreamClaims: Array.isArray(claims) ? claims.filter((claim) => typeof claim === 'string') : undefined,
+  }
+}
+
+/**
+ * A URL that an issuer's metadata names: that of OAuth first, then OpenID's two places.
+ * @see RFC 8414 §3.1 and §5
+ * @throws VerifierUnavailable there is no metadata now, or it is another issuer's
+ */
+export const discoverUrl = async (
+  issuer: string,
+  member: 'jwks_uri' | 'introspection_endpoint',
+  fetch: Fetch,
+  signal: AbortSignal,
+): Promise<{ url: string; metadata: Readonly<Record<string, unknown>> }> => {
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
   const places = [
@@ -45,35 +70,34 @@ export const discover = async (issuer: string, fetch: Fetch, signal: AbortSignal
       return undefined
     })
     if (answer === undefined) continue
-    const {
-      issuer: named,
-      jwks_uri: jwksUri,
-      upstream_claims_supported: claims,
-    } = answer as Readonly<Record<string, unknown>>
-    if (named !== issuer) {
+    const metadata = answer as Readonly<Record<string, unknown>>
+    const url = metadata[member]
+    if (metadata.issuer !== issuer) {
       problems.push(`${place} is the metadata of another issuer`)
       continue
     }
-    if (typeof jwksUri !== 'string') {
-      problems.push(`${place} has no jwks_uri`)
+    if (typeof url !== 'string') {
+      problems.push(`${place} has no ${member}`)
       continue
     }
     try {
-      checkSecureUrl(jwksUri, 'jwks_uri')
+      checkSecureUrl(url, member)
     } catch (cause) {
-      throw new VerifierUnavailable(`${issuer}: its jwks_uri can't be used`, { cause })
+      throw new VerifierUnavailable(`${issuer}: its ${member} can't be used`, { cause })
     }
-    return {
-      jwksUri,
-      upstreamClaims: Array.isArray(claims) ? claims.filter((claim) => typeof claim === 'string') : undefined,
-    }
+    return { url, metadata }
   }
   throw new VerifierUnavailable(`no metadata of ${issuer} could be read: ${problems.join('; ')}`)
 }
 
 /** Bounded in size, and in time by the signal; redirects are not followed. */
-export const fetchJson = async (url: string, fetch: Fetch, signal: AbortSignal): Promise<object> => {
-  const response = await fetch(url, { signal, redirect: 'error' })
+export const fetchJson = async (
+  url: string,
+  fetch: Fetch,
+  signal: AbortSignal,
+  request: FetchRequest = {},
+): Promise<object> => {
+  const response = await fetch(url, { ...request, signal, redirect: 'error' })
   if (response.status !== 200) {
     await response.body?.cancel()
     throw new Error(`${url} answered ${response.status}`)

@@ -1,6 +1,6 @@
 import { rpcErrorResponse } from './challenge.ts'
 import type { ResponseGuard } from './handler.ts'
-import { isEventStream, textFilter } from './message-text.ts'
+import { isEventStream, privately, textFilter } from './message-text.ts'
 
 /** A response as it may reach the caller: filtered, and ended with its token where it is a stream. */
 export const guardedResponse = async (response: Response, guard: ResponseGuard): Promise<Response> => {
@@ -8,13 +8,13 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
   const stream = isEventStream(type)
   const { filter } = guard
   if (response.body === null || (!filter && !stream)) return response
-  if (!filter) return withBody(response, guardedBody(response.body, guard, undefined))
+  if (!filter) return withBody(response, guardedBody(response.body, guard, undefined), false)
   const text = textFilter(type, filter)
   if (!text && (!guard.messagesOnly || !response.ok)) return response
   if (!text || !isPlain(response)) return unfilterable(response)
-  if (stream) return withBody(response, guardedBody(response.body, guard, text))
+  if (stream) return withBody(response, guardedBody(response.body, guard, text), true)
   try {
-    return withBody(response, (await text.push(await response.text())) + (await text.end()))
+    return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
   } catch {
     return rpcErrorResponse(500, internalError, 'The response could not be filtered')
   }
@@ -28,9 +28,10 @@ const unfilterable = (response: Response): Response => {
   return rpcErrorResponse(500, internalError, 'The response could not be filtered')
 }
 
-const withBody = (response: Response, body: ReadableStream<Uint8Array> | string): Response => {
+const withBody = (response: Response, body: ReadableStream<Uint8Array> | string, filtered: boolean): Response => {
   const headers = new Headers(response.headers)
   headers.delete('content-length')
+  if (filtered) headers.set('cache-control', privately(headers.get('cache-control')))
   return new Response(body, { status: response.status, statusText: response.statusText, headers })
 }
 

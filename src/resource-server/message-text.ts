@@ -21,6 +21,12 @@ export const textFilter = (contentType: string | null, filter: MessageFilter): T
 export const isEventStream = (contentType: string | null): boolean =>
   contentType?.trimStart().slice(0, eventStream.length).toLowerCase() === eventStream
 
+/** `Cache-Control` for what one caller alone may see. */
+export const privately = (cacheControl: string | null): string =>
+  ['private', ...(cacheControl ?? '').split(',').map((each) => each.trim())]
+    .filter((each, at) => each !== '' && each !== 'public' && (at === 0 || each !== 'private'))
+    .join(', ')
+
 const jsonFilter = (filter: MessageFilter): TextFilter => {
   let whole = ''
   return {

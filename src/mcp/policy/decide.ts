@@ -40,6 +40,7 @@ export const createDecider = (policy: AccessPolicy): Decider | undefined => {
     deniesUnlisted: unlisted === 'deny',
     governs: (kind) => governed.includes(kind),
     decide(token, method, target, listing) {
+      if (!governed.includes(target.kind)) return { outcome: 'allow' }
       const name = target.template ? sampleOf(target.name) : target.name
       const { rules, listed } = tables[target.kind](name)
       if (!listed && unlisted === 'deny') return { outcome: 'forbid', reason: 'policy_unlisted' }

@@ -30,6 +30,29 @@ const clients = {
   },
 }
 
+/** The names of the tools that a real client is shown. */
+const lists = {
+  'client v1': async (url: URL, token: string): Promise<string[]> => {
+    const client = new ClientV1({ name: 'test', version: '1.0.0' })
+    const transport = new TransportV1(url, { requestInit: { headers: { Authorization: `Bearer ${token}` } } })
+    await client.connect(transport as Parameters<typeof client.connect>[0])
+    try {
+      return (await client.listTools()).tools.map(({ name }) => name)
+    } finally {
+      await client.close()
+    }
+  },
+  'client v2': async (url: URL, token: string): Promise<string[]> => {
+    const client = new ClientV2({ name: 'test', version: '1.0.0' })
+    await client.connect(new TransportV2(url, { requestInit: { headers: { Authorization: `Bearer ${token}` } } }))
+    try {
+      return (await client.listTools()).tools.map(({ name }) => name)
+    } finally {
+      await client.close()
+    }
+  },
+}
+
 const textOf = (result: object): string => {
   const [first] = (result as { content: { text: string }[] }).content
   return first?.text ?? expect.fail('no content')
@@ -95,6 +118,26 @@ describe.each(Object.entries(hosts))('%s', (_, host) => {
       expect(await call(url, await issuer.sign({ scope: 'notes:read notes:write' }), 'notes_add')).toBe('added')
     },
   )
+
+  test('lists show what their reader may use', async () => {
+    const token = await issuer.sign()
+    for (const list of Object.values(lists)) {
+      expect(await list(url, token)).toEqual(['whoami'])
+      expect(await list(url, await issuer.sign({ scope: 'notes:write' }))).toEqual(['whoami', 'notes_add'])
+    }
+  })
+
+  test('a list is as long as it says, and no shared cache keeps it', async () => {
+    const headers = { Authorization: `Bearer ${await issuer.sign()}` }
+    const response = await post({ jsonrpc: '2.0', id: 1, method: 'tools/list' }, headers)
+    expect(response.status).toBe(200)
+    const text = await response.text()
+    expect(text).toContain('whoami')
+    expect(text).not.toContain('notes_add')
+    expect(response.headers.get('Cache-Control')).toContain('private')
+    const length = response.headers.get('Content-Length')
+    if (length !== null) expect(Number(length)).toBe(Buffer.byteLength(text))
+  })
 
   const post = (message: string | object, headers: Record<string, string> = {}) =>
     fetch(url, {

@@ -1,0 +1,150 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { type Clock, systemClock } from '../events/clock.ts'
+import { type Logger, silentLogger } from '../events/logger.ts'
+import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
+import type { JsonObject } from '../identity/json.ts'
+import { createTokenMemory } from '../identity/token-memory.ts'
+import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
+import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { sameResource } from '../oauth/resource.ts'
+import { checkSecureUrl, discoverUrl, type Fetch, fetchJson } from './discovery.ts'
+import type { IssuerVerifier } from './issuer.ts'
+import { readJwtFacts } from './jwt-facts.ts'
+import { applyUpstreamSchema } from './upstream-schema.ts'
+
+export interface IntrospectionOptions<Upstream> {
+  /** The client that this resource server is at the issuer. */
+  readonly clientId: string
+  readonly clientSecret: string
+  /** By default the issuer's metadata says it. */
+  readonly endpoint?: string
+  /** Audiences that stand for the resource, for an issuer that knows it by a name which is not its URL. */
+  readonly audiences?: readonly string[]
+  /** Seconds that an answer is used again: a token that was revoked is good for so long. 0 to 300; default 5. */
+  readonly rememberedFor?: number
+  /** Seconds that clocks may differ by; at most 300. Default 30. */
+  readonly clockSkew?: number
+  /** Checks and types the upstream claims that the issuer tells. */
+  readonly claims?: StandardSchemaV1<unknown, Upstream>
+  /** How many verified tokens are remembered. Default 16384. */
+  readonly remembered?: number
+  readonly fetch?: Fetch
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/**
+ * Verifies access tokens by asking their issuer, so that revocation is seen and tokens may be opaque. The whole answer is in the token's `claims`;
+ * it is as verified as the connection to the issuer is.
+ * @param issuer byte for byte as its metadata has it
+ * @throws ConfigurationError for options that can't be right
+ * @see RFC 7662
+ */
+export const introspection = <Upstream = UpstreamClaims>(
+  issuer: string,
+  options: IntrospectionOptions<Upstream>,
+): IssuerVerifier<Upstream> => {
+  const { clock = systemClock, logger = silentLogger, clockSkew = 30, rememberedFor = 5 } = options
+  const fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init))
+  checkSecureUrl(issuer, 'issuer')
+  if (options.endpoint !== undefined) checkSecureUrl(options.endpoint, 'endpoint')
+  if (!(clockSkew >= 0 && clockSkew <= 300)) throw new ConfigurationError('clockSkew', '0 to 300 seconds')
+  if (!(rememberedFor >= 0 && rememberedFor <= 300)) throw new ConfigurationError('rememberedFor', '0 to 300 seconds')
+  if (!options.clientId || !options.clientSecret) {
+    throw new ConfigurationError('clientSecret', 'the id and the secret of a client: nobody else may introspect')
+  }
+  const authorization = basicOf(options.clientId, options.clientSecret)
+  const memory = createTokenMemory(options.remembered === undefined ? {} : { capacity: options.remembered })
+  const askedAt = new WeakMap<AccessToken, number>()
+  const underWay = new Map<string, Promise<AccessToken>>()
+  let endpoint = options.endpoint
+
+  const endpointOf = async (signal: AbortSignal): Promise<string> => {
+    endpoint ??= (await discoverUrl(issuer, 'introspection_endpoint', fetch, signal)).url
+    return endpoint
+  }
+
+  const ask = async (token: string): Promise<JsonObject> => {
+    const signal = AbortSignal.timeout(fetchTimeout)
+    try {
+      const body = new URLSearchParams({ token, token_type_hint: 'access_token' }).toString()
+      const headers = { ...authorization, ...form }
+      return (await fetchJson(await endpointOf(signal), fetch, signal, { method: 'POST', headers, body })) as JsonObject
+    } catch (error) {
+      // A refusal of our own credentials says nothing about the token.
+      logger.error(`the introspection endpoint of ${issuer} gave no answer`, { error })
+      throw new VerifierUnavailable('an access token could not be introspected', { cause: error })
+    }
+  }
+
+  const isFor = (audience: unknown, resource: string): boolean =>
+    [audience ?? []]
+      .flat()
+      .some((each) => typeof each === 'string' && (sameResource(each, resource) || options.audiences?.includes(each)))
+
+  const check = (answer: JsonObject, resource: string): void => {
+    const { active, iss, aud, exp, nbf, token_type: type } = answer
+    const now = clock.now() / 1000
+    if (active !== true) throw new TokenInvalid('revoked')
+    if (iss !== undefined && iss !== issuer) throw new TokenInvalid('unknown_issuer')
+    // Else a refresh token, which is active too, would open what only an access token may.
+    if (type !== undefined && !(typeof type === 'string' && accessTokenTypes.has(type.toLowerCase()))) {
+      throw new TokenInvalid('type')
+    }
+    if (typeof exp !== 'number') throw new TokenInvalid('claims')
+    if (exp + clockSkew <= now) throw new TokenInvalid('expired')
+    if (nbf !== undefined && !(typeof nbf === 'number' && nbf - clockSkew <= now)) {
+      throw new TokenInvalid('not_yet_valid')
+    }
+    if (!isFor(aud, resource)) throw new TokenInvalid('audience')
+  }
+
+  const verifyAnew = async (token: string, resource: string): Promise<AccessToken> => {
+    const startedAt = clock.now()
+    const epoch = memory.epoch()
+    const answer = await ask(token)
+    check(answer, resource)
+    // Who answered is who vouches, also where it doesn't say so.
+    const facts = { ...readJwtFacts(token, { ...answer, iss: issuer }, resource, 'client_id'), claims: answer }
+    const accessToken = createAccessToken(await applyUpstreamSchema(facts, options.claims))
+    askedAt.set(accessToken, startedAt)
+    if (rememberedFor > 0) memory.remember(accessToken, epoch)
+    return accessToken
+  }
+
+  const recall = (token: string, resource: string): AccessToken | undefined => {
+    const now = clock.now()
+    const known = memory.recall(token, resource, now)
+    const age = known && now - (askedAt.get(known) ?? 0)
+    return age !== undefined && age >= 0 && age < rememberedFor * 1000 ? known : undefined
+  }
+
+  return {
+    issuer,
+    async ready() {
+      await endpointOf(AbortSignal.timeout(fetchTimeout))
+    },
+
+    async verify(token, resource) {
+      if (token.length > maximumToken) throw new TokenInvalid('malformed')
+      const known = recall(token, resource)
+      if (known) return known as AccessToken<Upstream>
+      const key = `${token} ${resource}`
+      const asking = underWay.get(key) ?? verifyAnew(token, resource).finally(() => underWay.delete(key))
+      underWay.set(key, asking)
+      return (await asking) as AccessToken<Upstream>
+    },
+  }
+}
+
+/** @see RFC 6749 §2.3.1: both are form-encoded before they are joined */
+const basicOf = (id: string, secret: string): { readonly Authorization: string } => {
+  const encoded = `${encodeURIComponent(id)}:${encodeURIComponent(secret)}`
+  return { Authorization: `Basic ${btoa(encoded)}` }
+}
+
+const form = { 'Content-Type': 'application/x-www-form-urlencoded', Accept: 'application/json' }
+const accessTokenTypes: ReadonlySet<string> = new Set(['bearer', 'access_token'])
+const maximumToken = 16_384
+/** Milliseconds. */
+const fetchTimeout = 5_000
