@@ -21,7 +21,7 @@ export interface Auth0Options<Claims = UpstreamClaims>
  * Set up: a Regular Web Application with the callback URL `<url>/authorize/callback/auth0`; "Allow Offline Access" in the API of `audience`.
  * Auth0 gives no roles by itself: an Action adds them, under a namespace.
  *
- * Access tokens live 24 hours (2 hours for userinfo only), refresh tokens 30 days or as set; whether they rotate is set in the application.
+ * Access tokens live 24 hours; how long refresh tokens live, and whether they rotate, is set in the application.
  * Revoking one refresh token ends, by default, all that the person gave this application, so nothing is revoked there.
  *
  * @see https://auth0.com/docs/secure/tokens/refresh-tokens/revoke-refresh-tokens

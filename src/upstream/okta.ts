@@ -16,10 +16,9 @@ export interface OktaOptions<Claims = UpstreamClaims>
  *
  * Set up: an OIDC web application with the redirect URI `<url>/authorize/callback/okta` and the grant types "Authorization Code" and "Refresh
  * Token" (without the latter, leave `offline_access` out of `scopes`). `groups` comes where the application (organization's server: with the
- * scope `groups`) or the authorization server has a groups claim; Okta leaves out groups beyond 100 of one filter.
+ * scope `groups`) or the authorization server has a groups claim.
  *
- * Access tokens live an hour, refresh tokens as the access policy says (by default without end, seven days idle on custom servers). Whether
- * they rotate is set in the application. When a session ends here, its tokens are revoked there; other sessions go on.
+ * Access tokens live an hour, refresh tokens as the access policy says; whether they rotate is set in the application. When a session ends here, its tokens are revoked there; other sessions go on.
  *
  * @see https://developer.okta.com/docs/api/openapi/okta-oauth/guides/overview/
  */

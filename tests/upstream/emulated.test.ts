@@ -6,47 +6,15 @@ import { github } from '../../src/upstream/github.ts'
 import { google } from '../../src/upstream/google.ts'
 import { okta } from '../../src/upstream/okta.ts'
 import type { Provider, SignIn } from '../../src/upstream/provider.ts'
-import { startEmulators } from '../support/emulate.ts'
+import { emulatedClient, emulatedTenant, startEmulatedProviders } from '../support/emulated-providers.ts'
 import { named, plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
 
-const app = { client_id: 'me', client_secret: 'a-secret-of-the-app', name: 'Me', redirect_uris: [redirectUri] }
-const mine = { clientId: 'me', clientSecret: 'a-secret-of-the-app' }
-// The tenant that the emulator puts everybody in.
-const tenant = '9188040d-6c67-4c5b-b112-36a304b66dad'
+const mine = emulatedClient
+const tenant = emulatedTenant
 
-let emulators: Awaited<ReturnType<typeof startEmulators>>
+let emulators: Awaited<ReturnType<typeof startEmulatedProviders>>
 beforeAll(async () => {
-  emulators = await startEmulators([
-    {
-      service: 'github',
-      baseUrl: 'https://github.com',
-      also: ['https://api.github.com'],
-      seed: {
-        users: [{ login: 'alice', name: 'Alice Example', email: 'alice@example.com' }, { login: 'bob' }],
-        orgs: [{ login: 'acme', name: 'Acme', members: [{ login: 'alice' }] }],
-        oauth_apps: [app],
-      },
-    },
-    {
-      service: 'google',
-      baseUrl: 'https://accounts.google.com',
-      seed: { users: [{ email: 'alice@example.com', name: 'Alice Example', hd: 'example.com' }], oauth_clients: [app] },
-    },
-    {
-      service: 'microsoft',
-      baseUrl: 'https://login.microsoftonline.com',
-      seed: { users: [{ email: 'alice@example.com', name: 'Alice Example' }], oauth_clients: [app] },
-    },
-    {
-      service: 'okta',
-      baseUrl: 'https://example.okta.com',
-      seed: {
-        users: [{ login: 'alice@example.com', email: 'alice@example.com', first_name: 'Alice', last_name: 'Example' }],
-        authorization_servers: [{ id: 'default', name: 'default', audiences: ['api://default'] }],
-        oauth_clients: [{ ...app, auth_server_id: 'default' }],
-      },
-    },
-  ])
+  emulators = await startEmulatedProviders([redirectUri])
 }, 240_000)
 afterAll(() => emulators?.stop())
 
