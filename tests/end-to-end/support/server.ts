@@ -44,9 +44,14 @@ export async function startServer({ script, env = {}, data = newFolder() }: Serv
       cwd: root,
       env: { ...env, PORT: port, COUNTERSIGN_DATA: join(data, 'data'), COUNTERSIGN_DEMO_PASSWORD: demo.password },
     })
-    const [, url = ''] = await started.line(/^ready (http:\/\/localhost:\d+\/mcp)$/)
-    const listening = script === undefined ? url : (await started.line(/^listening (\S+)$/))[1]
-    return { process: started, url, port: new URL(listening ?? '').port }
+    try {
+      const [, url = ''] = await started.line(/^ready (http:\/\/localhost:\d+\/mcp)$/, 110_000)
+      const listening = script === undefined ? url : (await started.line(/^listening (\S+)$/))[1]
+      return { process: started, url, port: new URL(listening ?? '').port }
+    } catch (error) {
+      await started.stop(0)
+      throw error
+    }
   }
   let current = await run('0')
   const { url, port } = current
