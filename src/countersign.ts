@@ -17,6 +17,7 @@ import { silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
 import { createRoutes } from './http/routes.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
+import { clientAddressReader } from './net/client-address.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
@@ -75,6 +76,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     opened = { server, verifier: createOwnVerifier(server) }
     return opened
   })
+  const clientAddress = clientAddressReader(options.trustedProxies ?? [])
   const routes = createRoutes({
     issuer: url,
     endpoints,
@@ -97,7 +99,9 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     issuer: url,
     ...protection,
     handles: (pathname) => protection.metadata.handles(pathname) || routes.handles(pathname),
-    respond: async (request, info) => protection.metadata.respond(request) ?? routes.respond(request, info),
+    respond: async (request, info) =>
+      protection.metadata.respond(request) ??
+      routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }),
     ready: async () => {
       await open()
     },

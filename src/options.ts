@@ -10,6 +10,7 @@ import type { SigningAlgorithm } from './keys/ring.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
 import { accessPolicySchema } from './mcp/policy/schema.ts'
+import { parseBlock } from './net/address.ts'
 import { type DomainRules, isDomainRule } from './oauth/client-id-metadata.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { isLoopbackHost } from './oauth/loopback.ts'
@@ -52,6 +53,11 @@ export interface Config {
   readonly clients?: readonly ClientOptions[] | undefined
   /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
   readonly clientMetadataDocuments?: ClientMetadataDocumentOptions | false | undefined
+  /**
+   * Addresses and blocks (`10.0.0.0/8`) of the proxies in front, that append to `X-Forwarded-For`. Without it all that comes through a proxy
+   * counts as one address in the limits.
+   */
+  readonly trustedProxies?: readonly string[] | undefined
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
   readonly privateSchemes?: readonly string[] | undefined
   readonly signing?: SigningAlgorithm | undefined
@@ -70,6 +76,14 @@ export interface Options<Claims> extends Config {
   readonly random?: Random | undefined
   /** For requests to providers. */
   readonly fetch?: typeof fetch | undefined
+}
+
+const isBlock = (text: string): boolean => {
+  try {
+    return parseBlock(text).bits >= 0
+  } catch {
+    return false
+  }
 }
 
 const seconds = z.number().int().positive()
@@ -107,6 +121,7 @@ const configSchema = z.strictObject({
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
   clients: z.array(clientOptionsSchema).optional(),
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),
+  trustedProxies: z.array(z.string().refine(isBlock, 'expected addresses or blocks like "10.0.0.0/8"')).optional(),
   privateSchemes: words.optional(),
   signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
 })

@@ -37,19 +37,23 @@ const withoutDots = (text: string): string =>
 const groups = (text: string): number[] =>
   text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16))
 
-interface Block {
+/** A network: all addresses that begin with the same bits. */
+export interface Block {
   readonly address: Uint8Array
   readonly bits: number
 }
 
-const parseBlock = (text: string): Block => {
-  const [prefix = '', bits = ''] = text.split('/')
+/** @throws TypeError for what is not like `10.0.0.0/8` or `fd00::/8`, or a single address */
+export const parseBlock = (text: string): Block => {
+  const [prefix = '', length] = text.split('/')
   const address = addressBytes(prefix)
-  if (!address) throw new TypeError(`not a block of addresses: ${text}`)
-  return { address, bits: Number(bits) }
+  const most = (address?.length ?? 0) * 8
+  const bits = length === undefined ? most : /^\d{1,3}$/.test(length) ? Number(length) : -1
+  if (!address || bits < 0 || bits > most) throw new TypeError(`not an address or a block of addresses: ${text}`)
+  return { address, bits }
 }
 
-const contains = ({ address: prefix, bits }: Block, address: Uint8Array): boolean => {
+export const contains = ({ address: prefix, bits }: Block, address: Uint8Array): boolean => {
   if (prefix.length !== address.length) return false
   return prefix.every((byte, index) => {
     const mask = (0xff00 >> Math.min(8, Math.max(0, bits - index * 8))) & 0xff

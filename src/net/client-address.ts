@@ -1,0 +1,30 @@
+import { addressBytes, contains, parseBlock } from './address.ts'
+
+/**
+ * Who a request is from, behind proxies: the last address of the connection and of `X-Forwarded-For` that is none of the trusted proxies'.
+ * What stands further left was said by that client, and is believed by nobody.
+ *
+ * @param trusted addresses and blocks (`10.0.0.0/8`) of proxies that append to `X-Forwarded-For`; with none, the connection's address counts
+ * @throws TypeError for what is neither
+ */
+export const clientAddressReader = (trusted: readonly string[]) => {
+  const blocks = trusted.map(parseBlock)
+  const isTrusted = (address: string): boolean => {
+    const bytes = addressBytes(unmapped(address))
+    return bytes !== undefined && blocks.some((block) => contains(block, bytes))
+  }
+  return (request: Request, connection: string | undefined): string | undefined => {
+    if (connection === undefined || blocks.length === 0 || !isTrusted(connection)) return connection
+    let address = connection
+    const forwarded = (request.headers.get('x-forwarded-for') ?? '').split(',').reverse()
+    for (const next of forwarded.map((text) => text.trim())) {
+      if (addressBytes(next) === undefined) return address
+      address = next
+      if (!isTrusted(address)) return address
+    }
+    return address
+  }
+}
+
+/** A socket for both families shows an IPv4 peer as `::ffff:10.0.0.1`. */
+const unmapped = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '')
