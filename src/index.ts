@@ -30,6 +30,7 @@ export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identit
 export { accessTokenOf } from './mcp/token-of.ts'
 export { ConfigurationError } from './oauth/configuration-error.ts'
 export type { Config, Options, ProtectedResourceOptions } from './options.ts'
+export { type IntrospectionOptions, introspection } from './resource-server/introspection-verifier.ts'
 export { jwks } from './resource-server/jwks-verifier.ts'
 export type { Store } from './store/store.ts'
 export { StoreUnavailable } from './store/store.ts'

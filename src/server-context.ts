@@ -114,6 +114,7 @@ export const endpointsBelow = (issuer: string): Endpoints => {
     token: `${base}/token`,
     register: `${base}/register`,
     revoke: `${base}/revoke`,
+    introspect: `${base}/introspect`,
     jwks: `${base}/jwks`,
     consent: `${base}/authorize/consent`,
     signIn: `${base}/authorize/sign-in`,

@@ -45,6 +45,7 @@ export interface Endpoints {
   readonly token: string
   readonly register: string
   readonly revoke: string
+  readonly introspect: string
   readonly jwks: string
   /** Pages of an interaction. */
   readonly consent: string

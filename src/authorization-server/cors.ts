@@ -5,6 +5,7 @@ export const corsMethods = {
   register: ['POST'],
   token: ['POST'],
   revoke: ['POST'],
+  introspect: ['POST'],
 } as const
 
 export type CorsEndpoint = keyof typeof corsMethods

@@ -45,7 +45,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
 }
 
 /** A client that was deleted takes its tokens with it. The copy of a metadata document may go before the grants do: it says nothing. */
-const mayLive = (server: ServerContext, clientId: string, stored: Stored<Client> | undefined): boolean =>
+export const mayLive = (server: ServerContext, clientId: string, stored: Stored<Client> | undefined): boolean =>
   looksLikeClientIdUrl(clientId) || knownClient(server, clientId, stored) !== undefined
 
 /** What a client has for itself now, not what it had when the token was signed. */

@@ -104,6 +104,7 @@ export type AuditFacts =
       readonly account?: string
       readonly by: 'client' | 'person' | 'operator' | 'code_replay' | 'refresh_replay' | 'upstream'
     }
+  | { readonly type: 'introspection.refused'; readonly reason: string; readonly clientId?: string }
   | { readonly type: 'revocation.refused'; readonly reason: string; readonly clientId?: string }
   | {
       readonly type: 'access.refused'

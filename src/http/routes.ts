@@ -2,6 +2,7 @@ import { authorize } from '../authorization-server/authorize.ts'
 import { callback } from '../authorization-server/callback.ts'
 import { consentDecision, consentPage } from '../authorization-server/consent.ts'
 import type { Arrival, Endpoints, ServerContext } from '../authorization-server/context.ts'
+import { introspectEndpoint } from '../authorization-server/introspect.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { PageProblem, page, type Reply } from '../authorization-server/pages.ts'
 import { callbackOf } from '../authorization-server/provider-sign-in.ts'
@@ -68,6 +69,7 @@ const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): Readonly
     [pathOf(endpoints.register), machine(registerEndpoint)],
     [pathOf(endpoints.token), machine(tokenEndpoint)],
     [pathOf(endpoints.revoke), machine(revokeEndpoint)],
+    [pathOf(endpoints.introspect), machine(introspectEndpoint)],
     [pathOf(endpoints.authorize), { for: 'person', GET: authorize }],
     [pathOf(endpoints.consent), { for: 'person', GET: consentPage, POST: consentDecision }],
     [pathOf(endpoints.signIn), { for: 'person', GET: signInPage, POST: signIn }],

@@ -38,6 +38,13 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   ...endpoint('revocation_endpoint', facts.endpoints.revoke),
   ...(facts.endpoints.revoke ? authentication('revocation', facts.clientAssertions) : {}),
   ...endpoint('introspection_endpoint', facts.endpoints.introspect),
+  ...(facts.endpoints.introspect
+    ? {
+        introspection_endpoint_auth_methods_supported: clientAuthenticationMethods.filter(
+          (method) => method !== 'none',
+        ),
+      }
+    : {}),
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],

@@ -93,6 +93,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
       token: `${base}/token`,
       register: `${base}/register`,
       revoke: `${base}/revoke`,
+      introspect: `${base}/introspect`,
       jwks: `${base}/jwks`,
       consent: `${base}/authorize/consent`,
       signIn: `${base}/authorize/sign-in`,

@@ -170,6 +170,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
       token: `${issuer}/token`,
       register: `${issuer}/register`,
       revoke: `${issuer}/revoke`,
+      introspect: `${issuer}/introspect`,
       jwks: `${issuer}/jwks`,
       consent: `${issuer}/authorize/consent`,
       signIn: `${issuer}/authorize/sign-in`,

@@ -1,0 +1,123 @@
+import type { UpstreamFacts } from '../identity/access-token.ts'
+import type { JsonObject } from '../identity/json.ts'
+import { TokenInvalid } from '../identity/verifier.ts'
+import { readClientCredentials } from '../oauth/client-authentication.ts'
+import { OAuthError } from '../oauth/errors.ts'
+import { readForm } from '../oauth/parameters.ts'
+import { formatScope } from '../oauth/scope.ts'
+import { decideRefresh } from '../policy/refresh.ts'
+import { type Client, clientRef } from '../records/client.ts'
+import type { Grant } from '../records/grant.ts'
+import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
+import type { ServerContext } from './context.ts'
+import { answerMachine } from './endpoint.ts'
+import { describedClients } from './find-client.ts'
+import { identify, mayLive } from './identify.ts'
+import { findPresented, readToken } from './presented-token.ts'
+import type { SignedAccessToken } from './signed-access-token.ts'
+import type { RefreshToken } from './tokens.ts'
+
+const maximumBody = 65_536
+
+/**
+ * Tells a resource server what a token says now. Only to who authenticates, and only of tokens for the resources that it serves; of all
+ * others it learns nothing, not even that they are good.
+ * @see RFC 7662
+ */
+export const introspectEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
+  answerMachine(server, request, 'introspect', async () => {
+    const about: { clientId?: string } = {}
+    try {
+      return { body: await introspect(server, request, about) }
+    } catch (error) {
+      if (error instanceof OAuthError && error.status < 500) {
+        server.audit({ type: 'introspection.refused', reason: error.reason, ...about })
+      }
+      throw error
+    }
+  })
+
+const inactive = { active: false }
+
+const introspect = async (
+  server: ServerContext,
+  request: Request,
+  about: { clientId?: string },
+): Promise<JsonObject> => {
+  const form = await readForm(request, maximumBody)
+  const authorization = request.headers.get('authorization')
+  const credentials = readClientCredentials(authorization, form)
+  about.clientId = claimedClientId(credentials)
+  const { values, now } = await server.records.get(...candidateRefs(credentials))
+  const clients = await describedClients(server, credentials, values, now, undefined)
+  const { client, authentication } = await authenticateClient(server, credentials, clients, authorization, now)
+  if (authentication === 'none' || !client.value.introspects?.length) {
+    throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
+  }
+  const token = await findPresented(server, readToken(form))
+  if (token?.kind === 'refresh') return describeRefreshToken(server, client.value, token.token, token.grant.value, now)
+  return token ? describeAccessToken(server, client.value, token.signed, now) : inactive
+}
+
+const serves = ({ introspects = [] }: Client, resource: string): boolean => introspects.includes(resource)
+
+const describeAccessToken = async (
+  server: ServerContext,
+  client: Client,
+  signed: SignedAccessToken,
+  now: number,
+): Promise<JsonObject> => {
+  if (!serves(client, signed.resource) || signed.expiresAt * 1000 <= now) return inactive
+  try {
+    const { scopes, upstream } = await identify(server, signed)
+    return {
+      // The token's own facts, and what is newer in the store over them.
+      ...signed.claims,
+      active: true,
+      token_type: 'Bearer',
+      scope: formatScope(scopes),
+      ...(upstream ? { upstream_provider: upstream.provider, upstream_claims: claimsOf(upstream) } : {}),
+    }
+  } catch (error) {
+    if (error instanceof TokenInvalid) return inactive
+    throw error
+  }
+}
+
+/** All of them, as a handler behind our own gate gets them: who asks is a server of ours, and the client doesn't read this. */
+const claimsOf = ({ claims, issuer, subject }: UpstreamFacts): JsonObject => ({ ...claims, iss: issuer, sub: subject })
+
+/**
+ * Its audience is this server alone: a resource server that takes whatever is active must not take a refresh token for an access token.
+ */
+const describeRefreshToken = async (
+  server: ServerContext,
+  client: Client,
+  { generation }: RefreshToken,
+  grant: Grant,
+  now: number,
+): Promise<JsonObject> => {
+  const scopes = Object.entries(grant.resources).filter(([resource]) => serves(client, resource))
+  if (scopes.length === 0 || !grant.refresh || grant.expiresAt <= now) return inactive
+  const graceMs = server.lifetimes.refreshGrace * 1000
+  const { kind } = decideRefresh({ ...grant.refresh, now, presented: generation, graceMs })
+  if (kind === 'replay' || kind === 'ahead') return inactive
+  const [stored] = (await server.records.get(clientRef(grant.clientId))).values
+  const identified = await server.custody.identity(grant.upstreamSession)
+  if (!mayLive(server, grant.clientId, stored) || typeof identified === 'string') return inactive
+  const unused = grant.refresh.usedAt + server.lifetimes.refreshToken * 1000
+  return {
+    active: true,
+    token_type: 'refresh_token',
+    iss: grant.issuer,
+    sub: grant.subject,
+    client_id: grant.clientId,
+    aud: grant.issuer,
+    scope: formatScope([...new Set(scopes.flatMap(([, granted]) => granted))]),
+    exp: Math.floor(Math.min(unused, grant.expiresAt) / 1000),
+    auth_time: grant.authTime,
+    grant_id: grant.id,
+    upstream_provider: identified.facts.provider,
+    upstream_claims: claimsOf(identified.facts),
+  }
+}
