@@ -146,7 +146,9 @@ const pathOf = (path: readonly PropertyKey[]): string =>
     .join('') || 'options'
 
 const expectedBy = (issue: { code?: string | undefined; message: string; keys?: readonly string[] }): string =>
-  issue.code === 'unrecognized_keys' ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}` : issue.message
+  issue.code === 'unrecognized_keys'
+    ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}`
+    : issue.message.replace(/^.*?\bexpected /, '')
 
 /** A call that needs a scope which nobody can be granted would be refused for ever. */
 const checkRequirements = ({ resources }: Options<unknown>): void => {

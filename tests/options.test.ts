@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { ConfigurationError } from '../src/oauth/configuration-error.ts'
 import { checkOptions, type Options } from '../src/options.ts'
+import { memory } from '../src/store/memory.ts'
 
 const loopback = { url: 'http://localhost:8787', resources: { '/mcp': {} } }
 const open = { ...loopback, url: 'https://auth.example.com', secret: 'a secret for tests that is long enough' }
@@ -23,4 +24,40 @@ test('client metadata documents: rules are domain names, and this computer is on
     expect(() => check({ ...open, clientMetadataDocuments: rules }), JSON.stringify(rules)).toThrow(ConfigurationError)
     expect(() => check({ ...open, clientMetadataDocuments: rules })).toThrow(path)
   }
+})
+
+test('design 7: everything works on loopback http with no configuration but the resources', () => {
+  check(loopback)
+  check({ ...loopback, store: memory() })
+})
+
+test('design 7: with an https url weak settings are refused', () => {
+  const { secret: _secret, ...withoutSecret } = open
+  expect(() => check(withoutSecret)).toThrow(/^secret: expected/)
+  expect(() => check({ ...open, store: memory() })).toThrow(/^store: expected a store that outlives the process/)
+})
+
+test.each([
+  [{ url: 8787 }, 'url: expected string'],
+  [{ secret: 'short' }, 'secret: '],
+  [{ secret: [] }, 'secret: '],
+  [{ resources: {} }, 'resources: expected at least one resource'],
+  [{ resources: { '/mcp': { scope: {} } } }, 'resources./mcp: expected no member "scope"'],
+  [{ subject: 'email' }, 'subject: expected one of "random"|"upstream"'],
+  [{ lifetimes: { accessToken: 0 } }, 'lifetimes.accessToken: expected number to be >0'],
+  [{ lifetimes: { accessTokens: 60 } }, 'lifetimes: expected no member "accessTokens"'],
+  [{ branding: { color: 'green' } }, 'branding.color: expected #rrggbb or #rgb'],
+  [{ trustedProxies: ['10.0.0.0/33'] }, 'trustedProxies[0]: expected addresses or blocks'],
+  [{ signing: 'HS256' }, 'signing: expected one of "ES256"|"EdDSA"|"RS256"'],
+  [{ usptream: [] }, 'options: expected no member "usptream"'],
+])('design 7: a wrong value is refused with its path and what was expected: %j', (wrong, message) => {
+  expect(() => check({ ...open, ...wrong })).toThrow(ConfigurationError)
+  expect(() => check({ ...open, ...wrong })).toThrow(message)
+})
+
+test('a configured secret is in no message', () => {
+  const secret = 'too short but secret'
+  expect(() => check({ ...open, secret })).toThrow(
+    expect.not.objectContaining({ message: expect.stringContaining(secret) }),
+  )
 })
