@@ -2,6 +2,8 @@
 export interface Pattern {
   /** Its spellings, where nothing in it stands for others. */
   readonly exact: readonly string[]
+  /** With one of these begins whatever it matches. */
+  readonly prefixes: readonly string[]
   matches(text: string): boolean
   /** As `matches`, but for variables that may hold a `/`: for what was decoded. */
   matchesDecoded(text: string): boolean
@@ -31,8 +33,13 @@ export const uriPattern = (text: string, respell: readonly ((uri: string) => str
     .map((literals) =>
       literals.flatMap((literal, at): Piece[] => (at === 0 ? [literal] : [wildcards[at - 1] ?? '', literal])),
     )
-  return compile([pieces, ...forms])
+  return compile(distinct([pieces, ...forms]))
 }
+
+/** A URI in its usual form has one spelling. */
+const distinct = (forms: readonly (readonly Piece[])[]): readonly (readonly Piece[])[] => [
+  ...new Map(forms.map((pieces) => [pieces.map(String).join('\n'), pieces])).values(),
+]
 
 const compile = (forms: readonly (readonly Piece[])[]): Pattern => {
   const exact = forms.every((pieces) => pieces.every((piece) => typeof piece === 'string'))
@@ -41,6 +48,7 @@ const compile = (forms: readonly (readonly Piece[])[]): Pattern => {
   const decoded = forms.map((pieces) => pieces.map((piece): Piece => (piece === segment ? anything : piece)))
   return {
     exact,
+    prefixes: forms.map(([first]) => (typeof first === 'string' ? first : '')),
     matches: (text) => forms.some((pieces) => match(pieces, text)),
     matchesDecoded: (text) => decoded.some((pieces) => match(pieces, text)),
   }
@@ -50,6 +58,7 @@ const compile = (forms: readonly (readonly Piece[])[]): Pattern => {
 const match = (pieces: readonly Piece[], text: string): boolean => {
   const [first] = pieces
   if (typeof first === 'string' && !text.startsWith(first)) return false
+  if (pieces.length === 1) return text === first
   // Where the text may be read on from after the pieces so far.
   let reached = new Uint8Array(text.length + 1)
   reached[0] = 1

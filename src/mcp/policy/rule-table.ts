@@ -28,14 +28,17 @@ export const resourceTable = (requirements: Readonly<Record<string, Requirement>
   const bare = entriesOf(requirements, (key) => uriPattern(key, [hrefOf, decodedOf, bareOf]))
   const findWritten = finder(entries)
   const findReduced = finder(entries, bare)
+  const [near, nearBare] = [byPrefix(entries), byPrefix(bare)]
   return remembering((uri) => {
     const spellings = spellingsOf(uri)
     if (!spellings) return { rules: [never], listed: false }
     const { written, reduced } = spellings
-    const rules = new Set([...written.flatMap(findWritten), ...reduced.flatMap(findReduced)])
+    const others = reduced.filter((text) => !written.includes(text))
+    const rules = new Set([...written.flatMap(findWritten), ...others.flatMap(findReduced)])
     const listed =
-      written.every((text) => entries.some(({ pattern }) => pattern.matches(text))) &&
-      reduced.every((text) => bare.some(({ pattern }) => pattern.matchesDecoded(text)))
+      rules.size > 0 &&
+      written.every((text) => near(text).some(({ pattern }) => pattern.matches(text))) &&
+      others.every((text) => nearBare(text).some(({ pattern }) => pattern.matchesDecoded(text)))
     return { rules: [...rules], listed }
   })
 }
@@ -62,9 +65,30 @@ const finder = (
   const exact = new Map(
     [...looser, ...entries].flatMap(({ pattern, rule }) => pattern.exact.map((name) => [name, rule])),
   )
+  const near = byPrefix(entries)
   return (text) => {
     const own = exact.get(text)
-    return own ? [own] : entries.filter(({ pattern }) => pattern.matches(text)).map(({ rule }) => rule)
+    return own
+      ? [own]
+      : near(text)
+          .filter(({ pattern }) => pattern.matches(text))
+          .map(({ rule }) => rule)
+  }
+}
+
+/** The entries that could match a text, found by how it begins: there may be hundreds of others. */
+const byPrefix = (entries: readonly Entry[]): ((text: string) => readonly Entry[]) => {
+  const byLength = new Map<number, Map<string, Set<Entry>>>()
+  for (const entry of entries) {
+    for (const prefix of entry.pattern.prefixes) {
+      const same = byLength.get(prefix.length) ?? new Map<string, Set<Entry>>()
+      byLength.set(prefix.length, same.set(prefix, (same.get(prefix) ?? new Set()).add(entry)))
+    }
+  }
+  return (text) => {
+    const found = new Set<Entry>()
+    for (const [length, same] of byLength) for (const entry of same.get(text.slice(0, length)) ?? []) found.add(entry)
+    return [...found]
   }
 }
 

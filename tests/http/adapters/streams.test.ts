@@ -1,0 +1,63 @@
+import { getRequestListener } from '@hono/node-server'
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
+import express from 'express'
+import { Hono } from 'hono'
+import { afterEach, expect, test } from 'vitest'
+import type { Auth } from '../../../src/http/auth.ts'
+import * as onExpress from '../../../src/http/express.ts'
+import * as onHono from '../../../src/http/hono.ts'
+import * as onNode from '../../../src/http/node.ts'
+import { testIssuer } from '../../../src/testing.ts'
+import { resourceServer } from '../../../src/verify-only.ts'
+import { listen, type Running } from './servers.ts'
+
+let running: Running | undefined
+afterEach(() => running?.close())
+
+/** A real transport's stream for what the server has to say, opened by GET. */
+const serveStream = async (request: onNode.NodeRequest, response: Parameters<onNode.NodeListener>[1]) => {
+  const server = new McpServer({ name: 'notes', version: '1.0.0' })
+  const transport = new StreamableHTTPServerTransport()
+  await server.connect(transport as Parameters<typeof server.connect>[0])
+  await transport.handleRequest(request as Parameters<typeof transport.handleRequest>[0], response)
+}
+const endless = () => {
+  const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(': open\n\n')) })
+  return new Response(body, { headers: { 'Content-Type': 'text/event-stream' } })
+}
+
+test.each<[string, (auth: Auth) => Parameters<typeof listen>[0] extends (origin: string) => infer L ? L : never]>([
+  ['express, SDK v1', (auth) => express().use('/mcp', onExpress.protect(auth, '/mcp'), serveStream)],
+  ['node, SDK v1', (auth) => onNode.listener(auth, { '/mcp': serveStream })],
+  ['node, a fetch handler', (auth) => onNode.listener(auth, { '/mcp': { fetch: endless } })],
+  [
+    'hono as middleware',
+    (auth) => {
+      const app = new Hono()
+      app.all('/mcp', onHono.protect(auth, '/mcp'), endless)
+      return getRequestListener(app.fetch, { overrideGlobalObjects: false })
+    },
+  ],
+])('%s: a stream ends within a second of its token’s end, with a policy and without', async (_, make) => {
+  for (const policy of [{}, { tools: { x: ['y'] } }]) {
+    const issuer = testIssuer()
+    running = await listen((origin) =>
+      make(resourceServer({ resource: `${origin}/mcp`, issuers: [issuer], ...policy })),
+    )
+    const token = issuer.accessToken()
+    const response = await fetch(`${running.origin}/mcp`, {
+      headers: { Authorization: `Bearer ${token.token}`, Accept: 'text/event-stream' },
+    })
+    expect(response.status).toBe(200)
+    const ended = response.text().then(
+      () => 'ended',
+      () => 'ended',
+    )
+    const later = (ms: number) => new Promise((resolve) => setTimeout(() => resolve('open'), ms))
+    expect(await Promise.race([ended, later(1_200)])).toBe('open')
+    issuer.revoke(token)
+    expect(await Promise.race([ended, later(3_000)])).toBe('ended')
+    await running.close()
+  }
+})
