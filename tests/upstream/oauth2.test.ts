@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { checkedClaims } from '../../src/upstream/claims.ts'
+import { discord } from '../../src/upstream/discord.ts'
 import { parseExactly } from '../../src/upstream/exact-json.ts'
 import { github } from '../../src/upstream/github.ts'
 import { type Oauth2Options, oauth2 } from '../../src/upstream/oauth2.ts'
@@ -319,5 +320,29 @@ describe('GitHub Enterprise Server', () => {
     expect(await rejection(open.revoke?.({ accessToken: 'access-1' }) ?? Promise.resolve())).toMatchObject({
       name: 'ProviderUnavailable',
     })
+  })
+})
+
+test('Discord: the snowflake is the subject; standard names beside its own', async () => {
+  const preset = discord({ clientId: 'me', clientSecret: 'a-secret', guilds: true })
+  const user = {
+    ...{ id: '80351110224678912', username: 'nelly', global_name: 'Nelly', avatar: '8342729096ea' },
+    ...{ email: 'nelly@example.com', verified: true },
+  }
+  routes.set('POST /api/v10/oauth2/token', json({ ...tokens, scope: 'identify email guilds' }))
+  routes.set('GET /api/v10/users/@me', json(user))
+  routes.set('GET /api/v10/users/@me/guilds', json([{ id: '197038439483310086', name: 'Testers' }]))
+  const open = redirecting(preset.open(await testContext({ fetch: redirected({ 'https://discord.com': origin }) })))
+  const { pending } = await open.begin(plainRequest)
+  const signIn = await open.complete(new URL(`${redirectUri}?code=c&state=state-1`), pending, redirectUri)
+  expect(await checkedClaims(preset, signIn)).toEqual({
+    ...user,
+    iss: 'https://discord.com',
+    sub: user.id,
+    preferred_username: 'nelly',
+    name: 'Nelly',
+    picture: 'https://cdn.discordapp.com/avatars/80351110224678912/8342729096ea.png',
+    email_verified: true,
+    guilds: [{ id: '197038439483310086', name: 'Testers' }],
   })
 })

@@ -5,6 +5,7 @@ import { cognito } from '../../src/upstream/cognito.ts'
 import { entra } from '../../src/upstream/entra.ts'
 import { github } from '../../src/upstream/github.ts'
 import { gitlab } from '../../src/upstream/gitlab.ts'
+import { huggingface } from '../../src/upstream/huggingface.ts'
 import { keycloak } from '../../src/upstream/keycloak.ts'
 import { okta } from '../../src/upstream/okta.ts'
 import { openid } from '../../src/upstream/openid.ts'
@@ -228,6 +229,12 @@ test('GitLab: groups come from userinfo, direct ones from the id_token', async (
   const preset = gitlab({ ...mine, server: `${base}/` })
   const lie = { claims: { groups_direct: ['a'] }, userinfo: { groups: ['a', 'a/b'] } }
   expect(await (await at(preset, { base }, lie)).claims()).toMatchObject({ groups: ['a', 'a/b'], groups_direct: ['a'] })
+})
+
+test('Hugging Face: organizations are there as they are said', async () => {
+  const orgs = [{ sub: 'org-1', preferred_username: 'acme', roleInOrg: 'admin' }]
+  const { claims } = await at(huggingface(mine), { base: 'https://huggingface.co' }, { userinfo: { orgs } })
+  expect(await claims()).toMatchObject({ iss: 'https://huggingface.co', orgs })
 })
 
 test('options that can’t be right are refused at once', () => {
