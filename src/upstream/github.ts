@@ -25,6 +25,7 @@ export interface GithubOptions<Claims = UpstreamClaims>
  * Set up: an OAuth app or a GitHub App with the callback URL `<url>/authorize/callback/github`. Tokens of OAuth apps have no end and no refresh
  * token; those of GitHub Apps live eight hours, with a refresh token that rotates and lives six months. A GitHub App needs the account
  * permission "Email addresses: read". Errors come with status 200. When a session ends here, only its own token is revoked there.
+ * An OAuth app may hold ten tokens of a person with the same scopes: the eleventh sign-in ends the oldest.
  *
  * @see https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
  * @see https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens
