@@ -27,6 +27,7 @@ export {
 export type { Json, JsonObject } from './identity/json.ts'
 export { type Principal, principal } from './identity/principal.ts'
 export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identity/verifier.ts'
+export type { AccessPolicy, PolicyCall, PolicyFunction, PolicyRule, Requirement } from './mcp/policy/rule.ts'
 export { accessTokenOf } from './mcp/token-of.ts'
 export { ConfigurationError } from './oauth/configuration-error.ts'
 export type { Config, Options, ProtectedResourceOptions } from './options.ts'

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { policy } from '../../examples/policy.ts'
 import { type Logger, silentLogger } from '../../src/events/logger.ts'
 import type { AccessToken } from '../../src/identity/access-token.ts'
 import type { AccessPolicy, PolicyCall } from '../../src/mcp/policy/rule.ts'
@@ -314,4 +315,27 @@ test.each<[string, object]>([
 ])('%s is refused at start', (_, options) => {
   const start = () => resourceServer({ resource: url, issuers: [testIssuer()], scopes: { r: 'Read' }, ...options })
   expect(start).toThrow(ConfigurationError)
+})
+
+describe('the policy that the README shows', () => {
+  const token = (scopes: string[], claims = {}, more = {}) =>
+    accessToken({ scopes, upstream: { claims: { email_verified: true, ...claims } }, ...more })
+  const agent = { issuer: 'https://issuer.test', subject: 'agent' }
+  const admin = { groups: ['admins'] }
+  test.each<[object, AccessToken, string]>([
+    [call('whoami'), token([]), 'allow'],
+    [call('notes_list'), token([]), 'notes:read'],
+    [call('notes_list'), token(['notes:write']), 'allow'],
+    [call('notes_add', { visibility: 'team' }), token(['notes:write']), 'allow'],
+    [call('notes_add', { visibility: 'public' }), token(['notes:write']), 'policy_arguments'],
+    [call('notes_purge'), token(['notes:write'], admin), 'allow'],
+    [call('notes_purge'), token(['notes:write'], admin, { actor: agent }), 'policy_actor'],
+    [call('notes_purge'), token(['notes:write']), 'policy_groups'],
+    [call('notes_move', { folder: 'payroll' }), token(['notes:write']), 'policy_function'],
+    [call('other'), token(['notes:write']), 'policy_unlisted'],
+    [read('notes://7'), token(['notes:read']), 'allow'],
+    [get('greet'), token([], { email_verified: false }), 'policy_claims'],
+  ])('%j', async (message, caller, expected) => {
+    expect(await outcome(policy, message, caller)).toBe(expected)
+  })
 })
