@@ -36,8 +36,8 @@ export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
 }
 
 export interface GrantAdministration {
-  /** The live grants of an account, in pages. @param cursor of the page before */
-  list(account: string, cursor?: string): Promise<GrantPage>
+  /** The live grants of a person, in pages. @param subject the `sub` of the person's tokens @param cursor of the page before */
+  list(subject: string, cursor?: string): Promise<GrantPage>
   /** Ends a grant with all its tokens, on every node. False where there is no such grant. */
   revoke(grant: string): Promise<boolean>
 }
@@ -106,7 +106,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
       await open()
     },
     grants: {
-      list: async (account, cursor) => listGrants((await open()).server, account, cursor),
+      list: async (subject, cursor) => listGrants((await open()).server, subject, cursor),
       revoke: async (grant) => revokeGrantById((await open()).server, grant, 'operator'),
     },
     clients: {

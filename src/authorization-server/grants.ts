@@ -119,16 +119,58 @@ export const revokeGrantById = async (
 
 const grantIdForm = /^[\w-]{22}$/
 
+/** A grant as its person or an operator may see it. */
+export interface GrantSummary {
+  readonly id: string
+  readonly clientId: string
+  /** Where its code was sent. */
+  readonly redirectHost: string
+  /** Resource to scopes. */
+  readonly resources: Grant['resources']
+  /** When the person authenticated, seconds since the epoch. */
+  readonly authTime: number
+  /** Milliseconds since the epoch, as all times below. */
+  readonly createdAt: number
+  /** When its refresh token was last used. */
+  readonly usedAt?: number
+  readonly expiresAt: number
+}
+
+const summary = ({
+  id,
+  clientId,
+  redirectHost,
+  resources,
+  authTime,
+  createdAt,
+  refresh,
+  expiresAt,
+}: Grant): GrantSummary => ({
+  id,
+  clientId,
+  redirectHost,
+  resources,
+  authTime,
+  createdAt,
+  ...(refresh ? { usedAt: refresh.usedAt } : {}),
+  expiresAt,
+})
+
 export interface GrantPage {
-  readonly grants: readonly Grant[]
+  readonly grants: readonly GrantSummary[]
   /** Where the next page begins; absent at the end. */
   readonly cursor?: string
 }
 
-/** The live grants of an account, in pages: redeemed ones, since only those are in the index. A page may be short or empty although there is a next one. */
-export const listGrants = async (server: ServerContext, account: string, cursor?: string): Promise<GrantPage> => {
-  const { records } = server
-  const listed = await records.list(accountGrants, account, {
+/**
+ * The live grants of the person whose tokens have this `sub`, in pages: redeemed ones, since only those are in the index. A page may be short or empty although there is
+ * a next one.
+ */
+export const listGrants = async (server: ServerContext, subject: string, cursor?: string): Promise<GrantPage> => {
+  const { records, accounts } = server
+  const account = await accounts.bySubject(subject)
+  if (!account) return { grants: [] }
+  const listed = await records.list(accountGrants, account.id, {
     limit: pageSize,
     ...(cursor === undefined ? {} : { after: cursor }),
   })
@@ -136,7 +178,7 @@ export const listGrants = async (server: ServerContext, account: string, cursor?
   const last = ids.at(-1)
   if (last === undefined) return { grants: [] }
   const { values } = await records.get(...ids.map(grantRef))
-  const grants = values.flatMap((stored) => (stored ? [stored.value] : []))
+  const grants = values.flatMap((stored) => (stored ? [summary(stored.value)] : []))
   return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
 }
 

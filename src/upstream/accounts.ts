@@ -13,6 +13,8 @@ export interface Accounts {
    */
   resolve(providerId: string, signIn: SignIn): Promise<{ readonly account: Account; readonly created: boolean }>
   get(id: string): Promise<Account | undefined>
+  /** The account that has this `sub` in our tokens. */
+  bySubject(subject: string): Promise<Account | undefined>
   /**
    * Called at start: are the subjects that this store was begun with those that are configured?
    * @throws SubjectModeRefused
@@ -84,7 +86,18 @@ export const createAccounts = (
     }
   }
 
-  return { resolve, checkSubjectMode, get: async (id) => (await records.get(accountRef(id))).values[0]?.value }
+  const get: Accounts['get'] = async (id) => (await records.get(accountRef(id))).values[0]?.value
+
+  const bySubject: Accounts['bySubject'] = async (text) => {
+    // A random subject is the account's id; it is foreign text here, and only an id becomes a part of a key.
+    if (subject === 'random') return /^[\w-]{22}$/.test(text) ? get(text) : undefined
+    const issuer = (await records.get(subjectModeRef)).values[0]?.value.issuer
+    if (issuer === undefined) return undefined
+    const identity = (await records.get(identityRef(issuer, text))).values[0]
+    return identity && get(identity.value.account)
+  }
+
+  return { resolve, checkSubjectMode, get, bySubject }
 }
 
 /** The mode to remember when this sign-in's account is the first. */

@@ -25,7 +25,7 @@ export interface SignInLimits {
 // A password check takes 128 MiB and a good part of a second of a core.
 const atATime = 2
 const longestQueue = 30
-const mostPerAddress = 4
+const mostPerAddress = 12
 const rememberedFor = 30 * 86_400_000
 
 /**

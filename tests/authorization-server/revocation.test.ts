@@ -136,6 +136,16 @@ describe('the grants of an account', () => {
     expect([grants.length, cursor]).toEqual([3, undefined])
     expect((await listGrants(to.server, bob)).grants).toHaveLength(1)
     const id = grants[0]?.id ?? ''
+    expect(Object.keys(grants[0] ?? {}).toSorted(), 'nothing that makes or checks a token').toEqual([
+      'authTime',
+      'clientId',
+      'createdAt',
+      'expiresAt',
+      'id',
+      'redirectHost',
+      'resources',
+      'usedAt',
+    ])
     expect(await revokeGrantById(to.server, id, 'person', bob)).toBe(false)
     expect(await revokeGrantById(to.server, 'no id', 'person', alice)).toBe(false)
     expect(await revokeGrantById(to.server, id, 'person', alice)).toBe(true)

@@ -119,3 +119,21 @@ describe('design 2: subject "upstream"', () => {
     expect(await rejection(foreign)).toMatchObject({ name: 'SignInRefused', reason: 'untrusted' })
   })
 })
+
+describe('an account by the subject of its tokens', () => {
+  test('is found in both modes, and only by its own subject', async () => {
+    const context = await testContext()
+    const accounts = createAccounts(context, random)
+    const { account } = await accounts.resolve('a', person('alice'))
+    expect(await accounts.bySubject(account.subject)).toEqual(account)
+    expect(await accounts.bySubject('alice')).toBeUndefined()
+    expect(await accounts.bySubject(`${account.subject}/x`)).toBeUndefined()
+    expect(await accounts.bySubject(' ')).toBeUndefined()
+
+    const named = createAccounts(await testContext(), upstream())
+    expect(await named.bySubject('alice')).toBeUndefined()
+    const bySub = await named.resolve('a', person('alice'))
+    expect(await named.bySubject('alice')).toEqual(bySub.account)
+    expect(await named.bySubject(bySub.account.id)).toBeUndefined()
+  })
+})

@@ -91,14 +91,14 @@ test('password checks are bounded: in number at a time, in the queue, and in the
     )
     return outcomes.filter((one) => one === 'signed in').length
   }
-  expect(await together(20, () => '10.0.0.9')).toBe(4)
+  expect(await together(20, () => '10.0.0.9')).toBe(12)
   expect(await together(20, (index) => `10.0.${index}.1`)).toBe(20)
   expect(await together(60, (index) => `10.0.${index}.1`)).toBe(32)
   expect(most).toBe(2)
   expect(await together(40, () => undefined)).toBe(30)
   expect(context.log.filter((line) => line.includes('address'))).toHaveLength(1)
   // And all turns were given back.
-  expect(await together(4, () => '10.0.0.9')).toBe(4)
+  expect(await together(12, () => '10.0.0.9')).toBe(12)
 })
 
 test('an IPv6 subscriber is a network, an IPv4 address is one however it is written', () => {
