@@ -29,10 +29,12 @@ const unfilterable = (response: Response): Response => {
 }
 
 const withBody = (response: Response, body: ReadableStream<Uint8Array> | string, filtered: boolean): Response => {
+  const { status, statusText } = response
+  if (!filtered) return new Response(body, { status, statusText, headers: response.headers })
   const headers = new Headers(response.headers)
   headers.delete('content-length')
-  if (filtered) headers.set('cache-control', privately(headers.get('cache-control')))
-  return new Response(body, { status: response.status, statusText: response.statusText, headers })
+  headers.set('cache-control', privately(headers.get('cache-control')))
+  return new Response(body, { status, statusText, headers })
 }
 
 const guardedBody = (
@@ -41,8 +43,7 @@ const guardedBody = (
   text: ReturnType<typeof textFilter>,
 ): ReadableStream<Uint8Array> => {
   const reader = body.getReader()
-  const decoder = new TextDecoder()
-  const encoder = new TextEncoder()
+  const decoder = text && new TextDecoder()
   let unwatch = () => {}
   let ended = false
 
@@ -67,10 +68,10 @@ const guardedBody = (
               controller.close()
               return
             }
-            if (!text) return controller.enqueue(value)
+            if (!text || !decoder) return controller.enqueue(value)
             const piece = await text.push(decoder.decode(value, { stream: true }))
             if (ended) return
-            if (piece !== '') return controller.enqueue(encoder.encode(piece))
+            if (piece !== '') return controller.enqueue(new TextEncoder().encode(piece))
           }
         } catch (error) {
           if (ended) return
