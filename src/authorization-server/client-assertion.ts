@@ -5,7 +5,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import type { Client } from '../records/client.ts'
 import { clientAssertionRef } from '../records/client-assertion.ts'
 import { put } from '../records/records.ts'
-import { ClientKeysUnavailable } from './client-keys.ts'
+import { ClientKeysUnavailable, keysIn } from './client-keys.ts'
 import type { ServerContext } from './context.ts'
 
 /** Seconds that clocks may differ. */
@@ -47,7 +47,7 @@ const verified = async (
   now: number,
 ): Promise<JWTPayload> => {
   const { keys } = client
-  if (!keys || !clientMetadataDocuments) throw invalidClient(null, 'no_keys')
+  if (!keys) throw invalidClient(null, 'no_keys')
   const options = {
     algorithms: [...clientAssertionAlgorithms],
     issuer: client.id,
@@ -65,7 +65,11 @@ const verified = async (
     const input = { protected: protectedHeader, payload, signature }
     if (!options.algorithms.some((algorithm) => algorithm === header.alg))
       throw invalidClient(null, 'assertion_algorithm')
-    const found = await clientMetadataDocuments.keys(keys, header, input, now)
+    const found =
+      'jwks' in keys
+        ? await keysIn(keys.jwks, header, input)
+        : await clientMetadataDocuments?.keys(keys, header, input, now)
+    if (!found) throw invalidClient(null, 'no_keys')
     for (const key of found) {
       try {
         return (await jwtVerify(assertion, key, options)).payload

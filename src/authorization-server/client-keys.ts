@@ -78,8 +78,7 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
   }
 
   return async (keys, header, assertion, now) => {
-    if ('jwks' in keys)
-      return matching(createLocalJWKSet({ keys: keys.jwks.keys.map((key) => ({ ...key })) }), header, assertion)
+    if ('jwks' in keys) return keysIn(keys.jwks, header, assertion)
     const mayAsk = (kept: Kept) => now - kept.askedAt >= coolDown
     let kept = sets.get(keys.jwksUri) ?? (await loadOnce(keys.jwksUri, now))
     if (now >= kept.freshUntil && mayAsk(kept)) kept = await loadOnce(keys.jwksUri, now)
@@ -88,6 +87,14 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
     return matchingIn(await loadOnce(keys.jwksUri, now), header, assertion, now)
   }
 }
+
+/** The keys of a set that may have signed it. */
+export const keysIn = (
+  { keys }: { readonly keys: readonly object[] },
+  header: JWSHeaderParameters,
+  assertion: FlattenedJWSInput,
+): Promise<readonly CryptoKey[]> =>
+  matching(createLocalJWKSet({ keys: keys.map((key) => ({ ...key })) }), header, assertion)
 
 const matchingIn = (
   { lookup, hadAt }: Kept,

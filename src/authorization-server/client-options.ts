@@ -32,6 +32,8 @@ export interface ClientOptions extends ClientSettings {
   readonly secret?: string | undefined
   /** In place of the secret, so that no file has it: its SHA-256, base64url. */
   readonly secretHash?: string | undefined
+  /** In place of a secret: the public keys of the client, which then signs who it is (`private_key_jwt`). */
+  readonly jwks?: { readonly keys: readonly object[] } | undefined
 }
 
 export const clientGrantTypes = [...personGrantTypes, 'client_credentials'] as const
@@ -66,6 +68,14 @@ export const clientOptionsSchema = z.strictObject({
     .string()
     .regex(/^[\w-]{42}[AEIMQUYcgkosw048]$/, 'the SHA-256 of the secret, base64url')
     .optional(),
+  jwks: z
+    .looseObject({
+      keys: z
+        .array(z.looseObject({ kty: z.string() }).refine((key) => !('d' in key || 'k' in key), 'public keys alone'))
+        .min(1)
+        .max(20),
+    })
+    .optional(),
 })
 
 /** What the settings of a client are checked against. */
@@ -85,14 +95,14 @@ export const resolveClients = (
   surroundings: ClientSurroundings,
 ): ReadonlyMap<string, Client> => {
   const clients = new Map<string, Client>()
-  for (const [index, { id, secret, secretHash, ...rest }] of options.entries()) {
+  for (const [index, { id, secret, secretHash, jwks, ...rest }] of options.entries()) {
     const path = `clients[${index}]`
     if (clients.has(id)) throw new ConfigurationError(`${path}.id`, 'each client once')
-    if (secret !== undefined && secretHash !== undefined) {
-      throw new ConfigurationError(path, 'the secret or its hash, not both')
+    if ([secret, secretHash, jwks].filter((proof) => proof !== undefined).length > 1) {
+      throw new ConfigurationError(path, 'one of secret, secretHash and jwks')
     }
     const hash = secret === undefined ? secretHash : hashSecret(secret)
-    clients.set(id, resolveClient({ id, secretHash: hash, createdAt: 0 }, rest, surroundings, path))
+    clients.set(id, resolveClient({ id, secretHash: hash, jwks, createdAt: 0 }, rest, surroundings, path))
   }
   return clients
 }
@@ -100,6 +110,7 @@ export const resolveClients = (
 interface ClientIdentity {
   readonly id: string
   readonly secretHash: string | undefined
+  readonly jwks?: ClientOptions['jwks']
   /** Milliseconds since the epoch. */
   readonly createdAt: number
 }
@@ -110,12 +121,12 @@ interface ClientIdentity {
  * @throws ConfigurationError
  */
 export const resolveClient = (
-  { id, secretHash, createdAt }: ClientIdentity,
+  { id, secretHash, jwks, createdAt }: ClientIdentity,
   { name, uri, redirectUris = [], grantTypes, scopes, introspects }: ClientSettings,
   surroundings: ClientSurroundings,
   path: string,
 ): Client => {
-  const confidential = secretHash !== undefined
+  const confidential = secretHash !== undefined || jwks !== undefined
   const uris = redirectUris.map((text, index) => checkRedirect(text, surroundings, `${path}.redirectUris[${index}]`))
   const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes)
   if (types.includes('authorization_code') && uris.length === 0) {
@@ -128,7 +139,7 @@ export const resolveClient = (
     throw new ConfigurationError(`${path}.scopes`, 'what the client may have, exactly where it has client_credentials')
   }
   if (!confidential && (scopes !== undefined || introspects !== undefined)) {
-    throw new ConfigurationError(path, 'a secret, since the client acts for itself')
+    throw new ConfigurationError(path, 'a secret or jwks, since the client acts for itself')
   }
   if (types.length === 0 && introspects === undefined) {
     throw new ConfigurationError(path, 'redirectUris, scopes or introspects: else the client can do nothing')
@@ -140,8 +151,9 @@ export const resolveClient = (
     ...(uri === undefined ? {} : { uri }),
     redirectUris: uris.map(({ text }) => text),
     applicationType: uris.some(({ kind }) => kind !== 'https') ? 'native' : 'web',
-    authentication: confidential ? 'client_secret_basic' : 'none',
-    ...(confidential ? { secretHash } : {}),
+    authentication: jwks ? 'private_key_jwt' : confidential ? 'client_secret_basic' : 'none',
+    ...(secretHash === undefined ? {} : { secretHash }),
+    ...(jwks === undefined ? {} : { keys: { jwks } }),
     grantTypes: [...new Set(types)],
     ...(scopes === undefined ? {} : { scopes: resolveScopes(scopes, surroundings, `${path}.scopes`) }),
     ...(introspects === undefined

@@ -13,7 +13,7 @@ import { newSecret } from './tokens.ts'
 
 /** A client as an operator sees it: all but its secret. */
 export interface ClientInformation extends Omit<Client, 'secretHash' | 'authentication' | 'document'> {
-  /** Whether it has a secret. */
+  /** Whether it must prove who it is. */
   readonly confidential: boolean
 }
 

@@ -1,4 +1,4 @@
-import { decodeJwt, SignJWT } from 'jose'
+import { type CryptoKey, decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { ClientOptions } from '../../src/authorization-server/client-options.ts'
 import { createClient, deleteClient } from '../../src/authorization-server/clients.ts'
@@ -72,6 +72,34 @@ describe('a client’s own token', () => {
       token_endpoint_auth_methods_supported: expect.arrayContaining(['client_secret_basic']),
     })
   })
+})
+
+test('with a key in place of a secret: each assertion once, and no other proof', async () => {
+  const { publicKey, privateKey } = await generateKeyPair('ES256')
+  const { secret: _secret, ...rest } = nightly
+  const to = await testServer({ clients: [{ ...rest, jwks: { keys: [await exportJWK(publicKey)] } }] })
+  const metadata = await answered(await metadataEndpoint(to.server, new Request(issuer)))
+  expect(metadata.body).toMatchObject({
+    token_endpoint_auth_methods_supported: expect.arrayContaining(['private_key_jwt']),
+    token_endpoint_auth_signing_alg_values_supported: expect.arrayContaining(['ES256']),
+  })
+  const now = Math.floor(to.clock.now() / 1000)
+  const assertionBy = (key: CryptoKey) =>
+    new SignJWT({ iss: 'nightly', sub: 'nightly', aud: issuer, jti: crypto.randomUUID(), iat: now, exp: now + 60 })
+      .setProtectedHeader({ alg: 'ES256' })
+      .sign(key)
+  const type = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+  const send = (client_assertion: string) =>
+    postToken(to, { grant_type: 'client_credentials', client_assertion_type: type, client_assertion })
+  const assertion = await assertionBy(privateKey)
+  const { body } = await send(assertion)
+  expect((await createOwnVerifier(to.server).verify(body.access_token, mcp)).kind).toBe('client')
+  expect((await send(assertion)).body.error).toBe('invalid_client')
+  expect((await send(await assertionBy((await generateKeyPair('ES256')).privateKey))).body.error).toBe('invalid_client')
+  for (const wrong of [proof, { client_id: 'nightly' }]) {
+    const answer = await postToken(to, { grant_type: 'client_credentials', ...wrong })
+    expect(answer.body.error).toBe('invalid_client')
+  }
 })
 
 describe('what is refused', () => {

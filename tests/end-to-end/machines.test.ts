@@ -1,7 +1,13 @@
 import { type ServerType, serve } from '@hono/node-server'
-import { Client, ClientCredentialsProvider, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import {
+  Client,
+  ClientCredentialsProvider,
+  PrivateKeyJwtProvider,
+  StreamableHTTPClientTransport,
+} from '@modelcontextprotocol/client'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import { Hono } from 'hono'
+import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Countersign, countersign } from '../../src/countersign.ts'
 import type { Auth } from '../../src/http/auth.ts'
@@ -17,6 +23,7 @@ const secret = 'a client secret of more than 32 characters'
 const running: ServerType[] = []
 const origins: string[] = []
 let auth: Countersign
+let privateKey: JWK
 
 /** A server whose one tool says who calls. */
 const listen = async (origin: string, at: Auth, path: string): Promise<void> => {
@@ -43,6 +50,9 @@ const listen = async (origin: string, at: Auth, path: string): Promise<void> => 
 
 beforeAll(async () => {
   for (let index = 0; index < 3; index++) origins.push(`http://localhost:${await freePort()}`)
+  const pair = await generateKeyPair('ES256', { extractable: true })
+  const publicKey = await exportJWK(pair.publicKey)
+  privateKey = { ...(await exportJWK(pair.privateKey)), alg: 'ES256' }
   const [issuer = '', asking = '', reading = ''] = origins
   const scopes = { 'notes:read': 'Read notes' }
   auth = countersign({
@@ -56,6 +66,7 @@ beforeAll(async () => {
         secret,
         scopes: Object.fromEntries(origins.map((origin) => [`${origin}/mcp`, ['notes:read']])),
       },
+      { id: 'signing', jwks: { keys: [publicKey] }, scopes: { '/mcp': ['notes:read'] } },
       { id: 'asking', secret, introspects: [`${asking}/mcp`] },
     ],
   })
@@ -110,6 +121,21 @@ test.each([
   },
   60_000,
 )
+
+test('with a key in place of a secret', async () => {
+  const authProvider = new PrivateKeyJwtProvider({
+    clientId: 'signing',
+    privateKey: { ...privateKey },
+    algorithm: 'ES256',
+    scope: 'notes:read',
+    expectedIssuer: origins[0] ?? '',
+  })
+  const client = new Client({ name: 'test', version: '1.0.0' })
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${origins[0]}/mcp`), { authProvider }))
+  const { structuredContent } = await client.callTool({ name: 'whoami' })
+  await client.close()
+  expect(structuredContent).toMatchObject({ kind: 'client', subject: 'signing', clientId: 'signing' })
+}, 60_000)
 
 test('with a wrong secret it gets nowhere', async () => {
   await expect(connect(`${origins[0]}/mcp`, `${secret}x`)).rejects.toThrow(/client|401/i)
