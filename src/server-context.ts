@@ -12,7 +12,7 @@ import { type Logger, silentLogger } from './events/logger.ts'
 import { type Random, systemRandom } from './events/random.ts'
 import { openKeyRing } from './keys/key-ring.ts'
 import { secretBeside } from './keys/secret-file.ts'
-import { createGuardedFetch } from './net/guarded-fetch.ts'
+import type { GuardedFetch } from './net/guarded-fetch.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import type { Options } from './options.ts'
@@ -92,7 +92,11 @@ const documentsOf = (
   const { clientMetadataDocuments: rules = {}, privateSchemes = [] } = options
   if (!rules) return {}
   // Not the fetch for providers: whom that may ask, the operator says; whom this one asks, strangers do.
-  const fetch = createGuardedFetch({ loopback: rules.loopback ?? false, clock })
+  // Loaded when a stranger first names a document: TLS takes long to load, and most servers start without it.
+  const load = once(async () =>
+    (await import('./net/guarded-fetch.ts')).createGuardedFetch({ loopback: rules.loopback ?? false, clock }),
+  )
+  const fetch: GuardedFetch = async (url, headers) => (await load())(url, headers)
   return {
     clientMetadataDocuments: createClientMetadataDocuments({
       records,
@@ -123,6 +127,14 @@ export const endpointsBelow = (issuer: string): Endpoints => {
 }
 
 const day = 86_400_000
+
+const once = <T>(make: () => T): (() => T) => {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
 
 const secretsOf = async (
   { secret }: Options<unknown>,
