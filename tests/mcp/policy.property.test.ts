@@ -56,6 +56,7 @@ const policy: AccessPolicy = {
   tools: { 'notes_*': ['read'], notes_add: ['write'], 'admin_*': { scopes: ['admin'], actor: false } },
   resources: { 'notes://{id}/{part}': ['read'], 'notes://secret*': ['admin'] },
   prompts: { '*': ['admin'] },
+  lists: 'usable',
   implies: { write: ['read'] },
 }
 /** The same, said another way. */

@@ -27,7 +27,7 @@ export interface Decider {
 
 /** Undefined where nothing is required. */
 export const createDecider = (policy: AccessPolicy): Decider | undefined => {
-  const { unlisted = 'allow', implies = {} } = policy
+  const { unlisted = 'allow', lists = 'reachable', implies = {} } = policy
   const governed = kinds.filter((kind) => unlisted === 'deny' || Object.keys(policy[kind] ?? {}).length > 0)
   if (governed.length === 0) return undefined
   const tables: Readonly<Record<Kind, RuleTable>> = {
@@ -45,7 +45,8 @@ export const createDecider = (policy: AccessPolicy): Decider | undefined => {
       const { rules, listed } = tables[target.kind](name)
       if (!listed && unlisted === 'deny') return { outcome: 'forbid', reason: 'policy_unlisted' }
       const call = { method, name: target.name, ...(target.arguments && { arguments: target.arguments }) }
-      return evaluate(rules, token, call, held, listing)
+      const question = !listing ? 'call' : lists === 'usable' ? 'usable' : 'reachable'
+      return evaluate(rules, token, call, held, question)
     },
   }
 }

@@ -9,12 +9,15 @@ export type Verdict =
   /** No scope would help; `reason` is for the operator. */
   | { readonly outcome: 'forbid'; readonly reason: string }
 
+export type Question = 'call' | 'usable' | 'reachable'
+
 /** The scopes that a token has, with what they imply. */
 export type HeldScopes = (token: AccessToken) => ReadonlySet<string>
 
 /**
  * Whether all rules are met. What no scope would change is decided first, so that nobody is sent to consent in vain.
- * @param listing the question is whether a list shows it: then there are no arguments
+ * @param question whether a call is allowed; or whether a list shows what is `usable`, or what a scope would make usable: then there are no
+ * arguments
  * @throws what a rule's function throws
  */
 export const evaluate = (
@@ -22,10 +25,10 @@ export const evaluate = (
   token: AccessToken,
   call: PolicyCall,
   held: HeldScopes,
-  listing: boolean,
+  question: Question,
 ): Verdict | Promise<Verdict> => {
   for (const rule of rules) {
-    const reason = unmet(rule, token, call, listing)
+    const reason = unmet(rule, token, call, question !== 'call')
     if (reason !== undefined) return { outcome: 'forbid', reason }
   }
   const missing: string[] = []
@@ -34,7 +37,7 @@ export const evaluate = (
     const have = held(token)
     for (const scope of scopes) if (!have.has(scope) && !missing.includes(scope)) missing.push(scope)
   }
-  if (missing.length > 0) return { outcome: 'insufficient_scope', scopes: missing }
+  if (missing.length > 0 && question !== 'reachable') return { outcome: 'insufficient_scope', scopes: missing }
   return rules.some(({ allow }) => allow) ? ask(rules, token, call) : allowed
 }
 

@@ -55,6 +55,11 @@ export interface AccessPolicy {
   readonly prompts?: Readonly<Record<string, Requirement>> | undefined
   /** What of those no requirement names: `allow` (default) for everyone with a valid token, or `deny`. */
   readonly unlisted?: 'allow' | 'deny' | undefined
+  /**
+   * What lists show: `reachable` (default), also what only a scope is missing for, since a client that never sees it never asks for the scope;
+   * or `usable`, only what would be allowed as it is.
+   */
+  readonly lists?: 'reachable' | 'usable' | undefined
   /** What a scope allows besides itself: `{ 'notes:write': ['notes:read'] }`. */
   readonly implies?: Readonly<Record<string, readonly string[]>> | undefined
 }

@@ -27,5 +27,6 @@ export const accessPolicySchema = {
   resources: requirements.optional(),
   prompts: requirements.optional(),
   unlisted: z.enum(['allow', 'deny']).optional(),
+  lists: z.enum(['reachable', 'usable']).optional(),
   implies: z.record(z.string(), words).optional(),
 }

@@ -79,6 +79,7 @@ describe.each(Object.entries(hosts))('%s', (_, host) => {
       scopes,
       defaultScopes: ['notes:read'],
       tools: { notes_add: ['notes:write'] },
+      lists: 'usable',
     })
     const serve = host(auth)
   })
