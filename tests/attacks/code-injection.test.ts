@@ -64,7 +64,7 @@ const injections: readonly [string, () => Record<string, string | readonly strin
     () => ({ grant_type: 'password', username: 'Alice', password: 'right' }),
     'unsupported_grant_type',
   ],
-  ['as client credentials', () => ({ grant_type: 'client_credentials' }), 'unsupported_grant_type'],
+  ['as client credentials', () => ({ grant_type: 'client_credentials' }), 'unauthorized_client'],
   ['as an implicit grant', () => ({ grant_type: 'token', response_type: 'token' }), 'unsupported_grant_type'],
 ]
 
