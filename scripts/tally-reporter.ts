@@ -2,22 +2,37 @@ import { writeFileSync } from 'node:fs'
 import type { Reporter, TestModule } from 'vitest/node'
 
 /**
- * Writes the figures of a test run to the file that `TALLY` names, for `tally.mjs`. A file that can't be loaded and an error outside of
+ * Writes the figures of a test run to the file that `TALLY` names, and names what failed, for `tally.mjs`. A file that can't be loaded and an error outside of
  * the tests count as failed tests: otherwise a run could fail with none.
  */
 export default class TallyReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const path = process.env.TALLY
     if (path === undefined) throw new Error('TALLY names no file for the figures of this run')
-    const tally = { passed: 0, failed: unhandledErrors.length, skipped: 0 }
+    const tally = { passed: 0, failed: 0, skipped: 0, failures: [] as string[] }
+    const fail = (where: string, error: unknown) => {
+      tally.failed += 1
+      tally.failures.push(`${where}: ${messageOf(error)}`)
+    }
+    for (const error of unhandledErrors) fail('outside of the tests', error)
     for (const module of modules) {
-      tally.failed += module.errors().length
-      for (const suite of module.children.allSuites()) tally.failed += suite.errors().length
+      for (const error of module.errors()) fail(module.relativeModuleId, error)
+      for (const suite of module.children.allSuites()) {
+        for (const error of suite.errors()) fail(`${module.relativeModuleId} > ${suite.fullName}`, error)
+      }
       for (const test of module.children.allTests()) {
-        const { state } = test.result()
-        tally[state === 'pending' ? 'failed' : state] += 1
+        const { state, errors } = test.result()
+        if (state === 'passed' || state === 'skipped') tally[state] += 1
+        else fail(`${module.relativeModuleId} > ${test.fullName}`, errors?.[0])
       }
     }
     writeFileSync(path, JSON.stringify(tally))
   }
+}
+
+/** The first lines of what went wrong: enough to tell which of several reasons it was. */
+function messageOf(error: unknown): string {
+  const message =
+    typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'it did not end'
+  return message.split('\n').slice(0, 12).join('\n    ')
 }

@@ -36,8 +36,13 @@ function run(name: string): string {
 }
 
 function tally(...paths: readonly string[]): { line: string | undefined; status: number | null } {
+  const { lines, status } = sum(...paths)
+  return { line: lines.at(-1), status }
+}
+
+function sum(...paths: readonly string[]): { lines: string[]; status: number | null } {
   const { stdout, status } = spawnSync(process.execPath, ['scripts/tally.mjs', ...paths], { encoding: 'utf8' })
-  return { line: stdout.trimEnd().split('\n').at(-1), status }
+  return { lines: stdout.trimEnd().split('\n'), status }
 }
 
 it('sums the runs', () => {
@@ -50,4 +55,10 @@ it('counts a file that can not be loaded, an error outside of the tests, and a r
   expect(tally(run('hook'))).toEqual({ line: '0 passed, 1 failed, 1 skipped', status: 1 })
   expect(tally(run('stray'))).toEqual({ line: '2 passed, 1 failed, 0 skipped', status: 1 })
   expect(tally(join(folder, 'nothing.json'))).toEqual({ line: '0 passed, 1 failed, 0 skipped', status: 1 })
+})
+
+it('names what failed, and why, before the sum', () => {
+  expect(sum(run('good'), run('bad')).lines).toEqual(['FAILED bad.test.ts > two: no', '3 passed, 1 failed, 2 skipped'])
+  expect(sum(run('hook')).lines[0]).toBe('FAILED hook.test.ts: no')
+  expect(sum(run('stray')).lines[0]).toBe('FAILED outside of the tests: late')
 })
