@@ -17,6 +17,7 @@ import { openKeyRing } from '../../src/keys/key-ring.ts'
 import { createGuardedFetch } from '../../src/net/guarded-fetch.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'
 import { createRecords } from '../../src/records/records.ts'
+import { endpointsBelow } from '../../src/server-context.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 import { createAccounts } from '../../src/upstream/accounts.ts'
@@ -88,17 +89,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
   })
   const server: ServerContext = {
     issuer: base,
-    endpoints: {
-      authorize: `${base}/authorize`,
-      token: `${base}/token`,
-      register: `${base}/register`,
-      revoke: `${base}/revoke`,
-      introspect: `${base}/introspect`,
-      jwks: `${base}/jwks`,
-      consent: `${base}/authorize/consent`,
-      signIn: `${base}/authorize/sign-in`,
-      callback: `${base}/authorize/callback`,
-    },
+    endpoints: endpointsBelow(base),
     resources,
     providers,
     accounts: createAccounts({ records, random }, { subject: 'random', providers }),

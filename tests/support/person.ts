@@ -19,6 +19,7 @@ import { createGuardedFetch } from '../../src/net/guarded-fetch.ts'
 import { type ResourceOptions, resolveResources } from '../../src/oauth/resource.ts'
 import { type Client, clientRef } from '../../src/records/client.ts'
 import { createRecords, put } from '../../src/records/records.ts'
+import { endpointsBelow } from '../../src/server-context.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 import { createAccounts } from '../../src/upstream/accounts.ts'
@@ -165,17 +166,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
   )
   const server: ServerContext = {
     issuer,
-    endpoints: {
-      authorize: `${issuer}/authorize`,
-      token: `${issuer}/token`,
-      register: `${issuer}/register`,
-      revoke: `${issuer}/revoke`,
-      introspect: `${issuer}/introspect`,
-      jwks: `${issuer}/jwks`,
-      consent: `${issuer}/authorize/consent`,
-      signIn: `${issuer}/authorize/sign-in`,
-      callback: `${issuer}/authorize/callback`,
-    },
+    endpoints: endpointsBelow(issuer),
     resources,
     providers,
     accounts: createAccounts({ records, random }, { subject: 'random', providers }),
