@@ -1,5 +1,5 @@
 import { consentRef } from '../records/consent.ts'
-import { grantRef } from '../records/grant.ts'
+import { grantRef, isAuthorization } from '../records/grant.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
 import { put } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
@@ -111,7 +111,8 @@ export const answerFinished = async (
     if (now - finished.at <= sameAnswerFor) return redirect(finished.location)
   } else {
     const read = await server.records.get(grantRef(finished.grant))
-    const code = read.values[0]?.value.code
+    const [stored] = read.values
+    const code = isAuthorization(stored) ? stored.value.code : undefined
     if (code && !code.redeemed && code.expiresAt > read.now) return redirect(finished.location)
   }
   refused(server, 'interaction: it was answered before', { interaction: value.id, clientId: value.request.clientId })

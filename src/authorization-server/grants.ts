@@ -1,7 +1,15 @@
 import { hashSecret } from '../crypto/hash.ts'
 import type { AuditEvent } from '../events/audit.ts'
 import type { Account } from '../records/account.ts'
-import { accountGrantRef, accountGrants, type Grant, grantRef, sessionGrantRef } from '../records/grant.ts'
+import {
+  type AuthorizationGrant,
+  accountGrantRef,
+  accountGrants,
+  type Grant,
+  grantRef,
+  isAuthorization,
+  sessionGrantRef,
+} from '../records/grant.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
 import { put, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
@@ -33,9 +41,9 @@ export const issueCode = async (
   const ref = grantRef(id)
   const { now } = await records.get(ref)
   const codeLife = lifetimes.code * 1000
-  const grant: Grant = {
+  const grant: AuthorizationGrant = {
     id,
-    kind: 'user',
+    kind: 'authorization',
     issuer: server.issuer,
     account: account.id,
     subject: account.subject,
@@ -145,7 +153,7 @@ const summary = ({
   createdAt,
   refresh,
   expiresAt,
-}: Grant): GrantSummary => ({
+}: AuthorizationGrant): GrantSummary => ({
   id,
   clientId,
   redirectHost,
@@ -178,7 +186,7 @@ export const listGrants = async (server: ServerContext, subject: string, cursor?
   const last = ids.at(-1)
   if (last === undefined) return { grants: [] }
   const { values } = await records.get(...ids.map(grantRef))
-  const grants = values.flatMap((stored) => (stored ? [summary(stored.value)] : []))
+  const grants = values.flatMap((stored) => (isAuthorization(stored) ? [summary(stored.value)] : []))
   return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
 }
 

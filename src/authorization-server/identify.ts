@@ -33,7 +33,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
   if (identified === 'schema') throw new TokenInvalid('schema')
   if (identified === 'gone') throw new TokenInvalid('revoked')
   return {
-    kind: grant.kind,
+    kind: 'user',
     issuer,
     subject,
     clientId,

@@ -7,7 +7,7 @@ import { readForm } from '../oauth/parameters.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { decideRefresh } from '../policy/refresh.ts'
 import { type Client, clientRef } from '../records/client.ts'
-import type { Grant } from '../records/grant.ts'
+import type { AuthorizationGrant } from '../records/grant.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
@@ -94,7 +94,7 @@ const describeRefreshToken = async (
   server: ServerContext,
   client: Client,
   { generation }: RefreshToken,
-  grant: Grant,
+  grant: AuthorizationGrant,
   now: number,
 ): Promise<JsonObject> => {
   const scopes = Object.entries(grant.resources).filter(([resource]) => serves(client, resource))

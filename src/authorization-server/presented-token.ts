@@ -1,7 +1,7 @@
 import { TokenInvalid } from '../identity/verifier.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { readParameters } from '../oauth/parameters.ts'
-import { type Grant, grantRef } from '../records/grant.ts'
+import { type AuthorizationGrant, type Grant, grantRef, isAuthorization } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
 import type { ServerContext } from './context.ts'
 import { readSignedAccessToken, type SignedAccessToken } from './signed-access-token.ts'
@@ -23,7 +23,7 @@ export const readToken = (form: URLSearchParams): string => {
 
 /** A token that we made. */
 export type PresentedToken =
-  | { readonly kind: 'refresh'; readonly token: RefreshToken; readonly grant: Stored<Grant> }
+  | { readonly kind: 'refresh'; readonly token: RefreshToken; readonly grant: Stored<AuthorizationGrant> }
   /** `grant` is absent where it has ended, and from a client's own token. */
   | { readonly kind: 'access'; readonly signed: SignedAccessToken; readonly grant: Stored<Grant> | undefined }
 
@@ -38,9 +38,9 @@ const refreshToken = async (server: ServerContext, text: string): Promise<Presen
   const token = parseRefreshToken(text)
   if (!token) return undefined
   const [grant] = (await server.records.get(grantRef(token.grant))).values
-  const salt = grant?.value.refresh?.salt
+  const salt = isAuthorization(grant) ? grant.value.refresh?.salt : undefined
   const key = salt === undefined ? undefined : await server.keys.macKeyById(token.keyId)
-  if (!grant || salt === undefined || !key || !isGenuine(token, salt, key)) return undefined
+  if (!isAuthorization(grant) || salt === undefined || !key || !isGenuine(token, salt, key)) return undefined
   return { kind: 'refresh', token, grant }
 }
 

@@ -1,18 +1,15 @@
-import { recordType, refTo } from './records.ts'
+import type { Actor } from '../identity/actor.ts'
+import { recordType, refTo, type Stored } from './records.ts'
 
-/**
- * One completed authorization: home of issuer, subject, client, how the client authenticated, and the resources with their scopes; and of the
- * state of its one code and one refresh token. Never merged with another, never widened.
- */
-export interface Grant {
+/** What an access token refers to: home of issuer, subject, client, and the resources with their scopes. Never merged with another, never widened. */
+export type Grant = AuthorizationGrant | ExchangeGrant
+
+interface GrantFacts {
   readonly id: string
-  readonly kind: 'user'
   readonly issuer: string
   readonly account: string
   readonly subject: string
   readonly clientId: string
-  /** Where the code was sent: what the person reads on a page of connected apps. */
-  readonly redirectHost: string
   /** Resource to scopes. */
   readonly resources: Readonly<Record<string, readonly string[]>>
   readonly upstreamSession: string
@@ -22,11 +19,34 @@ export interface Grant {
   readonly createdAt: number
   /** The end of this grant, whatever is refreshed until then. Milliseconds since the epoch. */
   readonly expiresAt: number
+}
+
+/** One completed authorization: home also of how the client authenticated, and of the state of its one code and one refresh token. */
+export interface AuthorizationGrant extends GrantFacts {
+  readonly kind: 'authorization'
+  /** Where the code was sent: what the person reads on a page of connected apps. */
+  readonly redirectHost: string
   readonly code: CodeState
   /** From redemption on. */
   readonly refresh?: RefreshState
   /** How the client authenticated at redemption: the least that its refreshes must do. */
   readonly clientAuthentication?: 'none' | 'secret' | 'key'
+}
+
+/**
+ * A token exchange: a child of the grant of the token that was exchanged. Its client is who exchanged; account, subject and upstream session
+ * are its parent's. It has one access token and no other, and lives only while all of its chain does.
+ */
+export interface ExchangeGrant extends GrantFacts {
+  readonly kind: 'exchange'
+  /** The grants that it descends from: first that which a person approved, last its parent. Never empty. */
+  readonly ancestors: readonly string[]
+  /** Clients that it stands on besides its own: of its ancestors, and those that act. */
+  readonly clients: readonly string[]
+  /** Who acts, the whole chain; absent where nobody is said to. */
+  readonly actor?: Actor
+  /** Resource to scopes: what any token of the chain was for. Whatever it is exchanged into never has more of them. */
+  readonly limits: Readonly<Record<string, readonly string[]>>
 }
 
 export interface CodeState {
@@ -51,7 +71,13 @@ export interface RefreshState {
   readonly usedAt: number
 }
 
-const grants = recordType<Grant>({ name: 'grant', schema: 1, sealed: false })
+const grants = recordType<Grant>({
+  name: 'grant',
+  schema: 2,
+  sealed: false,
+  // The first had one kind of grant alone.
+  upgrade: (value) => ({ ...(value as AuthorizationGrant), kind: 'authorization' }),
+})
 export const accountGrants = recordType<{ readonly clientId: string }>({
   name: 'account-grant',
   schema: 1,
@@ -60,6 +86,10 @@ export const accountGrants = recordType<{ readonly clientId: string }>({
 export const sessionGrants = recordType<Record<string, never>>({ name: 'session-grant', schema: 1, sealed: false })
 
 export const grantRef = (id: string) => refTo(grants, id)
+
+/** Only these have a code and a refresh token. */
+export const isAuthorization = (stored: Stored<Grant> | undefined): stored is Stored<AuthorizationGrant> =>
+  stored?.value.kind === 'authorization'
 
 /** Index: the redeemed grants of an account. It lives as long as the grant may, so that a refresh stays one write; entries without a grant are dead. */
 export const accountGrantRef = (account: string, grant: string) => refTo(accountGrants, account, grant)

@@ -98,7 +98,8 @@ const hasLiveGrant = async (records: Records, sessionId: string, now: number): P
 }
 
 const isLive = (grant: Grant, now: number): boolean =>
-  grant.expiresAt > now && (grant.code.redeemed !== undefined || grant.code.expiresAt > now)
+  grant.expiresAt > now &&
+  (grant.kind !== 'authorization' || grant.code.redeemed !== undefined || grant.code.expiresAt > now)
 
 async function* idsWithin(records: Records, type: RecordType<unknown>, within: string): AsyncGenerator<string[]> {
   const start = `${type.name}/${within}/`.length

@@ -5,7 +5,7 @@ import { deriveRefreshToken } from '../../src/authorization-server/tokens.ts'
 import { ringRef } from '../../src/keys/ring.ts'
 import { secretSealer } from '../../src/keys/secret.ts'
 import { clientRef } from '../../src/records/client.ts'
-import { type Grant, grantRef } from '../../src/records/grant.ts'
+import { type Grant, grantRef, isAuthorization } from '../../src/records/grant.ts'
 import { createRecords, put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { memory } from '../../src/store/memory.ts'
@@ -349,7 +349,7 @@ describe('design 3, secrets rotate', () => {
   test('a stolen database makes no token: the server’s key is missing; a stolen key none: the grant’s salt is', async () => {
     const { to, client, first } = await ready()
     const [stored] = (await to.server.records.get(grantRef(grantOf(first)))).values
-    const { salt = '' } = stored?.value.refresh ?? {}
+    const { salt = '' } = (isAuthorization(stored) && stored.value.refresh) || {}
     const key = to.server.keys.macKey()
     const withoutKey = deriveRefreshToken(grantOf(first), 1, salt, { id: key.id, key: new Uint8Array(32) })
     const withoutSalt = deriveRefreshToken(grantOf(first), 1, '', key)

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sessionBrowserRef } from '../../src/records/browser-session.ts'
-import { type Grant, grantRef, sessionGrantRef } from '../../src/records/grant.ts'
+import { type AuthorizationGrant, grantRef, sessionGrantRef } from '../../src/records/grant.ts'
 import { put } from '../../src/records/records.ts'
 import { type OidcProvider, startOidcProvider } from '../support/oidc-provider.ts'
 import { rejection } from './context.ts'
@@ -16,9 +16,9 @@ afterEach(() => provider.control({ mode: 'normal', delay: 0, listen: true, claim
 const { begun, userinfoStatus, sessionOf } = custodyAt(() => provider)
 
 describe('release', () => {
-  const grantOn = (session: string, id: string, more: Partial<Grant> = {}): Grant => ({
+  const grantOn = (session: string, id: string, more: Partial<AuthorizationGrant> = {}): AuthorizationGrant => ({
     id,
-    kind: 'user',
+    kind: 'authorization',
     issuer: 'https://auth.example.com',
     account: account.id,
     subject: account.subject,
@@ -38,7 +38,7 @@ describe('release', () => {
     },
     ...more,
   })
-  const write = async ({ context }: Node, session: string, id: string, more: Partial<Grant> = {}) => {
+  const write = async ({ context }: Node, session: string, id: string, more: Partial<AuthorizationGrant> = {}) => {
     const grant = grantOn(session, id, more)
     await context.records.commit({ puts: [put(grantRef(id), grant), put(sessionGrantRef(session, id), {})] })
   }

@@ -6,7 +6,13 @@ import { verifyS256 } from '../../oauth/pkce.ts'
 import { decideRedemption } from '../../policy/redemption.ts'
 import { initialRefreshState } from '../../policy/refresh.ts'
 import { type Client, clientRef } from '../../records/client.ts'
-import { accountGrantRef, type Grant, grantRef, sessionGrantRef } from '../../records/grant.ts'
+import {
+  type AuthorizationGrant,
+  accountGrantRef,
+  grantRef,
+  isAuthorization,
+  sessionGrantRef,
+} from '../../records/grant.ts'
 import { type Put, put } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
@@ -101,7 +107,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
 const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }: Redemption, exchange: Exchange) => {
   const { grant, client } = exchange
   if (!code) throw invalidGrant('malformed')
-  if (!grant) throw invalidGrant('unknown_or_expired')
+  if (!isAuthorization(grant)) throw invalidGrant('unknown_or_expired')
   const { value } = grant
   if (!matchesSecret(code.secret, value.code.hash)) throw invalidGrant('wrong_secret')
   if (value.clientId !== client.value.id) throw invalidGrant('other_client')
@@ -113,10 +119,10 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
 
 const redeemedGrant = (
   { keys, lifetimes, random }: ServerContext,
-  grant: Grant,
+  grant: AuthorizationGrant,
   { client, authentication, now }: Exchange,
   attempt: string,
-): Grant => {
+): AuthorizationGrant => {
   const redeemed = {
     ...grant,
     clientAuthentication: authentication,
@@ -129,7 +135,7 @@ const redeemedGrant = (
   return { ...redeemed, refresh: { ...initialRefreshState, salt, keyId: keys.macKey().id, usedAt: now } }
 }
 
-const grantPuts = (server: ServerContext, grant: Grant, now: number): Put[] => {
+const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number): Put[] => {
   const whole = Math.max(1, grant.expiresAt - now)
   return [
     put(grantRef(grant.id), grant, grantLife(server, grant, now)),
@@ -139,7 +145,7 @@ const grantPuts = (server: ServerContext, grant: Grant, now: number): Put[] => {
 }
 
 /** A registration lives longer than any grant that uses it; with so much to spare that few redemptions have to write it. */
-const clientPuts = ({ lifetimes }: ServerContext, client: Client, grant: Grant, now: number): Put[] => {
+const clientPuts = ({ lifetimes }: ServerContext, client: Client, grant: AuthorizationGrant, now: number): Put[] => {
   if (client.expiresAt === undefined || client.expiresAt > grant.expiresAt + day) return []
   const expiresAt = grant.expiresAt + Math.max(lifetimes.unusedClient * 1000, 2 * day)
   return [put(clientRef(client.id), { ...client, expiresAt }, expiresAt - now)]
@@ -149,7 +155,7 @@ const day = 86_400_000
 
 const succeed = async (
   server: ServerContext,
-  grant: Grant,
+  grant: AuthorizationGrant,
   target: Target,
   accessToken: IssuedAccessToken,
 ): Promise<TokenResponse> => {

@@ -1,4 +1,4 @@
-import type { Grant } from '../../records/grant.ts'
+import type { AuthorizationGrant } from '../../records/grant.ts'
 import type { ServerContext } from '../context.ts'
 import { deriveRefreshToken } from '../tokens.ts'
 
@@ -8,14 +8,14 @@ import { deriveRefreshToken } from '../tokens.ts'
  */
 export const currentRefreshToken = async (
   { keys }: ServerContext,
-  { id, refresh }: Grant,
+  { id, refresh }: AuthorizationGrant,
 ): Promise<string | undefined> => {
   const key = refresh && (await keys.macKeyById(refresh.keyId))
   return key && deriveRefreshToken(id, refresh.generation, refresh.salt, key)
 }
 
 /** How long a redeemed grant is kept if it is not used, in milliseconds: as long as the longest of its tokens, and never beyond its end. */
-export const grantLife = ({ lifetimes }: ServerContext, grant: Grant, now: number): number => {
+export const grantLife = ({ lifetimes }: ServerContext, grant: AuthorizationGrant, now: number): number => {
   const unused = grant.refresh ? Math.max(lifetimes.refreshToken, lifetimes.accessToken) : lifetimes.accessToken
   return Math.max(1, Math.min(unused * 1000, grant.expiresAt - now))
 }

@@ -2,7 +2,7 @@ import { OAuthError } from '../../oauth/errors.ts'
 import { readParameters } from '../../oauth/parameters.ts'
 import { decideRefresh } from '../../policy/refresh.ts'
 import { clientRef } from '../../records/client.ts'
-import { type Grant, grantRef, type RefreshState } from '../../records/grant.ts'
+import { type AuthorizationGrant, grantRef, isAuthorization, type RefreshState } from '../../records/grant.ts'
 import { put, type Stored } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import { isWeaker } from '../client-authentication.ts'
@@ -82,7 +82,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       server.audit({ type: 'refresh.repeated', ...facts, generation: state.generation })
       return tokenResponse(target, accessToken, current)
     }
-    const next: Grant = {
+    const next: AuthorizationGrant = {
       ...grant.value,
       refresh: { ...state, ...decision.next, keyId: server.keys.macKey().id, usedAt: now },
     }
@@ -106,9 +106,9 @@ const checkedGrant = async (
   server: ServerContext,
   { presented }: Refreshing,
   { grant, client, authentication }: Exchange,
-): Promise<{ grant: Stored<Grant>; state: RefreshState; presented: RefreshToken }> => {
+): Promise<{ grant: Stored<AuthorizationGrant>; state: RefreshState; presented: RefreshToken }> => {
   if (!presented) throw invalidGrant('malformed')
-  if (!grant) throw invalidGrant('unknown_or_ended')
+  if (!isAuthorization(grant)) throw invalidGrant('unknown_or_ended')
   const { refresh: state, issuer, clientId, clientAuthentication } = grant.value
   if (!state) throw invalidGrant('no_refresh_token')
   // An unknown id makes the ring be read again; where that fails, it is our own trouble and not the client's.
