@@ -2,7 +2,7 @@ import { type CryptoKey, createLocalJWKSet, errors, type FlattenedJWSInput, type
 import type { GuardedFetch } from '../net/guarded-fetch.ts'
 import { GuardedFetchError } from '../net/guarded-fetch-error.ts'
 import { freshnessOf } from '../net/http-caching.ts'
-import type { ClientKeys } from '../oauth/client-id-metadata.ts'
+import type { ClientKeys } from '../oauth/client-keys.ts'
 
 /**
  * The public keys of a client that may have signed an assertion: one, or several where it does not say which; none where the client has none.

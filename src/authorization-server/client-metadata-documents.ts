@@ -4,6 +4,7 @@ import type { Logger } from '../events/logger.ts'
 import type { Random } from '../events/random.ts'
 import type { GuardedFetch } from '../net/guarded-fetch.ts'
 import { type ClientIdUrl, type DomainRules, isDomainAllowed, parseClientIdUrl } from '../oauth/client-id-metadata.ts'
+import { isLoopbackHost } from '../oauth/loopback.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import { type DocumentFailure, type DocumentFetch, documentFetchRef } from '../records/client-document.ts'
 import { put, type Records, type Stored } from '../records/records.ts'
@@ -19,6 +20,8 @@ export interface ClientMetadataDocuments {
    */
   resolve(id: string, stored: Stored<Client> | undefined, now: number, options?: ResolveOptions): Promise<Resolved>
   readonly keys: ClientKeyLookup
+  /** Whether the operator's rules let what is at this URL be fetched. */
+  mayFetch(url: string): boolean
 }
 
 export interface ResolveOptions {
@@ -65,6 +68,12 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
 
   return {
     keys: createClientKeyLookup(context.fetch),
+
+    mayFetch(url) {
+      const { protocol, hostname } = new URL(url)
+      const local = rules.loopback === true && isLoopbackHost(hostname)
+      return (protocol === 'https:' || local) && (local || isDomainAllowed(rules, hostname))
+    },
 
     async resolve(id, stored, now, { lastGoodCopy = false, beforeFetch } = {}) {
       if (stored && stored.value.source !== 'document') return { kind: 'client', client: stored }

@@ -14,19 +14,11 @@ export const metadataEndpoint = (server: ServerContext, request: Request): Promi
 export const jwksEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
   answerMachine(server, request, 'jwks', () => ({ body: server.keys.jwks(), headers: cached }))
 
-const metadata = ({
-  issuer,
-  endpoints,
-  resources,
-  clientMetadataDocuments,
-  configuredClients,
-  tokenClaims,
-}: ServerContext) =>
+const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, tokenClaims }: ServerContext) =>
   authorizationServerMetadata({
     issuer,
     resources,
     endpoints,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],
     clientIdMetadataDocuments: clientMetadataDocuments !== undefined,
-    clientAssertions: clientMetadataDocuments !== undefined || [...configuredClients.values()].some(({ keys }) => keys),
   })

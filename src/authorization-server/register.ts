@@ -19,6 +19,7 @@ export const registerEndpoint = (server: ServerContext, request: Request, arriva
     try {
       const body = await readJson(request, maximumBody, 'invalid_client_metadata')
       const metadata = parseClientMetadata(body, { privateSchemes: server.privateSchemes })
+      checkKeys(server, metadata)
       await countRegistration(server, arrival.address)
       return { status: 201, body: await register(server, metadata) }
     } catch (error) {
@@ -30,11 +31,18 @@ export const registerEndpoint = (server: ServerContext, request: Request, arriva
     }
   })
 
+/** Whom strangers may make us ask for keys, the operator's rules for metadata documents say. */
+const checkKeys = ({ clientMetadataDocuments }: ServerContext, { keys }: ClientMetadata): void => {
+  if (!keys || 'jwks' in keys || clientMetadataDocuments?.mayFetch(keys.jwksUri)) return
+  throw new OAuthError('invalid_client_metadata', 'jwks_uri: keys are not fetched from there: send jwks')
+}
+
 /** Writes a client that nobody has used yet: it is forgotten soon, unless it is. */
 const register = async (server: ServerContext, metadata: ClientMetadata): Promise<object> => {
   const { records, random, lifetimes } = server
   const clientId = newClientId(random)
-  const clientSecret = metadata.tokenEndpointAuthMethod === 'none' ? undefined : `cs_cs_${newSecret(random)}`
+  const { keys, tokenEndpointAuthMethod: authentication } = metadata
+  const clientSecret = authentication.startsWith('client_secret') ? `cs_cs_${newSecret(random)}` : undefined
   const ref = clientRef(clientId)
   const { now } = await records.get(ref)
   const life = lifetimes.unusedClient * 1000
@@ -45,8 +53,9 @@ const register = async (server: ServerContext, metadata: ClientMetadata): Promis
     ...(metadata.clientUri === undefined ? {} : { uri: metadata.clientUri }),
     redirectUris: metadata.redirectUris.map(({ text }) => text),
     applicationType: metadata.applicationType,
-    authentication: metadata.tokenEndpointAuthMethod,
+    authentication,
     ...(clientSecret === undefined ? {} : { secretHash: hashSecret(clientSecret) }),
+    ...(keys === undefined ? {} : { keys }),
     grantTypes: metadata.grantTypes,
     createdAt: now,
     expiresAt: now + life,

@@ -10,7 +10,7 @@ export interface ClientCandidate {
 }
 
 export interface ClientCredentials {
-  readonly method: ClientAuthenticationMethod | 'private_key_jwt'
+  readonly method: ClientAuthenticationMethod
   /**
    * The readings that are possible, likeliest first, at most 8. Only `client_secret_basic` has more than one: it can be percent-encoded or
    * not, and a client id that is a URL has colons of its own. The client is the one whose id exists and whose secret is right.

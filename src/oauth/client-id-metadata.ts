@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type ClientKeys, hasPrivateKey, readClientKeys } from './client-keys.ts'
 import { type ClientMetadata, parseClientMetadata } from './client-metadata.ts'
 import { OAuthError } from './errors.ts'
 import { isLoopbackHost } from './loopback.ts'
@@ -62,9 +63,6 @@ export interface ClientIdMetadata extends Omit<ClientMetadata, 'tokenEndpointAut
   readonly keys?: ClientKeys
 }
 
-/** @see RFC 7591 §2 */
-export type ClientKeys = { readonly jwks: { readonly keys: readonly object[] } } | { readonly jwksUri: string }
-
 export type ClientIdDocumentResult =
   | { readonly ok: true; readonly metadata: ClientIdMetadata }
   /** May quote the document: for the operator. */
@@ -103,12 +101,12 @@ export const parseClientIdDocument = (
   }
   // Not `client_secret_basic`, which a registration has by default.
   const methods = [preferred ?? 'none', ...(others ?? [])]
-  const keys = methods.includes('private_key_jwt') ? clientKeys(data) : undefined
+  const keys = methods.includes('private_key_jwt') ? readClientKeys(data) : undefined
   const method = methods.includes('none') ? 'none' : keys && 'private_key_jwt'
   if (method === undefined) {
     return refused('token_endpoint_auth_method: expected none, or private_key_jwt with jwks or an https jwks_uri')
   }
-  const { software_statement: _ignored, ...members } = data
+  const { software_statement: _ignored, token_endpoint_auth_methods_supported: _read, ...members } = data
   try {
     const { clientName, ...metadata } = parseClientMetadata({ ...members, token_endpoint_auth_method: 'none' }, options)
     if (clientName === undefined) return refused('client_name: expected a name that people can read')
@@ -127,21 +125,6 @@ const secretMember = (document: Readonly<Record<string, unknown>>): string | und
   const member = ['client_secret', 'client_secret_expires_at'].find((name) => document[name] != null)
   return member ?? (hasPrivateKey(document.jwks) ? 'jwks: a private key' : undefined)
 }
-
-/** `jwks` first: it needs nobody else. What the URI may lead to is decided when it is fetched. */
-const clientKeys = ({ jwks, jwks_uri: uri }: Readonly<Record<string, unknown>>): ClientKeys | undefined => {
-  const set = keySet.safeParse(jwks).data
-  if (set) return { jwks: { keys: set.keys.slice(0, maximumKeys) } }
-  if (typeof uri !== 'string' || uri.length > 2048 || !URL.canParse(uri)) return undefined
-  return /^https?:$/.test(new URL(uri).protocol) ? { jwksUri: uri } : undefined
-}
-
-const maximumKeys = 32
-const keySet = z.looseObject({ keys: z.array(z.looseObject({})) })
-
-/** `d` is in every private key, `k` in every symmetric one. @see RFC 7518 §6 */
-const hasPrivateKey = (jwks: unknown): boolean =>
-  keySet.safeParse(jwks).data?.keys.some((key) => 'd' in key || 'k' in key) ?? false
 
 export interface DomainRules {
   /** If there is any, only these domains. `example.com` is that domain alone, `*.example.com` all below it. */

@@ -1,8 +1,15 @@
 import { z } from 'zod'
+import { clientAssertionAlgorithms } from './client-assertion.ts'
+import { type ClientKeys, hasPrivateKey, readClientKeys } from './client-keys.ts'
 import { OAuthError } from './errors.ts'
 import { filterRedirectUris, type RedirectUri, type RedirectUriOptions } from './redirect-uri.ts'
 
-export const clientAuthenticationMethods = ['none', 'client_secret_basic', 'client_secret_post'] as const
+export const clientAuthenticationMethods = [
+  'none',
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+] as const
 export type ClientAuthenticationMethod = (typeof clientAuthenticationMethods)[number]
 
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
@@ -13,6 +20,8 @@ export interface ClientMetadata {
   readonly redirectUris: readonly RedirectUri[]
   readonly applicationType: 'web' | 'native'
   readonly tokenEndpointAuthMethod: ClientAuthenticationMethod
+  /** What its assertions are signed with. Also beside `none`, of a client that can do both. */
+  readonly keys?: ClientKeys
   readonly grantTypes: readonly GrantType[]
   /** One line of at most 100 characters, with nothing in it that is invisible. */
   readonly clientName?: string
@@ -27,6 +36,9 @@ const request = z.object({
   redirect_uris: z.array(z.string()),
   token_endpoint_auth_method: z.string().optional(),
   token_endpoint_auth_methods_supported: z.array(z.string()).optional().catch(undefined),
+  token_endpoint_auth_signing_alg: z.string().optional(),
+  jwks: z.unknown().optional(),
+  jwks_uri: z.unknown().optional(),
   grant_types: z.array(z.string()).max(32).optional(),
   response_types: z.array(z.string()).max(32).optional(),
   application_type: z.string().optional(),
@@ -53,10 +65,7 @@ export const parseClientMetadata = (body: unknown, options: RedirectUriOptions =
   return {
     redirectUris,
     applicationType: applicationType(metadata.application_type, redirectUris),
-    tokenEndpointAuthMethod: authenticationMethod(
-      metadata.token_endpoint_auth_method,
-      metadata.token_endpoint_auth_methods_supported,
-    ),
+    ...authentication(metadata),
     grantTypes: grantTypesOf(metadata.grant_types, metadata.response_types),
     ...present('clientName', displayName(metadata.client_name)),
     ...present('clientUri', webAddress(metadata.client_uri)),
@@ -96,17 +105,40 @@ const applicationType = (given: string | undefined, uris: readonly RedirectUri[]
 const isAuthenticationMethod = (text: string): text is ClientAuthenticationMethod =>
   clientAuthenticationMethods.some((method) => method === text)
 
-/** RFC 7591 §2 makes `client_secret_basic` the default. A client that prefers another one may list what else it can do. */
-const authenticationMethod = (
-  preferred = 'client_secret_basic',
-  others: readonly string[] = [],
-): ClientAuthenticationMethod => {
-  const method = [preferred, ...others].find(isAuthenticationMethod)
-  if (method) return method
-  throw new OAuthError(
-    'invalid_client_metadata',
-    `token_endpoint_auth_method: expected one of ${clientAuthenticationMethods.join(', ')}`,
-  )
+/**
+ * RFC 7591 §2 makes `client_secret_basic` the default. A client that prefers another one may list what else it can do; keys are kept only where
+ * they may be used.
+ */
+const authentication = (
+  metadata: z.infer<typeof request>,
+): Pick<ClientMetadata, 'tokenEndpointAuthMethod' | 'keys'> => {
+  const { token_endpoint_auth_method: preferred = 'client_secret_basic' } = metadata
+  const methods = [preferred, ...(metadata.token_endpoint_auth_methods_supported ?? [])]
+  const keys = methods.includes('private_key_jwt') ? checkedKeys(metadata) : undefined
+  const usable = methods.filter((method) => isAuthenticationMethod(method) && (keys || method !== 'private_key_jwt'))
+  const method = usable.find(isAuthenticationMethod)
+  if (method) {
+    return { tokenEndpointAuthMethod: method, ...(keys && !method.startsWith('client_secret') ? { keys } : {}) }
+  }
+  const expected = methods.includes('private_key_jwt')
+    ? 'jwks or jwks_uri: expected, for private_key_jwt'
+    : `token_endpoint_auth_method: expected one of ${clientAuthenticationMethods.join(', ')}`
+  throw new OAuthError('invalid_client_metadata', expected)
+}
+
+const checkedKeys = (metadata: z.infer<typeof request>): ClientKeys | undefined => {
+  const refused = (what: string) => new OAuthError('invalid_client_metadata', what)
+  const { jwks, jwks_uri: uri, token_endpoint_auth_signing_alg: algorithm } = metadata
+  if (algorithm !== undefined && !clientAssertionAlgorithms.some((each) => each === algorithm)) {
+    throw refused(`token_endpoint_auth_signing_alg: expected one of ${clientAssertionAlgorithms.join(', ')}`)
+  }
+  if (jwks !== undefined && uri !== undefined) throw refused('jwks and jwks_uri: expected one of them')
+  if (hasPrivateKey(jwks)) throw refused('jwks: a private key, which nobody else may have')
+  const keys = readClientKeys({ jwks, jwks_uri: uri })
+  if (keys && 'jwks' in keys && keys.jwks.keys.length === 0) throw refused('jwks: expected a key')
+  if (!keys && jwks !== undefined) throw refused('jwks: expected a JWK Set')
+  if (!keys && uri !== undefined) throw refused('jwks_uri: expected an https URL')
+  return keys
 }
 
 /** Without a list a client gets refresh tokens; with one, what it asked for and we can do. */
@@ -169,6 +201,11 @@ export const clientInformationResponse = ({ clientId, clientSecret, issuedAt, me
   ...(clientSecret === undefined ? {} : { client_secret: clientSecret, client_secret_expires_at: 0 }),
   redirect_uris: metadata.redirectUris.map((uri) => uri.text),
   token_endpoint_auth_method: metadata.tokenEndpointAuthMethod,
+  ...(metadata.keys === undefined
+    ? {}
+    : 'jwks' in metadata.keys
+      ? { jwks: metadata.keys.jwks }
+      : { jwks_uri: metadata.keys.jwksUri }),
   grant_types: metadata.grantTypes,
   response_types: ['code'],
   application_type: metadata.applicationType,

@@ -21,8 +21,6 @@ export interface ServerMetadataFacts {
   readonly clientIdMetadataDocuments?: boolean
   /** What `upstream_claims` of its access tokens may hold. */
   readonly upstreamClaims?: readonly string[]
-  /** True where clients may authenticate with a key of their own. */
-  readonly clientAssertions?: boolean
   /** True to list the resources. @see RFC 9728 §4 */
   readonly listResources?: boolean
 }
@@ -36,21 +34,15 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   jwks_uri: facts.endpoints.jwks,
   ...endpoint('registration_endpoint', facts.endpoints.register),
   ...endpoint('revocation_endpoint', facts.endpoints.revoke),
-  ...(facts.endpoints.revoke ? authentication('revocation', facts.clientAssertions) : {}),
+  ...(facts.endpoints.revoke ? authentication('revocation') : {}),
   ...endpoint('introspection_endpoint', facts.endpoints.introspect),
-  ...(facts.endpoints.introspect
-    ? {
-        introspection_endpoint_auth_methods_supported: clientAuthenticationMethods.filter(
-          (method) => method !== 'none',
-        ),
-      }
-    : {}),
+  ...(facts.endpoints.introspect ? authentication('introspection') : {}),
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
   grant_types_supported: [...grantTypes, 'client_credentials'],
   // Some clients look for `none` here before they register.
-  ...authentication('token', facts.clientAssertions),
+  ...authentication('token'),
   code_challenge_methods_supported: ['S256'],
   authorization_response_iss_parameter_supported: true,
   ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
@@ -59,12 +51,12 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   ...(facts.listResources ? { protected_resources: facts.resources.map((resource) => resource.identifier) } : {}),
 })
 
-/** With a method that signs, the algorithms must be there too (RFC 8414 §2). */
-const authentication = (name: 'token' | 'revocation', assertions = false) => ({
-  [`${name}_endpoint_auth_methods_supported`]: assertions
-    ? [...clientAuthenticationMethods, 'private_key_jwt']
-    : clientAuthenticationMethods,
-  ...(assertions ? { [`${name}_endpoint_auth_signing_alg_values_supported`]: clientAssertionAlgorithms } : {}),
+/** With a method that signs, the algorithms must be there too (RFC 8414 §2). Who asks what tokens say must prove who it is. */
+const authentication = (name: 'token' | 'revocation' | 'introspection') => ({
+  [`${name}_endpoint_auth_methods_supported`]: clientAuthenticationMethods.filter(
+    (method) => name !== 'introspection' || method !== 'none',
+  ),
+  [`${name}_endpoint_auth_signing_alg_values_supported`]: clientAssertionAlgorithms,
 })
 
 const endpoint = (name: string, url: string | undefined) => (url === undefined ? {} : { [name]: url })

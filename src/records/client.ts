@@ -1,5 +1,5 @@
 import { hashSecret } from '../crypto/hash.ts'
-import type { ClientKeys } from '../oauth/client-id-metadata.ts'
+import type { ClientKeys } from '../oauth/client-keys.ts'
 import { recordType, refTo } from './records.ts'
 
 /** A client: registered, or described by the metadata document that its id is the URL of. @see RFC 7591 §2 */

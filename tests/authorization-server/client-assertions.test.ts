@@ -1,6 +1,7 @@
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
+import { registerEndpoint } from '../../src/authorization-server/register.ts'
 import { clientAssertionType } from '../../src/oauth/client-assertion.ts'
 import { clientRef } from '../../src/records/client.ts'
 import { memory } from '../../src/store/memory.ts'
@@ -9,12 +10,15 @@ import {
   answered,
   approved,
   basic,
+  callback,
   issuer,
+  jsonPost,
   postToken,
   redeem,
   refresh,
   registered,
   revoke,
+  type TestClient,
   type TestServer,
   type TestServerOptions,
   testServer,
@@ -278,7 +282,7 @@ describe('the client’s keys', () => {
   })
 })
 
-test('it is advertised with its algorithms, where documents are', async () => {
+test('it is advertised with its algorithms', async () => {
   const metadata = async ({ server }: TestServer) =>
     (await answered(await metadataEndpoint(server, new Request(issuer)))).body as unknown as Record<string, unknown>
   expect(await metadata(await serverFor())).toMatchObject({
@@ -291,7 +295,61 @@ test('it is advertised with its algorithms, where documents are', async () => {
       'private_key_jwt',
     ],
   })
-  expect(await metadata(await testServer())).not.toHaveProperty('token_endpoint_auth_signing_alg_values_supported')
+  expect(await metadata(await testServer())).toMatchObject({
+    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    introspection_endpoint_auth_signing_alg_values_supported: ['RS256', 'ES256', 'EdDSA'],
+  })
+})
+
+describe('a client that registered itself with its key', () => {
+  const registering = { token_endpoint_auth_method: 'private_key_jwt' }
+  const signingAs = (to: TestServer, client: TestClient, more: Asserted = {}) =>
+    asserting(to, { ...more, claims: { iss: client.client_id, sub: client.client_id, ...more.claims } })
+
+  test.each(['jwks', 'jwks_uri'])('by %s: redeems and refreshes with it, and with nothing less', async (by) => {
+    const to = await testServer(by === 'jwks' ? {} : { documents: { loopback: true } })
+    const keys = by === 'jwks' ? { jwks: { keys: [key.jwk] } } : { jwks_uri: `${web.origin}/jwks.json` }
+    const client = await registered(to, { ...registering, ...keys })
+    expect(client).not.toHaveProperty('client_secret')
+    const { status, body } = await redeem(to, client, await approved(to, client), await signingAs(to, client))
+    expect(status).toBe(200)
+    const bare = await refresh(to, client, body.refresh_token)
+    expect(outcome(bare)).toEqual([401, 'invalid_client'])
+    const proof = await signingAs(to, client)
+    expect((await refresh(to, client, body.refresh_token, proof)).status).toBe(200)
+    expect(outcome(await refresh(to, client, body.refresh_token, proof))).toEqual([401, 'invalid_client'])
+    const foreign = await signingAs(to, client, { by: await keyOf() })
+    expect(outcome(await refresh(to, client, body.refresh_token, foreign))).toEqual([401, 'invalid_client'])
+    // Another registration with the same key is another client.
+    const twin = await registered(to, { ...registering, ...keys })
+    const posing = { ...twin, ...(await signingAs(to, client)) }
+    expect(outcome(await refresh(to, client, body.refresh_token, posing))).toEqual([401, 'invalid_client'])
+  })
+
+  test('the answer says what was registered', async () => {
+    const to = await testServer()
+    const jwks = { keys: [key.jwk] }
+    const request = jsonPost('/register', { redirect_uris: [callback], ...registering, jwks })
+    const { status, body } = await answered(await registerEndpoint(to.server, request))
+    expect(status).toBe(201)
+    expect(body).toMatchObject({ ...registering, jwks })
+    expect(body).not.toHaveProperty('client_secret')
+  })
+
+  test('nobody makes us fetch keys from where the operator lets no documents be read', async () => {
+    const asking = (documents: TestServerOptions['documents'], jwks_uri: string) =>
+      testServer(documents ? { documents } : {}).then(({ server }) =>
+        registerEndpoint(server, jsonPost('/register', { redirect_uris: [callback], ...registering, jwks_uri })),
+      )
+    const status = async (...args: Parameters<typeof asking>) => (await asking(...args)).status
+    expect(await status(undefined, 'https://app.example.net/jwks')).toBe(400)
+    expect(await status({}, 'https://app.example.net/jwks')).toBe(201)
+    expect(await status({}, 'http://app.example.net/jwks')).toBe(400)
+    expect(await status({}, `${web.origin}/jwks.json`)).toBe(400)
+    expect(await status({ allow: ['example.org'] }, 'https://app.example.net/jwks')).toBe(400)
+    expect(await status({ deny: ['*.example.net'] }, 'https://app.example.net/jwks')).toBe(400)
+    expect(web.requests).toEqual([])
+  })
 })
 
 test('an assertion is in no audit event and no message', async () => {

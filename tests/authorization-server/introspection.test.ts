@@ -110,7 +110,7 @@ describe('what a resource server is told', () => {
     const { server } = await testServer()
     expect(await (await metadataEndpoint(server, new Request(issuer))).json()).toMatchObject({
       introspection_endpoint: `${issuer}/introspect`,
-      introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+      introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     })
   })
 })

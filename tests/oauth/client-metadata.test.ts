@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { clientInformationResponse, parseClientMetadata } from '../../src/oauth/client-metadata.ts'
 import { OAuthError } from '../../src/oauth/errors.ts'
 
@@ -83,7 +83,52 @@ test('a client that prefers a method we don’t have gets one that it lists', ()
   ).toBe('none')
   expect(refusal({ redirect_uris, token_endpoint_auth_method: 'private_key_jwt' })).toMatchObject({
     code: 'invalid_client_metadata',
-    description: expect.stringContaining('none, client_secret_basic, client_secret_post'),
+    description: 'jwks or jwks_uri: expected, for private_key_jwt',
+  })
+  expect(refusal({ redirect_uris, token_endpoint_auth_method: 'magic' })).toMatchObject({
+    code: 'invalid_client_metadata',
+    description: expect.stringContaining('none, client_secret_basic, client_secret_post, private_key_jwt'),
+  })
+})
+
+describe('keys of a client', () => {
+  const jwks = { keys: [{ kty: 'EC', crv: 'P-256', x: 'x', y: 'y' }] }
+  const uri = 'https://app.example.com/jwks.json'
+  const keyed = { token_endpoint_auth_method: 'private_key_jwt' }
+
+  test('are kept where it may sign with them, and there alone', () => {
+    const keys = (members: Record<string, unknown>) => [
+      read(members).tokenEndpointAuthMethod,
+      read(members).keys !== undefined,
+    ]
+    expect(read({ ...keyed, jwks })).toMatchObject({ tokenEndpointAuthMethod: 'private_key_jwt', keys: { jwks } })
+    expect(read({ ...keyed, jwks_uri: uri }).keys).toEqual({ jwksUri: uri })
+    expect(keys({ ...keyed, jwks, token_endpoint_auth_signing_alg: 'ES256' })).toEqual(['private_key_jwt', true])
+    const both = { token_endpoint_auth_methods_supported: ['private_key_jwt'], jwks }
+    expect(keys({ token_endpoint_auth_method: 'none', ...both })).toEqual(['none', true])
+    expect(keys({ token_endpoint_auth_method: 'client_secret_post', ...both })).toEqual(['client_secret_post', false])
+    expect(keys({ token_endpoint_auth_method: 'none', jwks })).toEqual(['none', false])
+    expect(keys({ ...keyed, token_endpoint_auth_methods_supported: ['client_secret_basic'] })).toEqual([
+      'client_secret_basic',
+      false,
+    ])
+  })
+
+  test.each([
+    [{ jwks, jwks_uri: uri }, 'jwks and jwks_uri'],
+    [{ jwks: { keys: [{ ...jwks.keys[0], d: 'private' }] } }, 'private key'],
+    [{ jwks: { keys: [{ kty: 'oct', k: 'shared' }] } }, 'private key'],
+    [{ jwks: { keys: [] } }, 'expected a key'],
+    [{ jwks: 'x' }, 'JWK Set'],
+    [{ jwks_uri: 'file:///etc/passwd' }, 'jwks_uri'],
+    [{ jwks_uri: 5 }, 'jwks_uri'],
+    [{ jwks, token_endpoint_auth_signing_alg: 'HS256' }, 'signing_alg'],
+    [{ jwks, token_endpoint_auth_signing_alg: 'none' }, 'signing_alg'],
+  ])('what can’t be right is refused: %j', (members, what) => {
+    expect(refusal({ redirect_uris, ...keyed, ...members })).toMatchObject({
+      code: 'invalid_client_metadata',
+      description: expect.stringContaining(what),
+    })
   })
 })
 

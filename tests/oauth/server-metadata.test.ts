@@ -20,7 +20,8 @@ test('the metadata that clients need, and nothing that we don’t have', () => {
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
-    token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    token_endpoint_auth_signing_alg_values_supported: ['RS256', 'ES256', 'EdDSA'],
     code_challenge_methods_supported: ['S256'],
     authorization_response_iss_parameter_supported: true,
   })
@@ -42,7 +43,12 @@ test('what is optional is there when it is told', () => {
   expect(metadata).toMatchObject({
     registration_endpoint: 'https://as.example.com/register',
     revocation_endpoint: 'https://as.example.com/revoke',
-    revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    revocation_endpoint_auth_methods_supported: [
+      'none',
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+    ],
     introspection_endpoint: 'https://as.example.com/introspect',
     client_id_metadata_document_supported: true,
     protected_resources: ['https://as.example.com/a', 'https://as.example.com/b'],
