@@ -4,7 +4,7 @@ import { isCodeChallenge } from '../oauth/pkce.ts'
 import { findRedirectUri, type RedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
 import { grantableScopes, parseScope } from '../oauth/scope.ts'
-import { type Prompt, parseMaxAge, parsePrompt } from '../policy/sign-in.ts'
+import { type Prompt, parseLocales, parseMaxAge, parsePrompt } from '../policy/sign-in.ts'
 import type { Client } from '../records/client.ts'
 import type { AuthorizationRequest } from '../records/interaction.ts'
 import type { Arrival, ServerContext } from './context.ts'
@@ -94,6 +94,7 @@ const names = [
   'prompt',
   'max_age',
   'login_hint',
+  'ui_locales',
 ] as const
 
 /**
@@ -115,6 +116,7 @@ export const checkRequest = (
   const requested = parameters.scope === undefined ? [] : parseScope(parameters.scope)
   if (!requested) throw new OAuthError('invalid_scope', 'scope is malformed')
   const { prompt, maxAge } = askedSignIn(parameters)
+  const locales = parseLocales(parameters.ui_locales)
   return {
     clientId: client.id,
     redirectUri: redirectUri.text,
@@ -127,6 +129,7 @@ export const checkRequest = (
     prompt,
     ...(maxAge === undefined ? {} : { maxAge }),
     ...(parameters.login_hint === undefined ? {} : { loginHint: parameters.login_hint.slice(0, 320) }),
+    ...(locales.length === 0 ? {} : { locales }),
   }
 }
 

@@ -140,6 +140,7 @@ export const formOf = ({ value }: OpenInteraction, action: string, shown: string
   action,
   interaction: value.id,
   csrf: value.csrf,
+  ...(value.request.locales === undefined ? {} : { locales: value.request.locales }),
   ...(shown === undefined ? {} : { shown: shownMark(value, shown) }),
 })
 

@@ -14,6 +14,8 @@ export interface PageForm {
   readonly action: string
   readonly interaction: string
   readonly csrf: string
+  /** Languages that the person reads, best first, as the client said. */
+  readonly locales?: readonly string[]
   /** Says which account the page showed, so that a page that is out of date approves nothing for another. */
   readonly shown?: string
 }

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { isLoopbackHost } from '../oauth/loopback.ts'
+import { english } from './pages/english.ts'
+import { languageTag, placeholdersOf, type WordKey, type Words } from './pages/words.ts'
 
 /** How the pages look: the host's own name, logo and colour. */
 export interface Branding {
@@ -9,8 +11,20 @@ export interface Branding {
   readonly logo?: string | undefined
   /** `#rrggbb` or `#rgb`. Colours of text are computed from it, so that they can be read on every background. */
   readonly color?: string | undefined
-  /** The language of the host's own texts (its name, what scopes allow), as in `lang`. Our own words are English. */
+  /** The language of the host's own texts (its name, what scopes allow), as in `lang`; and of the pages, where nobody asks for another that is there. */
   readonly lang?: string | undefined
+  /**
+   * Other words than ours, by language tag; `en` replaces English ones. A page has the language that the client names (`ui_locales`), else that
+   * the browser accepts, else `lang`, else English.
+   */
+  readonly languages?: Readonly<Record<string, PageLanguage>> | undefined
+}
+
+export interface PageLanguage {
+  /** By key, as in English (`pages/english.ts`), with the same braces. What is left out is English. */
+  readonly words?: Partial<Words> | undefined
+  /** The host's own texts, by what stands in the configuration: names of resources and providers, what scopes allow. */
+  readonly texts?: Readonly<Record<string, string>> | undefined
 }
 
 /** With the default name filled in. */
@@ -25,6 +39,23 @@ const isImage = (logo: string): boolean => {
   return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname))
 }
 
+const tag = z.string().regex(languageTag, 'expected a language tag like "de" or "pt-BR"')
+
+/** A sentence without its name or address would not say who asks. */
+const words = z.record(z.string(), z.string().min(1).max(1_000)).superRefine((replaced, context) => {
+  for (const [key, sentence] of Object.entries(replaced)) {
+    const here = (message: string) => context.addIssue({ code: 'custom', path: [key], message })
+    if (!Object.hasOwn(english, key)) {
+      here('expected a key of the English words')
+      continue
+    }
+    const wanted = placeholdersOf(english[key as WordKey])
+    if (placeholdersOf(sentence).join() !== wanted.join()) {
+      here(`expected a sentence with ${wanted.map((name) => `{${name}}`).join(', ') || 'no braces'}`)
+    }
+  }
+})
+
 export const brandingSchema = z.strictObject({
   name: z.string().trim().min(1, 'expected a name that people know').max(100).optional(),
   logo: z.string().refine(isImage, 'expected an https or data URL of an image').optional(),
@@ -32,9 +63,9 @@ export const brandingSchema = z.strictObject({
     .string()
     .refine((color) => parseColor(color) !== undefined, 'expected #rrggbb or #rgb')
     .optional(),
-  lang: z
-    .string()
-    .regex(/^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/, 'expected a language tag like "de" or "pt-BR"')
+  lang: tag.optional(),
+  languages: z
+    .record(tag, z.strictObject({ words: words.optional(), texts: z.record(z.string(), z.string()).optional() }))
     .optional(),
 })
 

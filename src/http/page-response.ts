@@ -15,15 +15,17 @@ const personHeaders: Readonly<Record<string, string>> = {
 }
 
 /** Makes the answers of the person's endpoints. */
-export const createPageResponder = (branding: NamedBranding): ((reply: Reply) => Response) => {
+export const createPageResponder = (
+  branding: NamedBranding,
+): ((reply: Reply, locales: readonly string[]) => Response) => {
   const style = styleSheet(branding)
   const render = createRenderer(branding, style)
   const policy = contentSecurityPolicy(branding, style)
-  return (reply) => {
+  return (reply, locales) => {
     switch (reply.kind) {
       case 'page':
         return withCookies(
-          new Response(render(reply.page), {
+          new Response(render(reply.page, [...localesOf(reply.page), ...locales]), {
             status: statusOf(reply.page),
             headers: {
               ...personHeaders,
@@ -82,5 +84,9 @@ const contentSecurityPolicy = (branding: Branding, style: string): string => {
     "frame-ancestors 'none'",
   ].join('; ')
 }
+
+/** What the client said when the person came, where the page is of an interaction. */
+const localesOf = (page: Page): readonly string[] =>
+  (page.kind === 'problem' ? page.again?.form : page.form)?.locales ?? []
 
 const hasForm = (page: Page): boolean => page.kind !== 'problem' || page.again !== undefined

@@ -12,9 +12,11 @@ import { signIn, signInPage } from '../authorization-server/sign-in.ts'
 import { tokenEndpoint } from '../authorization-server/token.ts'
 import type { Logger } from '../events/logger.ts'
 import { metadataPath } from '../oauth/server-metadata.ts'
+import { parseLocales } from '../policy/sign-in.ts'
 import type { RequestInfo } from '../resource-server/handler.ts'
 import type { Branding } from './branding.ts'
 import { createPageResponder } from './page-response.ts'
+import { acceptedLanguages } from './pages/words.ts'
 
 /** The authorization server's own routes. */
 export interface Routes {
@@ -99,11 +101,13 @@ const answerMachine = async (
 
 const answerPerson = async (
   { open, logger }: RoutesOptions,
-  respond: (reply: Reply) => Response,
+  answer: (reply: Reply, locales: readonly string[]) => Response,
   route: Extract<Route, { for: 'person' }>,
   request: Request,
   arrival: Arrival,
 ): Promise<Response> => {
+  const locales = wantedLanguages(request)
+  const respond = (reply: Reply) => answer(reply, locales)
   const allow = ['GET', 'HEAD', ...(route.POST ? ['POST'] : []), 'OPTIONS'].join(', ')
   if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { Allow: allow } })
   // Who only looks (a link checker, a preview) begins nothing.
@@ -135,5 +139,11 @@ const tellProgram = ({ headers }: Request, { page: { problem, status } }: PagePr
   const body = { error: 'invalid_client', error_description: 'this client is not registered here: register again' }
   return Response.json(body, { status, headers: { 'Cache-Control': 'no-store' } })
 }
+
+/** What the client asked for, then what the browser accepts. @see OpenID Connect Core §3.1.2.1 */
+const wantedLanguages = (request: Request): readonly string[] => [
+  ...parseLocales(new URL(request.url).searchParams.get('ui_locales') ?? undefined),
+  ...acceptedLanguages(request.headers.get('accept-language')),
+]
 
 const withoutBody = (response: Response): Response => new Response(null, response)

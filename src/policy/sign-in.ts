@@ -32,6 +32,13 @@ export const parseMaxAge = (text: string | undefined): MaxAgeResult => {
   return { ok: false, error: 'invalid_request', description: 'max_age: expected a number of seconds' }
 }
 
+/** Reads a `ui_locales` parameter: language tags, best first. It is a hint: what is none is left out. */
+export const parseLocales = (text: string | undefined): readonly string[] =>
+  (text ?? '')
+    .slice(0, 200)
+    .split(' ')
+    .filter((tag) => /^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/.test(tag))
+
 export interface PromptFacts {
   readonly prompt: readonly Prompt[]
   /** Seconds. */

@@ -50,6 +50,8 @@ export interface AuthorizationRequest {
   /** Seconds. */
   readonly maxAge?: number
   readonly loginHint?: string
+  /** Language tags, best first. */
+  readonly locales?: readonly string[]
 }
 
 const interactions = recordType<Interaction>({ name: 'interaction', schema: 1, sealed: true })

@@ -1,37 +1,35 @@
 import { html } from 'hono/html'
 import type { Problem, ProblemPage } from '../../authorization-server/pages.ts'
-import { hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
+import { from, hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
 import { foreign } from './text.ts'
-import { minutes, problemWords } from './words.ts'
 
 export const problemTemplate = (look: Look, page: ProblemPage): Markup => {
-  const { title, what, next } = problemWords(
-    page.problem,
-    page.provider === undefined ? undefined : foreign(page.provider, 60),
-  )
+  const { problem, detail, retryAfter } = page
+  const provider = page.provider === undefined ? look.say('problem.provider') : look.host(page.provider)
+  const title = look.text(`problem.${problem}.title`)
   return layout(
     look,
     title,
     html`<h1>${title}</h1>
-<p>${what}</p>
-${page.detail === undefined ? nothing : html`<p class="panel quiet">${page.problem === 'sign_in_claims' ? 'Missing, or not as needed:' : 'Details:'} ${foreign(page.detail, 300)}</p>`}
-<p>${next}${page.retryAfter === undefined || page.retryAfter < 60 ? nothing : html` (Wait ${minutes(page.retryAfter)}.)`}</p>
-${again(page)}
-${back(page)}`,
+<p>${look.say(`problem.${problem}.what`, { provider })}</p>
+${detail === undefined ? nothing : html`<p class="panel quiet">${look.say(problem === 'sign_in_claims' ? 'problem.claims' : 'problem.details')} <span lang="en">${foreign(detail, 300)}</span></p>`}
+<p>${look.say(`problem.${problem}.next`)}${retryAfter === undefined || retryAfter < 60 ? nothing : html` ${look.say('problem.wait', { time: look.duration(retryAfter) })}`}</p>
+${again(look, page)}
+${back(look, page)}`,
   )
 }
 
-const again = ({ again, problem }: ProblemPage): Markup =>
+const again = (look: Look, { again, problem }: ProblemPage): Markup =>
   again === undefined
     ? nothing
     : html`<form method="post" action="${again.form.action}">${hidden(again.form)}<input type="hidden" name="provider" value="${again.provider}">
-<div class="actions${offersOther(problem) ? '' : ' one'}"><button class="primary">Try again</button>${offersOther(problem) ? html`<button name="decision" value="switch">Switch account</button>` : nothing}</div></form>`
+<div class="actions${offersOther(problem) ? '' : ' one'}"><button class="primary">${look.say('problem.again')}</button>${offersOther(problem) ? html`<button name="decision" value="switch">${look.say('problem.switch')}</button>` : nothing}</div></form>`
 
 /** Whether another account could help. */
 const offersOther = (problem: Problem): boolean => problem !== 'provider_unavailable' && problem !== 'attempt_gone'
 
-const back = ({ back, client }: ProblemPage): Markup =>
+const back = (look: Look, { back, client }: ProblemPage): Markup =>
   back === undefined || client === undefined
     ? nothing
-    : html`<div class="actions one"><a class="button" href="${back}" rel="noreferrer"><span>Back to ${quotedName(client)}</span></a></div>
-<p class="quiet after">This leads to <span class="from">${foreign(client.redirectHost, 120)}</span>.</p>`
+    : html`<div class="actions one"><a class="button" href="${back}" rel="noreferrer"><span>${look.say('problem.back', { client: quotedName(look, client) })}</span></a></div>
+<p class="quiet after">${look.say('problem.back.where', { host: from(client.redirectHost) })}</p>`

@@ -1,112 +1,99 @@
-import type { Problem } from '../../authorization-server/pages.ts'
+import { html } from 'hono/html'
+import { english } from './english.ts'
+import type { Markup } from './layout.ts'
 
-export interface ProblemWords {
-  readonly title: string
-  /** What happened. */
-  readonly what: string
-  /** What to do next. */
-  readonly next: string
+type English = typeof english
+
+export type WordKey = keyof English
+export type Words = Readonly<Record<WordKey, string>>
+
+type Placeholders<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Placeholders<Rest>
+  : never
+
+/** What stands in braces in the sentence at a key, or in one of those at several keys. */
+type PlaceholdersAt<Key extends WordKey> = Key extends WordKey ? Placeholders<English[Key]> : never
+
+type Values<Key extends WordKey, Value> = [PlaceholdersAt<Key>] extends [never]
+  ? []
+  : [values: Readonly<Record<PlaceholdersAt<Key>, Value>>]
+
+/** The words of a language, and how it writes numbers and times. */
+export interface Language {
+  /** As in `lang`. */
+  readonly tag: string
+  /** A sentence with what is put into it. Whatever is no markup is escaped. */
+  say<Key extends WordKey>(key: Key, ...values: Values<Key, Markup | string>): Markup
+  /** The same as text. */
+  text<Key extends WordKey>(key: Key, ...values: Values<Key, string>): string
+  /** How long to wait, in seconds. */
+  duration(seconds: number): string
 }
 
-const startAgain = 'Go back to your app and connect again.'
-
-/** What each problem page says. `provider` is the name of the provider that it is about. */
-export const problemWords = (problem: Problem, provider = 'the sign-in service'): ProblemWords =>
-  ({
-    client_unknown: {
-      title: 'This app is not known here',
-      what: 'The app that sent you is not registered with this server, or its registration has expired.',
-      next: 'In your app, remove this server and add it again: it then registers anew.',
+export const createLanguage = (tag: string, replaced: Partial<Words> = {}): Language => {
+  const words: Words = { ...english, ...replaced }
+  const duration = (count: number, unit: 'minute' | 'hour') =>
+    new Intl.NumberFormat(tag, { style: 'unit', unit, unitDisplay: 'long' }).format(count)
+  return {
+    tag,
+    say: (key, ...[values = {}]) => {
+      const parts = partsOf(words[key])
+      return html`${parts.map((part) => (typeof part === 'string' ? part : ((values as Filling)[part.name] ?? '')))}`
     },
-    client_document_unreachable: {
-      title: 'This app can’t be checked right now',
-      what: 'The app publishes a description of itself, and this server could not read it.',
-      next: 'Please try again from your app in a moment.',
-    },
-    client_document_refused: {
-      title: 'This app’s description can’t be used',
-      what: 'The app says that it publishes a description of itself. It is not there, or it is not valid.',
-      next: 'Make sure that your app is up to date. If it happens again, tell the people who make the app.',
-    },
-    redirect_refused: {
-      title: 'This link can’t be trusted',
-      what: 'The app asked for the answer to be sent to an address that it did not register. Nothing was sent there.',
-      next: 'If you came here from your app, remove this server there and add it again. If you followed a link, close this page.',
-    },
-    request_refused: {
-      title: 'The app’s request is not valid',
-      what: 'The app asked for access in a way that this server can’t accept.',
-      next: 'Try again from your app. If it happens again, tell the people who make the app.',
-    },
-    too_many_requests: {
-      title: 'Too many attempts',
-      what: 'There were very many attempts from your network in a short time.',
-      next: 'Please wait, then try again from your app.',
-    },
-    interaction_gone: {
-      title: 'This page has expired',
-      what: 'It took too long, or the link is not complete.',
-      next: startAgain,
-    },
-    interaction_elsewhere: {
-      title: 'This page belongs to another browser',
-      what: 'The sign-in began in another browser or window, or this browser does not keep cookies for this site.',
-      next: 'Go back to your app and connect again, and finish in the same browser. If it happens again, allow cookies for this site.',
-    },
-    interaction_answered: {
-      title: 'This is already done',
-      what: 'You have answered this request before.',
-      next: 'You can close this page. If your app is not connected, connect again from there.',
-    },
-    attempt_gone: {
-      title: 'This sign-in was already used',
-      what: 'The page was loaded a second time, or a newer sign-in took its place.',
-      next: 'Try once more.',
-    },
-    form_refused: {
-      title: 'This form can’t be accepted',
-      what: 'It did not come from a page of this server, or the page was out of date.',
-      next: startAgain,
-    },
-    sign_in_denied: {
-      title: 'You were not signed in',
-      what: `The sign-in with ${provider} was cancelled or refused.`,
-      next: 'Try again, or sign in with another account.',
-    },
-    sign_in_untrusted: {
-      title: 'The sign-in could not be verified',
-      what: `The answer that came from ${provider} was not one that this server can trust.`,
-      next: 'Try again. If it happens again, tell the people who run this server.',
-    },
-    sign_in_claims: {
-      title: 'This account can’t be used here',
-      what: `${provider} did not tell this server all that it needs to know about your account.`,
-      next: 'Sign in with another account, or ask the people who run this server.',
-    },
-    sign_in_incomplete: {
-      title: 'You need to sign in again',
-      what: `The app asks that you prove again who you are, and ${provider} did not ask you.`,
-      next: 'Try again, and sign out there first if you can.',
-    },
-    provider_unavailable: {
-      title: 'Sign-in is not available right now',
-      what: `${provider} can’t be reached. Nothing is wrong with your account.`,
-      next: 'Please try again in a moment.',
-    },
-    method_refused: {
-      title: 'This address is not meant to be used like this',
-      what: 'The request was of a kind that this page does not take.',
-      next: startAgain,
-    },
-    unavailable: {
-      title: 'Something went wrong on our side',
-      what: 'This server has trouble of its own right now. Nothing you did is lost.',
-      next: 'Please wait a moment and load this page again.',
-    },
-  })[problem]
-
-/** @param seconds how long to wait */
-export const minutes = (seconds: number): string => {
-  if (seconds < 90) return 'a minute'
-  return seconds < 3_600 ? `${Math.ceil(seconds / 60)} minutes` : `${Math.ceil(seconds / 3_600)} hours`
+    text: (key, ...[values = {}]) =>
+      partsOf(words[key])
+        .map((part) => (typeof part === 'string' ? part : ((values as Record<string, string>)[part.name] ?? '')))
+        .join(''),
+    duration: (seconds) =>
+      seconds < 3_600
+        ? duration(Math.max(1, Math.ceil(seconds / 60)), 'minute')
+        : duration(Math.ceil(seconds / 3_600), 'hour'),
+  }
 }
+
+type Filling = Readonly<Record<string, Markup | string | undefined>>
+
+const partsOf = (text: string): readonly (string | { readonly name: string })[] =>
+  text.split(/\{(\w+)\}/).map((part, index) => (index % 2 === 0 ? part : { name: part }))
+
+/** What a sentence has in braces, sorted. */
+export const placeholdersOf = (text: string): readonly string[] =>
+  partsOf(text)
+    .flatMap((part) => (typeof part === 'string' ? [] : [part.name]))
+    .sort()
+
+/**
+ * The language of those there are that suits a reader best.
+ * @param wanted language tags, best first
+ * @see RFC 4647 §3.4
+ */
+export const chooseLanguage = (there: readonly string[], wanted: readonly string[]): string | undefined => {
+  for (const tag of wanted) {
+    for (let range = tag.toLowerCase(); range !== ''; range = range.slice(0, Math.max(0, range.lastIndexOf('-')))) {
+      const found = there.find((each) => each.toLowerCase() === range)
+      if (found !== undefined) return found
+    }
+  }
+  return undefined
+}
+
+/** The tags of an `Accept-Language` header, best first. @see RFC 9110 §12.5.4 */
+export const acceptedLanguages = (header: string | null): readonly string[] =>
+  (header ?? '')
+    .slice(0, 1_000)
+    .split(',')
+    .map((each) => {
+      const [tag = '', ...parameters] = each.split(';').map((part) => part.trim())
+      const quality = parameters.find((part) => part.startsWith('q='))?.slice(2)
+      return { tag, quality: quality === undefined ? 1 : Number(quality) }
+    })
+    .filter(({ tag, quality }) => languageTag.test(tag) && quality > 0)
+    .sort((a, b) => b.quality - a.quality)
+    .map(({ tag }) => tag)
+
+/** @see RFC 5646 §2.1 */
+export const languageTag = /^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$/
+
+/** Written from right to left. */
+export const directionOf = (tag: string): 'ltr' | 'rtl' =>
+  /^(ar|arc|ckb|dv|fa|he|ks|ps|sd|ug|ur|yi)$/.test(tag.split('-', 1)[0]?.toLowerCase() ?? '') ? 'rtl' : 'ltr'
