@@ -64,11 +64,10 @@ test('whatever a client or a browser says of languages, there is a page in one t
     '"><script>',
     'de'.repeat(500),
     'de '.repeat(500),
-    '\u0000',
     'x-y-z q=1;;,',
   ]) {
     const page = await to.browser().open(authorizeUrl(to, { ui_locales: wrong }), {
-      'accept-language': wrong.replaceAll(''),
+      'accept-language': wrong,
     })
     expect([wrong, page.status]).toEqual([wrong, 200])
     expect(page.html).toMatch(/<html lang="(en|de)" dir="ltr">/)
