@@ -1,5 +1,6 @@
-import { type JWTPayload, SignJWT } from 'jose'
+import type { JWTPayload } from 'jose'
 import { base64url } from '../crypto/bytes.ts'
+import { signJwt } from '../crypto/jws.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
@@ -64,10 +65,9 @@ const sign = async (
   endsAt: number,
   claims: JWTPayload,
 ): Promise<IssuedAccessToken> => {
-  const { id, algorithm, key } = keys.signingKey()
   const issuedAt = Math.floor(now / 1000)
   const expiresAt = Math.min(issuedAt + lifetimes.accessToken, endsAt)
-  const token = await new SignJWT({
+  const token = await signJwt(keys.signingKey(), accessTokenType, {
     ...claims,
     aud: resource,
     ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
@@ -75,8 +75,6 @@ const sign = async (
     exp: expiresAt,
     jti: base64url(random.bytes(16)),
   })
-    .setProtectedHeader({ alg: algorithm, kid: id, typ: accessTokenType })
-    .sign(key)
   return { token, expiresIn: Math.max(0, expiresAt - issuedAt) }
 }
 

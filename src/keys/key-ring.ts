@@ -1,34 +1,28 @@
-import { exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
+import type { JWK } from 'jose'
 import { base64url, fromBase64url } from '../crypto/bytes.ts'
+import type { SigningAlgorithm, SigningKey } from '../crypto/jws.ts'
 import { seal, UnsealError, unseal } from '../crypto/sealing.ts'
 import type { Audit } from '../events/audit.ts'
 import type { Clock } from '../events/clock.ts'
 import type { Random } from '../events/random.ts'
 import { createRecords, put, type Sealer, type Stored } from '../records/records.ts'
 import type { Store, Version } from '../store/store.ts'
-import { currentKey, type Ring, type RingKey, ringRef, type SigningAlgorithm } from './ring.ts'
+import { currentKey, type Ring, type RingKey, ringRef } from './ring.ts'
 import { secretSealer } from './secret.ts'
+import { generateSigningKey, importSigningKey, type SigningKeyPair } from './signing-key.ts'
 
 /** The server's keys, each with an id that is in whatever it made. */
 export interface KeyRing extends Sealer {
   /** The key that signs now. */
   signingKey(): SigningKey
   /** The public key of an id; the ring is read again for one that is not known. Undefined: there is no such key. */
-  verificationKey(id: string): Promise<VerificationKey | undefined>
+  verificationKey(id: string): Promise<SigningKey | undefined>
   macKey(): MacKey
   /** As `verificationKey`. */
   macKeyById(id: string): Promise<MacKey | undefined>
   /** The public keys, for the JWKS document. @see RFC 7517 §5 */
   jwks(): { readonly keys: readonly JWK[] }
 }
-
-export interface SigningKey {
-  readonly id: string
-  readonly algorithm: string
-  readonly key: CryptoKey
-}
-
-export interface VerificationKey extends SigningKey {}
 
 export interface MacKey {
   readonly id: string
@@ -46,10 +40,7 @@ export interface KeyRingOptions {
 
 interface Loaded {
   readonly ring: Ring
-  readonly signing: ReadonlyMap<
-    string,
-    { readonly private: SigningKey; readonly public: VerificationKey; readonly jwk: JWK }
-  >
+  readonly signing: ReadonlyMap<string, SigningKeyPair>
   readonly secrets: ReadonlyMap<string, Uint8Array>
   readonly version: Version
 }
@@ -90,7 +81,7 @@ export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => 
   const reload = async (): Promise<void> => {
     const stored = await read()
     if (!stored) throw new KeyRingUnreadable()
-    if (stored.version !== loaded.version) loaded = await loadRing(stored)
+    if (stored.version !== loaded.version) loaded = loadRing(stored)
   }
   const refresh = coalesced(reload)
   const withRefresh = async <T>(find: () => T | undefined): Promise<T | undefined> => {
@@ -168,26 +159,14 @@ const sealWithFirstSecret = async ({ store, secrets, audit }: KeyRingOptions): P
   }
 }
 
-const loadRing = async ({ value: ring, version }: Stored<Ring>): Promise<Loaded> => {
-  const signing = new Map()
+const loadRing = ({ value: ring, version }: Stored<Ring>): Loaded => {
+  const signing = new Map<string, SigningKeyPair>()
   const secrets = new Map<string, Uint8Array>()
   for (const { id, use, material } of ring.keys) {
-    if (use === 'sign') signing.set(id, await importSigningKey(id, material as JWK))
+    if (use === 'sign') signing.set(id, importSigningKey(id, material as JWK))
     else secrets.set(id, fromBase64url(material as string) ?? new Uint8Array())
   }
   return { ring, signing, secrets, version }
-}
-
-const importSigningKey = async (id: string, jwk: JWK) => {
-  const algorithm = jwk.alg ?? 'ES256'
-  const { d: _d, p: _p, q: _q, dp: _dp, dq: _dq, qi: _qi, key_ops: _ops, ext: _ext, ...publicMembers } = jwk
-  const publicJwk = { ...publicMembers, kid: id, use: 'sig', alg: algorithm }
-  const [privateKey, publicKey] = await Promise.all([importJWK(jwk, algorithm), importJWK(publicJwk, algorithm)])
-  return {
-    private: { id, algorithm, key: privateKey as CryptoKey },
-    public: { id, algorithm, key: publicKey as CryptoKey },
-    jwk: publicJwk,
-  }
 }
 
 const makeRing = async ({ algorithm, clock, random }: KeyRingOptions): Promise<Ring> => {
@@ -195,10 +174,9 @@ const makeRing = async ({ algorithm, clock, random }: KeyRingOptions): Promise<R
   const id = () => base64url(random.bytes(9))
   // The first keys are in use at once: nobody has anything older.
   const base = { createdAt, activeFrom: 0 }
-  const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
   return {
     keys: [
-      { ...base, id: id(), use: 'sign', material: { ...(await exportJWK(privateKey)), alg: algorithm } },
+      { ...base, id: id(), use: 'sign', material: await generateSigningKey(algorithm) },
       { ...base, id: id(), use: 'seal', material: base64url(random.bytes(32)) },
       { ...base, id: id(), use: 'mac', material: base64url(random.bytes(32)) },
     ],
