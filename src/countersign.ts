@@ -89,6 +89,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const protection = createProtection<Claims>({
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
+    bindingKeys: async () => (opened ?? (await open())).server.keys,
     verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
     audit,
     logger,
@@ -126,8 +127,15 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
 const separated = (resources: Options<unknown>['resources']) => {
   const described: Record<string, ResourceOptions> = {}
   const protectedBy: ProtectionOptions[] = []
-  for (const [path, { name, scopes, defaultScopes, ...protection }] of Object.entries(resources)) {
-    described[path] = { ...(name && { name }), ...(scopes && { scopes }), ...(defaultScopes && { defaultScopes }) }
+  for (const [path, { name, scopes, defaultScopes, dpopBoundAccessTokensRequired, ...protection }] of Object.entries(
+    resources,
+  )) {
+    described[path] = {
+      ...(name && { name }),
+      ...(scopes && { scopes }),
+      ...(defaultScopes && { defaultScopes }),
+      ...(dpopBoundAccessTokensRequired && { dpopBoundAccessTokensRequired }),
+    }
     protectedBy.push(protection)
   }
   return { described, protectedBy }

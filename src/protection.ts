@@ -6,6 +6,8 @@ import type { AccessToken, UpstreamClaims } from './identity/access-token.ts'
 import { withAccessToken } from './identity/context.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
 import { createAuthInfo } from './mcp/auth-info.ts'
+import { type Binding, type BindingKeys, createBinding } from './mcp/binding.ts'
+import { bindRequests } from './mcp/bound-requests.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
 import type { AccessPolicy } from './mcp/policy/rule.ts'
 import { requestPolicy } from './mcp/request-policy.ts'
@@ -23,6 +25,7 @@ import type {
 } from './resource-server/handler.ts'
 import { createMetadataRoutes, type MetadataRoutes } from './resource-server/metadata.ts'
 import { createOpenStreams } from './resource-server/open-streams.ts'
+import { requestWithSession, responseWithSession } from './resource-server/session-header.ts'
 
 /** How a resource is protected, besides what it is. */
 export interface ProtectionOptions extends AccessPolicy {
@@ -42,6 +45,8 @@ export interface ProtectionFacts {
   /** Issuers, as the resources' metadata names them. */
   readonly authorizationServers: readonly string[]
   readonly verifier: TokenVerifier
+  /** What binds sessions and `requestState` to their callers; asked for once, at the first request. */
+  readonly bindingKeys: () => BindingKeys | Promise<BindingKeys>
   readonly audit: Audit
   readonly logger: Logger
   readonly clock: Clock
@@ -62,11 +67,16 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const { resources, authorizationServers, verifier, audit, logger, clock } = facts
   const verified = new WeakSet<AccessToken<unknown>>()
   const streams = createOpenStreams({ verifier, clock, audit })
+  let bound: Binding | undefined
+  const bind = async (): Promise<Binding> => {
+    bound ??= createBinding(await facts.bindingKeys(), clock)
+    return bound
+  }
   const gates = resources.map(({ resource, hosts, origins, ...requirements }) => {
     const known = Object.keys(resource.scopes)
     const path = `resources[${JSON.stringify(resource.identifier)}]`
     checkPolicy(requirements, known.length === 0 ? undefined : known, path)
-    const policy = requestPolicy(requirements, logger)
+    const policy = bindRequests(requestPolicy(requirements, logger), () => bound ?? bind())
     return createGate({ resource, verifier, policy, hosts, origins, audit, logger })
   })
   const gateOf = findGate(gates)
@@ -74,10 +84,11 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
     const decision = await gate.admit(request, info)
     if (!decision.admitted) return decision
-    const { token, parsedBody, filter, responseHeaders } = decision
+    const { token, parsedBody, filter, session, responseHeaders } = decision
     verified.add(token)
     const guard: ResponseGuard = {
       filter,
+      session,
       messagesOnly: request.method === 'POST',
       watch: (end) => streams.watch(token, answersCall(request, parsedBody), end),
     }
@@ -88,7 +99,9 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       parsedBody,
       responseHeaders,
       guard,
-      finish: async (response) => withHeaders(await guardedResponse(response, guard), responseHeaders),
+      forward: (incoming) => requestWithSession(incoming, session),
+      finish: async (response) =>
+        withHeaders(responseWithSession(await guardedResponse(response, guard), session), responseHeaders),
     }
   }
 
@@ -105,7 +118,8 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
         if (!admission.admitted) return admission.response
         const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
-        return admission.finish(await withAccessToken(accessToken, () => respond(request, context)))
+        const forwarded = admission.forward(request)
+        return admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
       }
     },
 

@@ -1,9 +1,13 @@
+import { base64url } from './crypto/bytes.ts'
 import type { AuditSink } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
+import { systemRandom } from './events/random.ts'
 import type { Auth } from './http/auth.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
+import { minimumSecretLength } from './keys/secret.ts'
+import { secretKeys } from './keys/secret-keys.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
@@ -14,6 +18,11 @@ export interface ResourceServerOptions<Upstream = UpstreamClaims> extends Resour
   readonly resource: string
   /** Who may issue tokens for it, for instance `[jwks('https://issuer.example.com')]`. */
   readonly issuers: readonly IssuerVerifier<Upstream>[]
+  /**
+   * What binds sessions and `requestState` to their callers: 32 characters or more of randomness, the same on every node, or a list of which the
+   * first is in use. Without it a process makes its own: then what one process gave out no other takes, nor the same after a restart.
+   */
+  readonly secret?: string | readonly [string, ...string[]]
   /** Receives an event for each refusal; by default they go to the logger. */
   readonly audit?: AuditSink
   /** Silent by default. */
@@ -26,10 +35,24 @@ export interface ResourceServerOptions<Upstream = UpstreamClaims> extends Resour
  * @throws ConfigurationError for options that can't be right
  */
 export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServerOptions<Upstream>): Auth<Upstream> => {
-  const { issuers, logger = silentLogger, clock = systemClock, name, scopes, defaultScopes } = options
+  const {
+    issuers,
+    logger = silentLogger,
+    clock = systemClock,
+    name,
+    scopes,
+    defaultScopes,
+    dpopBoundAccessTokensRequired,
+  } = options
   if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
   if (issuers.length === 0) throw new ConfigurationError('issuers', 'at least one, for instance jwks(issuer)')
-  const described = { ...(name && { name }), ...(scopes && { scopes }), ...(defaultScopes && { defaultScopes }) }
+  const secrets = secretsOf(options.secret)
+  const described = {
+    ...(name && { name }),
+    ...(scopes && { scopes }),
+    ...(defaultScopes && { defaultScopes }),
+    ...(dpopBoundAccessTokensRequired && { dpopBoundAccessTokensRequired }),
+  }
   const resources = resolveResources(options.resource, { [options.resource]: described })
   const sink: AuditSink = options.audit ?? ((event) => logger.info(event.type, event))
 
@@ -38,6 +61,11 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     authorizationServers: issuers.map(({ issuer }) => issuer),
     // The upstream claims have the types of the issuers' schemas; below the gate's edge nobody looks at them.
     verifier: verifierOf(issuers) as TokenVerifier,
+    bindingKeys() {
+      if (secrets) return secretKeys(secrets)
+      logger.info('no `secret`: sessions and requestState are bound with a key of this process alone')
+      return secretKeys([base64url(systemRandom.bytes(32))])
+    },
     audit: (facts) => void sink({ ...facts, at: clock.now() }),
     logger,
     clock,
@@ -51,4 +79,12 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
       await Promise.all(issuers.map((issuer) => issuer.ready?.()))
     },
   }
+}
+
+const secretsOf = (secret: ResourceServerOptions['secret']): readonly [string, ...string[]] | undefined => {
+  if (secret === undefined) return undefined
+  const secrets = typeof secret === 'string' ? ([secret] as const) : secret
+  const strong = secrets.length > 0 && secrets.every((each) => each.length >= minimumSecretLength)
+  if (!strong) throw new ConfigurationError('secret', `at least ${minimumSecretLength} characters of randomness`)
+  return secrets
 }

@@ -15,8 +15,8 @@ export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
    */
   gate(path: string, handler: FetchHandler<Upstream>): (request: Request, info?: RequestInfo) => Promise<Response>
   /**
-   * The gate alone, for hosts that dispatch themselves. Run what follows inside `withAccessToken`, and send what `finish` makes of its
-   * response.
+   * The gate alone, for hosts that dispatch themselves. Hand on what `forward` makes of the request, run what follows inside
+   * `withAccessToken`, and send what `finish` makes of its response.
    * @throws Error if no resource is configured there
    */
   admit(path: string, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>>
@@ -37,6 +37,8 @@ export type Admission<Upstream = UpstreamClaims> =
       readonly parsedBody: unknown
       /** Headers that the page which the request came from needs to read the response; none for other requests. */
       readonly responseHeaders: Readonly<Record<string, string>>
+      /** The request as the handler may see it: with the server's own session id in place of the caller's. */
+      forward(request: Request): Request
       /** The response as it may be sent: lists without what the caller may not use, streams that end with their token, and those headers. */
       finish(response: Response): Promise<Response>
       /** The same for hosts whose responses are no `Response`. */

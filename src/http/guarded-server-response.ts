@@ -1,14 +1,30 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { MessageFilter, ResponseGuard } from '../resource-server/handler.ts'
+import type { MessageFilter, ResponseGuard, SessionIds } from '../resource-server/handler.ts'
 import { isEventStream, privately, type TextFilter, textFilter } from '../resource-server/message-text.ts'
+import { sessionHeader } from '../resource-server/session-header.ts'
 
 /**
  * Does to what a handler in Node's form writes what the gate asks of it: lists are filtered, streams end with their token. Responses
  * that need neither are written as ever.
  */
 export const guardServerResponse = (response: ServerResponse, guard: ResponseGuard): void => {
+  if (guard.session) issueSession(response, guard.session)
   watchStream(response, guard)
   if (guard.filter) filterBody(response, guard.filter, guard.messagesOnly)
+}
+
+/** What the server calls its session goes out as what this caller is to call it. */
+const issueSession = (response: ServerResponse, session: SessionIds): void => {
+  const { writeHead } = response
+  response.writeHead = ((...head: [number, ...HeadArguments]) => {
+    response.writeHead = writeHead
+    const given = headersIn(head).some(([name]) => name.toLowerCase() === sessionHeader)
+    if (given) setHeaders(response, head)
+    const id = headerOf(response, sessionHeader)
+    if (id !== null) response.setHeader(sessionHeader, session.issue(id))
+    const bare: typeof head = typeof head[1] === 'string' ? [head[0], head[1]] : [head[0]]
+    return Reflect.apply(writeHead, response, given ? bare : head) as ServerResponse
+  }) as ServerResponse['writeHead']
 }
 
 const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {

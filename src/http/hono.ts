@@ -6,7 +6,7 @@ export type { Admission, Auth, AuthInfo, FetchHandler }
 
 /** What is used of Hono's context; by its form, so that an application's copy of Hono may be any. */
 export interface HonoContext {
-  readonly req: { readonly raw: Request }
+  readonly req: { raw: Request }
   readonly env: unknown
   get res(): Response
   set res(response: Response | undefined)
@@ -55,6 +55,7 @@ export const protect = <Upstream>(
     values.set('auth', admission.authInfo)
     values.set('accessToken', admission.accessToken)
     if (admission.parsedBody !== undefined) values.set('parsedBody', admission.parsedBody)
+    context.req.raw = admission.forward(context.req.raw)
     await withAccessToken(admission.accessToken, next)
     const response = await admission.finish(context.res)
     // Taken away first: otherwise what it replaces lends it its headers, the length among them.

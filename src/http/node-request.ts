@@ -39,6 +39,19 @@ const header = ({ rawHeaders }: IncomingMessage, name: string): string | null =>
   return values.length === 0 ? null : values.join(', ')
 }
 
+/** Replaces a header, or takes it away, wherever Node keeps it. @param name in lower case */
+export const setHeader = (request: IncomingMessage, name: string, value: string | undefined): void => {
+  const { rawHeaders } = request
+  if (!(name in request.headers)) return
+  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
+    if (rawHeaders[at]?.toLowerCase() === name) rawHeaders.splice(at, 2)
+  }
+  delete request.headers[name]
+  if (value === undefined) return
+  request.headers[name] = value
+  rawHeaders.push(name, value)
+}
+
 const readText = async (request: IncomingMessage): Promise<string> => {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk as Buffer)

@@ -2,9 +2,10 @@ import type { ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { withAccessToken } from '../identity/context.ts'
 import type { AuthInfo, FetchHandler, FetchObject } from '../resource-server/handler.ts'
+import { sessionHeader } from '../resource-server/session-header.ts'
 import type { Admission, Auth } from './auth.ts'
 import { guardServerResponse } from './guarded-server-response.ts'
-import { gateRequest, type NodeRequest, pathOf, sendResponse } from './node-request.ts'
+import { gateRequest, type NodeRequest, pathOf, sendResponse, setHeader } from './node-request.ts'
 
 export type { Admission, Auth, AuthInfo, FetchHandler, NodeRequest }
 
@@ -85,6 +86,8 @@ export const admission = <Upstream>(auth: Auth<Upstream>, path: string) => {
       return undefined
     }
     request.auth = admitted.authInfo
+    const { session } = admitted.guard
+    if (session) setHeader(request, sessionHeader, session.requested)
     if (admitted.parsedBody !== undefined) request.body = admitted.parsedBody
     for (const [name, value] of Object.entries(admitted.responseHeaders)) response.setHeader(name, value)
     guardServerResponse(response, admitted.guard)

@@ -1,13 +1,12 @@
 import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
-import type { GateRequest, MessageFilter } from '../resource-server/handler.ts'
-import type { PolicyDecision, RequestPolicy } from '../resource-server/policy.ts'
-import { readBody } from './body.ts'
-import { hasDuplicateKeys } from './duplicate-keys.ts'
+import type { MessageFilter } from '../resource-server/handler.ts'
+import type { RequestPolicy } from '../resource-server/policy.ts'
 import { createDecider, type Decider } from './policy/decide.ts'
 import type { Verdict } from './policy/evaluate.ts'
 import { isListMethod, listFilter } from './policy/list-filter.ts'
 import type { AccessPolicy } from './policy/rule.ts'
+import { malformed, parseBody } from './rpc-body.ts'
 import { headersAgree, isKnownMethod, type RpcCall, readCalls } from './rpc-message.ts'
 
 /**
@@ -24,7 +23,7 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
     async decide(request, token, parsedBody) {
       // A stream may bring answers to earlier requests.
       if (request.method !== 'POST') return { outcome: 'allow', parsedBody, filter: filterFor(token) }
-      const body = await parse(request, parsedBody)
+      const body = await parseBody(request, parsedBody)
       if (body.outcome !== 'parsed') return body
       const read = readCalls(body.value)
       if (!read.ok) return malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason)
@@ -53,40 +52,3 @@ const decideAll = async (decider: Decider, calls: readonly RpcCall[], token: Acc
   }
   return missing.size > 0 ? { outcome: 'insufficient_scope', scopes: [...missing] } : { outcome: 'allow' }
 }
-
-type Parsed =
-  | { readonly outcome: 'parsed'; readonly value: unknown }
-  | (PolicyDecision & { readonly outcome: 'malformed' })
-
-const parse = async (request: GateRequest, parsedBody: unknown): Promise<Parsed> => {
-  if (parsedBody !== undefined) return { outcome: 'parsed', value: parsedBody }
-  const body = await readBody(request, maximumBody)
-  if (!body.ok) {
-    switch (body.problem) {
-      case 'too_large':
-        return malformed(413, -32000, 'The request body is too large', 'body_too_large')
-      case 'encoded':
-        return malformed(415, -32000, 'The request body must not be compressed', 'body_encoded')
-      case 'unreadable':
-        return malformed(400, -32700, 'The request body could not be read', 'body_unreadable')
-    }
-  }
-  let value: unknown
-  try {
-    value = JSON.parse(body.text)
-  } catch {
-    return malformed(400, -32700, 'The request body is not JSON', 'body_not_json')
-  }
-  if (hasDuplicateKeys(body.text)) return malformed(400, -32600, 'A member is there twice', 'duplicate_keys')
-  return { outcome: 'parsed', value }
-}
-
-const malformed = (
-  status: 400 | 413 | 415,
-  code: number,
-  message: string,
-  reason: string,
-): PolicyDecision & { outcome: 'malformed' } => ({ outcome: 'malformed', status, code, message, reason })
-
-/** Bytes; the SDKs' own bound. */
-const maximumBody = 4 * 1024 * 1024

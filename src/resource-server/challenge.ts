@@ -40,8 +40,12 @@ export const unavailableResponse = (retryAfterSeconds: number): Response =>
   )
 
 /** A refusal that no token would change, in the form that MCP clients expect of the endpoint. */
-export const rpcErrorResponse = (status: number, code: number, message: string): Response =>
-  jsonResponse(status, { jsonrpc: '2.0', error: { code, message }, id: null }, {})
+export const rpcErrorResponse = (
+  status: number,
+  code: number,
+  message: string,
+  { id = null, data }: { readonly id?: string | number | null; readonly data?: object } = {},
+): Response => jsonResponse(status, { jsonrpc: '2.0', error: { code, message, ...(data && { data }) }, id }, {})
 
 const jsonResponse = (status: number, body: object, headers: Record<string, string>): Response =>
   new Response(JSON.stringify(body), {

@@ -6,7 +6,7 @@ import type { Resource } from '../oauth/resource.ts'
 import { readBearer } from './bearer.ts'
 import { type Challenge, challengeResponse, rpcErrorResponse, unavailableResponse } from './challenge.ts'
 import { corsHeaders, isPreflight, preflightResponse, withHeaders } from './cors.ts'
-import type { GateRequest, MessageFilter, RequestInfo } from './handler.ts'
+import type { GateRequest, MessageFilter, RequestInfo, SessionIds } from './handler.ts'
 import { createHostCheck, createOriginCheck } from './hosts.ts'
 import { metadataUrl } from './metadata.ts'
 import type { PolicyDecision, RequestPolicy } from './policy.ts'
@@ -38,6 +38,7 @@ export type GateDecision =
       readonly parsedBody: unknown
       /** For the messages of the response; undefined where they may go as they are. */
       readonly filter: MessageFilter | undefined
+      readonly session: SessionIds | undefined
       /** For the response of what stands behind the gate. */
       readonly responseHeaders: Readonly<Record<string, string>>
     }
@@ -67,12 +68,11 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
   const admitted = (
     request: GateRequest,
     token: AccessToken,
-    parsedBody: unknown,
-    filter?: MessageFilter,
+    { parsedBody, filter, session }: Admitted,
   ): GateDecision => {
     const origin = request.headers.get('origin')
     const responseHeaders = origin === null ? noHeaders : corsHeaders(origin)
-    return { admitted: true, token, parsedBody, filter, responseHeaders }
+    return { admitted: true, token, parsedBody, filter, session, responseHeaders }
   }
 
   const challenge = (
@@ -89,7 +89,7 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
   const decide = (request: GateRequest, token: AccessToken, decision: PolicyDecision): GateDecision => {
     switch (decision.outcome) {
       case 'allow':
-        return admitted(request, token, decision.parsedBody, decision.filter)
+        return admitted(request, token, decision)
       case 'insufficient_scope': {
         // With what the client has already: some ask for exactly what they read here, and would lose the rest.
         const complete = [...new Set([...token.scopes, ...decision.scopes])]
@@ -102,7 +102,7 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
         return refuse(
           request,
           decision.reason,
-          rpcErrorResponse(decision.status, decision.code, decision.message),
+          rpcErrorResponse(decision.status, decision.code, decision.message, decision),
           token,
         )
     }
@@ -143,7 +143,7 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
         if (!(error instanceof TokenInvalid)) return unavailable(request, 'verifier_unavailable', error)
         return refuse(request, error.reason, challenge('invalid_token', invalidToken))
       }
-      if (!policy) return admitted(request, token, info?.parsedBody)
+      if (!policy) return admitted(request, token, { parsedBody: info?.parsedBody })
 
       let decision: PolicyDecision
       try {
@@ -155,6 +155,8 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
     },
   }
 }
+
+type Admitted = Pick<PolicyDecision & { readonly outcome: 'allow' }, 'parsedBody' | 'filter' | 'session'>
 
 const noHeaders = {}
 

@@ -8,10 +8,11 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
   const stream = isEventStream(type)
   const { filter } = guard
   if (response.body === null || (!filter && !stream)) return response
-  if (!filter) return withBody(response, guardedBody(response.body, guard, undefined), false)
+  if (!filter) return unfiltered(response, guard, stream)
   const text = textFilter(type, filter)
   if (!text && (!guard.messagesOnly || !response.ok)) return response
-  if (!text || !isPlain(response)) return unfilterable(response)
+  if (!text || !isPlain(response))
+    return filter.ifReadable ? unfiltered(response, guard, stream) : unfilterable(response)
   if (stream) return withBody(response, guardedBody(response.body, guard, text), true)
   try {
     return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
@@ -19,6 +20,9 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
     return rpcErrorResponse(500, internalError, 'The response could not be filtered')
   }
 }
+
+const unfiltered = (response: Response, guard: ResponseGuard, stream: boolean): Response =>
+  stream && response.body ? withBody(response, guardedBody(response.body, guard, undefined), false) : response
 
 const isPlain = ({ headers }: Response): boolean =>
   (headers.get('content-encoding') ?? 'identity').trim().toLowerCase() === 'identity'

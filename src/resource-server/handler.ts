@@ -52,13 +52,28 @@ export interface GateRequest {
   text(): Promise<string>
 }
 
-/** A JSON-RPC message as it may be sent to the caller: the very same, or without what the caller may not see. */
-export type MessageFilter = (message: unknown) => Promise<unknown>
+/** A JSON-RPC message as it may be sent to the caller: the very same, or changed, for instance without what the caller may not see. */
+export interface MessageFilter {
+  (message: unknown): Promise<unknown>
+  /** Whether it may change a message of this text; without it, every message is parsed and asked about. */
+  readonly concerns?: (text: string) => boolean
+  /** What is compressed or no message may go as it is; otherwise it must not go. */
+  readonly ifReadable?: boolean
+}
+
+/** Session ids as the server behind the gate knows them, and as its callers do. @see MCP 2025-11-25, session management */
+export interface SessionIds {
+  /** The server's id in this request; undefined where it has none, or where one has no meaning. */
+  readonly requested: string | undefined
+  /** What the caller gets in place of the server's id. */
+  issue(id: string): string
+}
 
 /** What a response must undergo on its way to the caller. */
 export interface ResponseGuard {
   /** For each message in it; undefined where the response may go as it is. */
   readonly filter: MessageFilter | undefined
+  readonly session: SessionIds | undefined
   /** Whether a body that is neither JSON nor an event stream must not go: the request was for messages alone. */
   readonly messagesOnly: boolean
   /**

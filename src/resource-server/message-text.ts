@@ -35,7 +35,7 @@ const jsonFilter = (filter: MessageFilter): TextFilter => {
       return ''
     },
     async end() {
-      if (whole === '') return ''
+      if (whole === '' || filter.concerns?.(whole) === false) return whole
       const body: unknown = JSON.parse(whole)
       const filtered = Array.isArray(body) ? await Promise.all(body.map(filter)) : await filter(body)
       return filtered === body ? whole : JSON.stringify(filtered)
@@ -54,7 +54,7 @@ const eventStreamFilter = (filter: MessageFilter): TextFilter => {
     const data = fields.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).replace(/^ /, ''))
     const text = data.join('\n')
     const asItIs = `${fields.join('\n')}\n\n`
-    if (text === '') return asItIs
+    if (text === '' || filter.concerns?.(text) === false) return asItIs
     const type =
       fields
         .findLast((line) => line.startsWith('event:'))

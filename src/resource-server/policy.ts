@@ -1,5 +1,5 @@
 import type { AccessToken } from '../identity/access-token.ts'
-import type { GateRequest, MessageFilter } from './handler.ts'
+import type { GateRequest, MessageFilter, SessionIds } from './handler.ts'
 
 /** Decides whether a verified caller may do what a request asks for, before anything is dispatched. */
 export interface RequestPolicy {
@@ -12,7 +12,12 @@ export interface RequestPolicy {
 }
 
 export type PolicyDecision =
-  | { readonly outcome: 'allow'; readonly parsedBody?: unknown; readonly filter?: MessageFilter }
+  | {
+      readonly outcome: 'allow'
+      readonly parsedBody?: unknown
+      readonly filter?: MessageFilter
+      readonly session?: SessionIds
+    }
   /** More scopes would help; `scopes` are those that this request needs. */
   | { readonly outcome: 'insufficient_scope'; readonly scopes: readonly string[] }
   /** No scope would help. */
@@ -20,8 +25,11 @@ export type PolicyDecision =
   /** Not a request that can be decided on; `code` is JSON-RPC's. */
   | {
       readonly outcome: 'malformed'
-      readonly status: 400 | 413 | 415
+      readonly status: 400 | 404 | 413 | 415
       readonly code: number
       readonly message: string
+      readonly data?: object
+      /** The request's own, where one request was read. */
+      readonly id?: string | number
       readonly reason: string
     }

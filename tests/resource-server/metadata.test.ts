@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/events/clock.ts'
 import { silentLogger } from '../../src/events/logger.ts'
+import { secretKeys } from '../../src/keys/secret-keys.ts'
 import type { Resource } from '../../src/oauth/resource.ts'
 import { createProtection } from '../../src/protection.ts'
 import { challengeHeader } from '../../src/resource-server/challenge.ts'
@@ -109,6 +110,7 @@ describe('gates of several resources', () => {
       resources: identifiers.map((identifier) => ({ resource: resourceAt(identifier) })),
       authorizationServers: servers,
       verifier: issuer,
+      bindingKeys: () => secretKeys(['x'.repeat(32)]),
       audit: () => {},
       logger: silentLogger,
       clock: systemClock,

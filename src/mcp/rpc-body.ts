@@ -1,0 +1,43 @@
+import type { GateRequest } from '../resource-server/handler.ts'
+import type { PolicyDecision } from '../resource-server/policy.ts'
+import { readBody } from './body.ts'
+import { hasDuplicateKeys } from './duplicate-keys.ts'
+
+type Malformed = PolicyDecision & { readonly outcome: 'malformed' }
+
+export type ParsedBody = { readonly outcome: 'parsed'; readonly value: unknown } | Malformed
+
+/** The JSON body of a request, which means one thing to whoever reads it again. @param parsedBody where the host read it already */
+export const parseBody = async (request: GateRequest, parsedBody: unknown): Promise<ParsedBody> => {
+  if (parsedBody !== undefined) return { outcome: 'parsed', value: parsedBody }
+  const body = await readBody(request, maximumBody)
+  if (!body.ok) {
+    switch (body.problem) {
+      case 'too_large':
+        return malformed(413, -32000, 'The request body is too large', 'body_too_large')
+      case 'encoded':
+        return malformed(415, -32000, 'The request body must not be compressed', 'body_encoded')
+      case 'unreadable':
+        return malformed(400, -32700, 'The request body could not be read', 'body_unreadable')
+    }
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(body.text)
+  } catch {
+    return malformed(400, -32700, 'The request body is not JSON', 'body_not_json')
+  }
+  if (hasDuplicateKeys(body.text)) return malformed(400, -32600, 'A member is there twice', 'duplicate_keys')
+  return { outcome: 'parsed', value }
+}
+
+export const malformed = (status: Malformed['status'], code: number, message: string, reason: string): Malformed => ({
+  outcome: 'malformed',
+  status,
+  code,
+  message,
+  reason,
+})
+
+/** Bytes; the SDKs' own bound. */
+const maximumBody = 4 * 1024 * 1024
