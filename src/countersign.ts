@@ -127,14 +127,16 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
 const separated = (resources: Options<unknown>['resources']) => {
   const described: Record<string, ResourceOptions> = {}
   const protectedBy: ProtectionOptions[] = []
-  for (const [path, { name, scopes, defaultScopes, dpopBoundAccessTokensRequired, ...protection }] of Object.entries(
-    resources,
-  )) {
+  for (const [
+    path,
+    { name, scopes, defaultScopes, lifetimes, dpopBoundAccessTokensRequired, ...protection },
+  ] of Object.entries(resources)) {
     described[path] = {
       ...(name && { name }),
       ...(scopes && { scopes }),
       ...(defaultScopes && { defaultScopes }),
       ...(dpopBoundAccessTokensRequired && { dpopBoundAccessTokensRequired }),
+      ...(lifetimes && { lifetimes }),
     }
     protectedBy.push(protection)
   }

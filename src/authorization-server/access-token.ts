@@ -8,6 +8,7 @@ import { formatScope } from '../oauth/scope.ts'
 import type { Grant } from '../records/grant.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
+import { accessTokenLifetime } from './lifetimes.ts'
 import type { Target } from './target.ts'
 
 export const accessTokenType = 'at+jwt'
@@ -59,21 +60,21 @@ export const issueClientToken = (
   sign(server, target, now, Number.POSITIVE_INFINITY, { iss: server.issuer, sub: clientId, client_id: clientId })
 
 const sign = async (
-  { keys, lifetimes, random }: ServerContext,
+  server: ServerContext,
   { resource, scopes }: Target,
   now: number,
   endsAt: number,
   claims: JWTPayload,
 ): Promise<IssuedAccessToken> => {
   const issuedAt = Math.floor(now / 1000)
-  const expiresAt = Math.min(issuedAt + lifetimes.accessToken, endsAt)
-  const token = await signJwt(keys.signingKey(), accessTokenType, {
+  const expiresAt = Math.min(issuedAt + accessTokenLifetime(server, resource), endsAt)
+  const token = await signJwt(server.keys.signingKey(), accessTokenType, {
     ...claims,
     aud: resource,
     ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
     iat: issuedAt,
     exp: expiresAt,
-    jti: base64url(random.bytes(16)),
+    jti: base64url(server.random.bytes(16)),
   })
   return { token, expiresIn: Math.max(0, expiresAt - issuedAt) }
 }

@@ -1,10 +1,10 @@
-import { findResource, type Resource } from '../oauth/resource.ts'
+import { findResource } from '../oauth/resource.ts'
 import { type Client, clientRef } from '../records/client.ts'
-import type { AuthorizationRequest } from '../records/interaction.ts'
+import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
 import { redirectsOf } from './client-document.ts'
 import type { ServerContext } from './context.ts'
 import { knownClient } from './known-client.ts'
-import { type AskedResource, type AskingClient, type OfferedScope, PageProblem } from './pages.ts'
+import { type AskedResource, type AskingClient, PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
 export const askingClient = (
@@ -26,38 +26,52 @@ const publisher = (client: Client): NonNullable<AskingClient['publishedBy']> => 
 
 export interface Asked {
   readonly client: AskingClient
-  readonly resource: AskedResource
-  /** What each scope that was asked for allows. */
-  readonly scopes: (ticked: readonly string[], before: readonly string[]) => readonly OfferedScope[]
+  /** What each scope that was asked for allows, by resource. */
+  readonly resources: (ticked: ResourceScopes, before: ResourceScopes) => readonly AskedResource[]
 }
 
 /**
  * Who asks for what, as every page of an interaction shows it.
- * @throws PageProblem where the client or the resource has gone meanwhile
+ * @throws PageProblem where the client or a resource has gone meanwhile
  */
 export const readAsked = async (server: ServerContext, request: AuthorizationRequest): Promise<Asked> => {
   const [stored] = (await server.records.get(clientRef(request.clientId))).values
   const client = knownClient(server, request.clientId, stored)?.value
-  const resource = findResource(server.resources, request.resource)
-  if (!client || !resource) {
+  const asked = Object.entries(request.resources).map(([identifier, scopes]) => {
+    const resource = findResource(server.resources, identifier)
+    if (client && resource) return { resource, scopes }
     refused(server, client ? 'the resource has gone' : 'the client has gone', { clientId: request.clientId })
     throw new PageProblem('client_unknown', 400)
-  }
+  })
+  if (!client) throw new PageProblem('client_unknown', 400)
   return {
     client: askingClient(client, request),
-    resource: { identifier: resource.identifier, ...(resource.name === undefined ? {} : { name: resource.name }) },
-    scopes: (ticked, before) => request.scopes.map((scope) => offered(resource, scope, ticked, before)),
+    resources: (ticked, before) =>
+      asked.map(({ resource, scopes }, index) => ({
+        identifier: resource.identifier,
+        ...(resource.name === undefined ? {} : { name: resource.name }),
+        scopes: scopes.map((scope) => ({
+          value: tickedValue(index, scope),
+          scope,
+          description: resource.scopes[scope] ?? scope,
+          ticked: ticked[resource.identifier]?.includes(scope) ?? false,
+          before: before[resource.identifier]?.includes(scope) ?? false,
+        })),
+      })),
   }
 }
 
-const offered = (
-  resource: Resource,
-  scope: string,
-  ticked: readonly string[],
-  before: readonly string[],
-): OfferedScope => ({
-  scope,
-  description: resource.scopes[scope] ?? scope,
-  ticked: ticked.includes(scope),
-  before: before.includes(scope),
-})
+/** Two resources may have scopes of one name. No scope has a space in it. */
+const tickedValue = (index: number, scope: string): string => (index === 0 ? scope : `${index} ${scope}`)
+
+/**
+ * What stayed ticked, of what was asked for. A resource of which nothing did is not granted at all.
+ * @param values of the form's `scope`
+ */
+export const tickedResources = ({ resources }: AuthorizationRequest, values: readonly string[]): ResourceScopes =>
+  Object.fromEntries(
+    Object.entries(resources).flatMap(([resource, scopes], index) => {
+      const ticked = scopes.filter((scope) => values.includes(tickedValue(index, scope)))
+      return ticked.length > 0 || scopes.length === 0 ? [[resource, ticked]] : []
+    }),
+  )

@@ -112,7 +112,7 @@ export const checkRequest = (
   if (!client.grantTypes.includes('authorization_code')) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for authorization codes')
   }
-  const resource = askedResource(server.resources, parameters.resource)
+  const resources = askedResources(server.resources, parameters.resource)
   const requested = parameters.scope === undefined ? [] : parseScope(parameters.scope)
   if (!requested) throw new OAuthError('invalid_scope', 'scope is malformed')
   const { prompt, maxAge } = askedSignIn(parameters)
@@ -124,8 +124,9 @@ export const checkRequest = (
     redirectHost: redirectUri.host,
     ...(state === undefined ? {} : { state }),
     codeChallenge,
-    resource: resource.identifier,
-    scopes: grantableScopes(requested, resource),
+    resources: Object.fromEntries(
+      resources.map((resource) => [resource.identifier, grantableScopes(requested, resource)]),
+    ),
     prompt,
     ...(maxAge === undefined ? {} : { maxAge }),
     ...(parameters.login_hint === undefined ? {} : { loginHint: parameters.login_hint.slice(0, 320) }),
@@ -153,13 +154,15 @@ const checkChallenge = ({ code_challenge: challenge, code_challenge_method: meth
   return challenge
 }
 
-const askedResource = (resources: readonly Resource[], indicators: readonly string[] = []): Resource => {
-  const found = new Set(indicators.map((indicator) => findResource(resources, indicator)))
+/** Each gets an access token of its own; the person is asked once. */
+const askedResources = (resources: readonly Resource[], indicators: readonly string[] = []): readonly Resource[] => {
   // Clients from before RFC 8707 send none: they get the first that is configured.
-  const [first] = indicators.length === 0 ? resources : found
-  if (!first || found.has(undefined)) throw new OAuthError('invalid_target', 'resource is not one of this server')
-  if (found.size > 1) throw new OAuthError('invalid_target', 'a token is for one resource: ask for each on its own')
-  return first
+  if (indicators.length === 0) return resources.slice(0, 1)
+  const found = new Set(indicators.map((indicator) => findResource(resources, indicator)))
+  return [...found].map((resource) => {
+    if (resource) return resource
+    throw new OAuthError('invalid_target', 'resource is not one of this server')
+  })
 }
 
 const askedSignIn = (parameters: Parameters): { prompt: readonly Prompt[]; maxAge: number | undefined } => {

@@ -36,18 +36,16 @@ const begin = async (
 ): Promise<Reply> => {
   const authorization = checkRequest(server, addressed)
   await limit(server, arrival)
-  const { prompt, maxAge, redirectKind, scopes } = authorization
-  const remembered = somebody && (await rememberedScopes(server, authorization, somebody.account.id))
+  const { prompt, maxAge, redirectKind, resources } = authorization
+  const remembered = somebody ? await rememberedScopes(server, authorization, somebody.account.id) : {}
+  const ownSession = somebody !== undefined
   const decision = decidePrompt({
     prompt,
     maxAge,
     session: somebody,
-    consentSkippable: maySkipConsent({
-      ownSession: somebody !== undefined,
-      remembered,
-      requested: scopes,
-      redirectKind,
-    }),
+    consentSkippable: Object.entries(resources).every(([resource, requested]) =>
+      maySkipConsent({ ownSession, remembered: remembered[resource], requested, redirectKind }),
+    ),
     now: server.clock.now(),
   })
   if (decision.kind === 'error') throw new OAuthError(decision.error, decision.description)

@@ -35,7 +35,7 @@ export const completeSignIn = async (
       const { approved, shownAccount } = open.value
       const somebody = await identifyAccount(server, signedIn)
       if (approved && somebody && (shownAccount === undefined || shownAccount === account.id)) {
-        return finish(server, open, approved.scopes, somebody, { shownAccount: account.id })
+        return finish(server, open, approved.resources, somebody, { shownAccount: account.id })
       }
       const next = approved ? server.endpoints.signIn : server.endpoints.consent
       await advance(server, open, { signedIn, upstream: undefined, switching: undefined })

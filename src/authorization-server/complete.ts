@@ -1,6 +1,6 @@
 import { consentRef } from '../records/consent.ts'
 import { grantRef, isAuthorization } from '../records/grant.ts'
-import type { AuthorizationRequest } from '../records/interaction.ts'
+import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
 import { put } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { Somebody } from './account-label.ts'
@@ -11,15 +11,25 @@ import { advance, type InteractionChange, type OpenInteraction } from './interac
 import { PageProblem, type Reply, redirect } from './pages.ts'
 import { refused } from './refusal.ts'
 
-/** What a person allows a client, remembered: it accumulates. */
-const rememberConsent = async (
+/** What a person allows a client, remembered for each resource: it accumulates. */
+const rememberConsents = async (
   server: ServerContext,
   request: AuthorizationRequest,
   account: string,
+  resources: ResourceScopes,
+): Promise<void> => {
+  for (const [resource, scopes] of Object.entries(resources)) {
+    await rememberConsent(server, request, account, resource, scopes)
+  }
+}
+
+const rememberConsent = async (
+  { records }: ServerContext,
+  { clientId, redirectHost }: AuthorizationRequest,
+  account: string,
+  resource: string,
   scopes: readonly string[],
 ): Promise<void> => {
-  const { records } = server
-  const { clientId, redirectHost, resource } = request
   const ref = consentRef(account, clientId, redirectHost, resource)
   for (let attempt = 0; attempt < 10; attempt++) {
     const { values, now } = await records.get(ref)
@@ -40,13 +50,15 @@ const rememberConsent = async (
   throw new StoreUnavailable('a consent changed again and again')
 }
 
+/** What this account allowed this client before, of the resources that are asked for; those without a consent are left out. */
 export const rememberedScopes = async (
   server: ServerContext,
-  { clientId, redirectHost, resource }: AuthorizationRequest,
+  { clientId, redirectHost, resources }: AuthorizationRequest,
   account: string,
-): Promise<readonly string[] | undefined> => {
-  const { values } = await server.records.get(consentRef(account, clientId, redirectHost, resource))
-  return values[0]?.value.scopes
+): Promise<ResourceScopes> => {
+  const names = Object.keys(resources)
+  const { values } = await server.records.get(...names.map((name) => consentRef(account, clientId, redirectHost, name)))
+  return Object.fromEntries(values.flatMap((stored) => (stored ? [[stored.value.resource, stored.value.scopes]] : [])))
 }
 
 /** Issues a code without asking, on the ground of what the person allowed before. */
@@ -55,9 +67,9 @@ export const grantAgain = async (
   request: AuthorizationRequest,
   { account, upstreamSession, authTime }: Somebody,
 ): Promise<Reply> => {
-  const { clientId, scopes } = request
-  const { code } = await issueCode(server, { request, account, upstreamSession, authTime, scopes })
-  server.audit({ type: 'consent.approved', clientId, scopes, remembered: true })
+  const { clientId, resources } = request
+  const { code } = await issueCode(server, { request, account, upstreamSession, authTime, resources })
+  server.audit({ type: 'consent.approved', clientId, resources, remembered: true })
   return redirect(codeLocation(server, request, code))
 }
 
@@ -68,13 +80,13 @@ export const grantAgain = async (
 export const finish = async (
   server: ServerContext,
   open: OpenInteraction,
-  scopes: readonly string[],
+  resources: ResourceScopes,
   { account, upstreamSession, authTime }: Somebody,
   change: InteractionChange = {},
 ): Promise<Reply> => {
   const { request } = open.value
-  await rememberConsent(server, request, account.id, scopes)
-  const { code, grant } = await issueCode(server, { request, account, upstreamSession, authTime, scopes })
+  await rememberConsents(server, request, account.id, resources)
+  const { code, grant } = await issueCode(server, { request, account, upstreamSession, authTime, resources })
   const location = codeLocation(server, request, code)
   await advance(server, open, {
     ...change,

@@ -1,7 +1,7 @@
 import { decidePrompt } from '../policy/sign-in.ts'
-import type { Interaction } from '../records/interaction.ts'
+import type { Interaction, ResourceScopes } from '../records/interaction.ts'
 import { identifyAccount, type Somebody } from './account-label.ts'
-import { readAsked } from './asking.ts'
+import { readAsked, tickedResources } from './asking.ts'
 import { readBrowserSession } from './browser-session.ts'
 import { answerFinished, deny, finish, rememberedScopes } from './complete.ts'
 import type { Arrival, ServerContext } from './context.ts'
@@ -49,13 +49,13 @@ const show = async (
   server: ServerContext,
   request: Request,
   before: OpenInteraction,
-  unticked?: readonly string[],
+  unticked?: ResourceScopes,
 ): Promise<Reply> => {
   const somebody = await whoIsHere(server, request, before)
   const shownAccount = somebody?.account.id
   const open = before.value.shownAccount === shownAccount ? before : await advance(server, before, { shownAccount })
   const authorization = open.value.request
-  const [asked, remembered = []] = await Promise.all([
+  const [asked, remembered = {}] = await Promise.all([
     readAsked(server, authorization),
     somebody && rememberedScopes(server, authorization, somebody.account.id),
   ])
@@ -63,9 +63,8 @@ const show = async (
     kind: 'consent',
     form: formOf(open, server.endpoints.consent, shownAccount),
     client: asked.client,
-    resource: asked.resource,
     // Asked for is ticked: the person takes away. What was allowed before is marked.
-    scopes: asked.scopes(unticked ?? authorization.scopes, remembered),
+    resources: asked.resources(unticked ?? authorization.resources, remembered),
     ...(somebody ? { account: somebody.shown } : {}),
     providers: server.providers.map(({ name }) => name),
     signInFollows: mustSignIn(server, open.value, somebody),
@@ -83,21 +82,20 @@ const approve = async (
   const { request: authorization, shownAccount, id } = open.value
   // Another tab may have shown another account since.
   if (!isShown(open, form, shownAccount)) return show(server, request, open)
-  const ticked = form.getAll('scope')
-  const scopes = authorization.scopes.filter((scope) => ticked.includes(scope))
-  if (scopes.length === 0 && authorization.scopes.length > 0) return show(server, request, open, [])
-  const approved = { scopes, at: open.now }
+  const resources = tickedResources(authorization, form.getAll('scope'))
+  if (Object.keys(resources).length === 0) return show(server, request, open, {})
+  const approved = { resources, at: open.now }
   const audit = () =>
     server.audit({
       type: 'consent.approved',
       clientId: authorization.clientId,
       interaction: id,
-      scopes,
+      resources,
       remembered: false,
     })
   const somebody = await whoIsHere(server, request, open)
   if (somebody && somebody.account.id === shownAccount && !mustSignIn(server, open.value, somebody)) {
-    const reply = await finish(server, open, scopes, somebody, { approved })
+    const reply = await finish(server, open, resources, somebody, { approved })
     audit()
     return reply
   }

@@ -57,6 +57,7 @@ export interface Endpoints {
 /** Seconds. */
 export interface Lifetimes {
   readonly code: number
+  /** A resource may have its own. */
   readonly accessToken: number
   /** Of a refresh token that is not used. */
   readonly refreshToken: number

@@ -10,7 +10,7 @@ import {
   isAuthorization,
   sessionGrantRef,
 } from '../records/grant.ts'
-import type { AuthorizationRequest } from '../records/interaction.ts'
+import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
 import { put, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
@@ -23,8 +23,8 @@ export interface Approval {
   readonly upstreamSession: string
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
-  /** What the person allowed: those that are granted, whatever was asked. */
-  readonly scopes: readonly string[]
+  /** What the person allowed: that is granted, whatever was asked. Resource to scopes. */
+  readonly resources: ResourceScopes
 }
 
 /**
@@ -33,7 +33,7 @@ export interface Approval {
  */
 export const issueCode = async (
   server: ServerContext,
-  { request, account, upstreamSession, authTime, scopes }: Approval,
+  { request, account, upstreamSession, authTime, resources }: Approval,
 ): Promise<{ code: string; grant: string }> => {
   const { records, lifetimes, random } = server
   const id = newGrantId(random)
@@ -49,7 +49,7 @@ export const issueCode = async (
     subject: account.subject,
     clientId: request.clientId,
     redirectHost: request.redirectHost,
-    resources: { [request.resource]: scopes },
+    resources,
     upstreamSession,
     authTime,
     createdAt: now,
@@ -70,8 +70,7 @@ export const issueCode = async (
     clientId: grant.clientId,
     grant: id,
     account: account.id,
-    resource: request.resource,
-    scopes,
+    resources,
   })
   return { code: formatCode({ grant: id, secret }), grant: id }
 }

@@ -53,8 +53,7 @@ export const beginInteraction = async (
     type: 'authorization.requested',
     clientId: authorization.clientId,
     interaction: id,
-    resource: authorization.resource,
-    scopes: authorization.scopes,
+    resources: authorization.resources,
   })
   const own = [...readCookies(issuer, request).keys()].filter((name) => name.startsWith(cookiePrefix))
   const surplus = own.slice(0, Math.max(0, own.length - mostCookies + 1))

@@ -41,6 +41,8 @@ export interface ShownAccount {
 }
 
 export interface OfferedScope {
+  /** Of the form's `scope`, where it is ticked. */
+  readonly value: string
   readonly scope: string
   /** What it allows, in the operator's words. */
   readonly description: string
@@ -54,8 +56,7 @@ export interface ConsentPage {
   readonly kind: 'consent'
   readonly form: PageForm
   readonly client: AskingClient
-  readonly resource: AskedResource
-  readonly scopes: readonly OfferedScope[]
+  readonly resources: readonly AskedResource[]
   /** Without it, whoever signs in next is granted for. */
   readonly account?: ShownAccount
   /** The names of the providers to choose from when signing in. */
@@ -66,9 +67,11 @@ export interface ConsentPage {
   readonly nothingTicked: boolean
 }
 
+/** Pages show at least one. */
 export interface AskedResource {
   readonly name?: string
   readonly identifier: string
+  readonly scopes: readonly OfferedScope[]
 }
 
 /** The forms have `username` and `password`, or `provider`. */
@@ -76,7 +79,7 @@ export interface SignInPage {
   readonly kind: 'sign-in'
   readonly form: PageForm
   readonly client: AskingClient
-  readonly resource: AskedResource
+  readonly resources: readonly AskedResource[]
   /** A name and a password on this page. */
   readonly password?: { readonly provider: string; readonly name: string; readonly username: string }
   /** Buttons that lead to other providers. */
@@ -91,8 +94,7 @@ export interface ContinuePage {
   readonly kind: 'continue'
   readonly form: PageForm
   readonly client: AskingClient
-  readonly resource: AskedResource
-  readonly scopes: readonly OfferedScope[]
+  readonly resources: readonly AskedResource[]
   readonly shown?: ShownAccount
   readonly signedIn: ShownAccount
 }

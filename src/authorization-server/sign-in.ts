@@ -1,3 +1,4 @@
+import type { ResourceScopes } from '../records/interaction.ts'
 import { identifyAccount, type Somebody } from './account-label.ts'
 import { readAsked } from './asking.ts'
 import { answerFinished, finish } from './complete.ts'
@@ -74,7 +75,7 @@ const show = async (server: ServerContext, open: OpenInteraction): Promise<Reply
   const { signedIn, shownAccount, approved } = open.value
   const somebody = signedIn && (await identifyAccount(server, signedIn))
   if (somebody && approved && somebody.account.id !== shownAccount)
-    return askWho(server, open, somebody, approved.scopes)
+    return askWho(server, open, somebody, approved.resources)
   return showAgain(server, open, {})
 }
 
@@ -91,7 +92,7 @@ const showAgain = async (
     kind: 'sign-in',
     form: formOf(open, server.endpoints.signIn, undefined),
     client: asked.client,
-    resource: asked.resource,
+    resources: asked.resources({}, {}),
     ...(local ? { password: { provider: local.id, name: local.name, username: username.slice(0, 320) } } : {}),
     others: server.providers.flatMap(({ id, name }) => (id === local?.id ? [] : [{ provider: id, name }])),
     ...(attempt.refused ? { refused: attempt.refused } : {}),
@@ -102,15 +103,20 @@ const askWho = async (
   server: ServerContext,
   open: OpenInteraction,
   somebody: Somebody,
-  scopes: readonly string[],
+  approved: ResourceScopes,
 ): Promise<Reply> => {
   const asked = await readAsked(server, open.value.request)
   return page({
     kind: 'continue',
     form: formOf(open, server.endpoints.signIn, somebody.account.id),
     client: asked.client,
-    resource: asked.resource,
-    scopes: asked.scopes(scopes, []).filter(({ ticked }) => ticked),
+    resources: asked
+      .resources(approved, {})
+      .flatMap((resource) =>
+        resource.identifier in approved
+          ? [{ ...resource, scopes: resource.scopes.filter(({ ticked }) => ticked) }]
+          : [],
+      ),
     signedIn: somebody.shown,
   })
 }
@@ -119,5 +125,5 @@ const continueAs = async (server: ServerContext, open: OpenInteraction, form: UR
   const { signedIn, approved } = open.value
   const somebody = signedIn && (await identifyAccount(server, signedIn))
   if (!somebody || !approved || !isShown(open, form, somebody.account.id)) return show(server, open)
-  return finish(server, open, approved.scopes, somebody, { shownAccount: somebody.account.id })
+  return finish(server, open, approved.resources, somebody, { shownAccount: somebody.account.id })
 }

@@ -36,8 +36,8 @@ export type AuditFacts =
       readonly type: 'authorization.requested'
       readonly clientId: string
       readonly interaction: string
-      readonly resource: string
-      readonly scopes: readonly string[]
+      /** Resource to scopes. */
+      readonly resources: Readonly<Record<string, readonly string[]>>
     }
   | {
       readonly type: 'authorization.refused'
@@ -49,7 +49,7 @@ export type AuditFacts =
       readonly type: 'consent.approved'
       readonly clientId: string
       readonly interaction?: string
-      readonly scopes: readonly string[]
+      readonly resources: Readonly<Record<string, readonly string[]>>
       readonly remembered: boolean
     }
   | { readonly type: 'consent.denied'; readonly clientId: string; readonly interaction: string }
@@ -67,8 +67,7 @@ export type AuditFacts =
       readonly clientId: string
       readonly grant: string
       readonly account: string
-      readonly resource: string
-      readonly scopes: readonly string[]
+      readonly resources: Readonly<Record<string, readonly string[]>>
     }
   | { readonly type: 'code.redeemed'; readonly clientId: string; readonly grant: string }
   | { readonly type: 'code.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }

@@ -9,6 +9,8 @@ export interface ResourceOptions {
   readonly scopes?: Readonly<Record<string, string>>
   /** Granted when a client asks for none, and named in the first challenge; without it all of `scopes`. */
   readonly defaultScopes?: readonly string[]
+  /** In place of the server's, in seconds. */
+  readonly lifetimes?: { readonly accessToken?: number | undefined } | undefined
 }
 
 /** A resource whose configuration was checked. */
@@ -18,6 +20,8 @@ export interface Resource {
   readonly name: string | undefined
   readonly scopes: Readonly<Record<string, string>>
   readonly defaultScopes: readonly string[]
+  /** Seconds, where it has one of its own. */
+  readonly accessTokenLifetime?: number
 }
 
 /**
@@ -51,22 +55,26 @@ const resolveResource = (url: string, key: string, options: ResourceOptions, pat
     name: options.name,
     scopes: { ...scopes },
     defaultScopes: [...new Set(defaultScopes)],
+    ...(options.lifetimes?.accessToken === undefined ? {} : { accessTokenLifetime: options.lifetimes.accessToken }),
   }
 }
+
+const members = ['name', 'scopes', 'defaultScopes', 'lifetimes']
 
 /** Types don't reach a configuration that was written in JavaScript or YAML; a member misspelt would be a scope forgotten. */
 const checkShape = (options: unknown, path: string): void => {
   if (!isRecord(options)) throw new ConfigurationError(path, 'an object')
-  const unknownMember = Object.keys(options).find((name) => !['name', 'scopes', 'defaultScopes'].includes(name))
+  const unknownMember = Object.keys(options).find((name) => !members.includes(name))
   if (unknownMember !== undefined) {
-    throw new ConfigurationError(`${path}.${unknownMember}`, 'only name, scopes, defaultScopes here')
+    throw new ConfigurationError(`${path}.${unknownMember}`, `only ${members.join(', ')} here`)
   }
-  const { name, scopes, defaultScopes } = options
+  const { name, scopes, defaultScopes, lifetimes } = options
   if (name !== undefined && typeof name !== 'string') throw new ConfigurationError(`${path}.name`, 'a text')
   if (scopes !== undefined && !isRecord(scopes)) throw new ConfigurationError(`${path}.scopes`, 'an object')
   if (defaultScopes !== undefined && !Array.isArray(defaultScopes)) {
     throw new ConfigurationError(`${path}.defaultScopes`, 'a list')
   }
+  if (lifetimes !== undefined && !isRecord(lifetimes)) throw new ConfigurationError(`${path}.lifetimes`, 'an object')
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

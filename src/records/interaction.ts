@@ -13,7 +13,7 @@ export interface Interaction {
   /** The account that the consent page showed. */
   readonly shownAccount?: string
   /** What the person allowed. Scopes are those that stayed ticked. */
-  readonly approved?: { readonly scopes: readonly string[]; readonly at: number }
+  readonly approved?: { readonly resources: ResourceScopes; readonly at: number }
   /** Who signed in, in the course of this interaction. */
   readonly signedIn?: { readonly account: string; readonly upstreamSession: string; readonly authTime: number }
   /** Where a provider was asked: a few attempts, newest last, since a second click or the back button may begin another. */
@@ -35,6 +35,9 @@ export interface UpstreamAttempt {
   readonly claimedAt?: number
 }
 
+/** Resource to scopes. */
+export type ResourceScopes = Readonly<Record<string, readonly string[]>>
+
 /** An authorization request whose every parameter was checked. */
 export interface AuthorizationRequest {
   readonly clientId: string
@@ -44,8 +47,8 @@ export interface AuthorizationRequest {
   /** Percent-encoded as the client sent it: so it returns byte for byte, whatever it encodes. */
   readonly state?: string
   readonly codeChallenge: string
-  readonly resource: string
-  readonly scopes: readonly string[]
+  /** What it is for; the first that was asked for is the first here. */
+  readonly resources: ResourceScopes
   readonly prompt: readonly Prompt[]
   /** Seconds. */
   readonly maxAge?: number
@@ -54,6 +57,20 @@ export interface AuthorizationRequest {
   readonly locales?: readonly string[]
 }
 
-const interactions = recordType<Interaction>({ name: 'interaction', schema: 1, sealed: true })
+/** The first schema knew one resource alone. */
+function ofOneResource(value: unknown): Interaction {
+  const { request, approved, ...rest } = value as Omit<Interaction, 'request' | 'approved'> & {
+    readonly request: AuthorizationRequest & { readonly resource: string; readonly scopes: readonly string[] }
+    readonly approved?: { readonly scopes: readonly string[]; readonly at: number }
+  }
+  const { resource, scopes, ...others } = request
+  return {
+    ...rest,
+    request: { ...others, resources: { [resource]: scopes } },
+    ...(approved ? { approved: { resources: { [resource]: approved.scopes }, at: approved.at } } : {}),
+  }
+}
+
+const interactions = recordType<Interaction>({ name: 'interaction', schema: 2, sealed: true, upgrade: ofOneResource })
 
 export const interactionRef = (id: string) => refTo(interactions, id)

@@ -44,12 +44,11 @@ const begun = async () => {
     redirectKind: 'loopback',
     redirectHost: '127.0.0.1',
     codeChallenge,
-    resource: mcp,
-    scopes: ['notes:read'],
+    resources: { [mcp]: ['notes:read'] },
     prompt: [],
   }
   const issue = async () => {
-    const approval = { request, account, upstreamSession: session.id, authTime: 1, scopes: ['notes:read'] }
+    const approval = { request, account, upstreamSession: session.id, authTime: 1, resources: request.resources }
     return { ...(await issueCode(server, approval)), verifier, subject: account.subject }
   }
   return { to, client, server, session, interrupt, issue }

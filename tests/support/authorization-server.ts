@@ -151,6 +151,8 @@ export interface ApprovedOptions {
   readonly said?: JsonObject
   readonly scopes?: readonly string[]
   readonly resource?: string
+  /** In place of one resource with its scopes. */
+  readonly resources?: Readonly<Record<string, readonly string[]>>
   readonly redirectUri?: string
 }
 
@@ -161,6 +163,7 @@ export async function approved(
   options: ApprovedOptions = {},
 ): Promise<Approved> {
   const { person = 'alice', scopes = ['notes:read'], resource = mcp, redirectUri = callback } = options
+  const resources = options.resources ?? { [resource]: scopes }
   const authTime = Math.floor(server.clock.now() / 1000)
   const claims = { sub: person, email: `${person}@example.org`, ...options.said }
   const said = [{ source: 'host', at: server.clock.now(), claims }] as const
@@ -175,14 +178,13 @@ export async function approved(
       redirectKind: 'loopback',
       redirectHost: '127.0.0.1',
       codeChallenge: createHash('sha256').update(verifier).digest('base64url'),
-      resource,
-      scopes,
+      resources,
       prompt: [],
     },
     account,
     upstreamSession: session.id,
     authTime,
-    scopes,
+    resources,
   })
   return { code, verifier, grant, subject: account.subject }
 }

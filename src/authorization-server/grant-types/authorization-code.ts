@@ -18,6 +18,7 @@ import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
 import { revokeGrant } from '../grants.ts'
 import { knownClient, unchangedClient } from '../known-client.ts'
+import { longestAccessTokenLifetime } from '../lifetimes.ts'
 import { type Target, targetOf } from '../target.ts'
 import { type Code, parseCode } from '../tokens.ts'
 import {
@@ -118,7 +119,7 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
 }
 
 const redeemedGrant = (
-  { keys, lifetimes, random }: ServerContext,
+  server: ServerContext,
   grant: AuthorizationGrant,
   { client, authentication, now }: Exchange,
   attempt: string,
@@ -129,10 +130,10 @@ const redeemedGrant = (
     code: { ...grant.code, redeemed: { attempt, at: now } },
   }
   if (!client.value.grantTypes.includes('refresh_token')) {
-    return { ...redeemed, expiresAt: Math.min(grant.expiresAt, now + lifetimes.accessToken * 1000) }
+    return { ...redeemed, expiresAt: Math.min(grant.expiresAt, now + longestAccessTokenLifetime(server, grant) * 1000) }
   }
-  const salt = base64url(random.bytes(32))
-  return { ...redeemed, refresh: { ...initialRefreshState, salt, keyId: keys.macKey().id, usedAt: now } }
+  const salt = base64url(server.random.bytes(32))
+  return { ...redeemed, refresh: { ...initialRefreshState, salt, keyId: server.keys.macKey().id, usedAt: now } }
 }
 
 const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number): Put[] => {

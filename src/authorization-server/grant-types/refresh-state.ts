@@ -1,5 +1,6 @@
 import type { AuthorizationGrant } from '../../records/grant.ts'
 import type { ServerContext } from '../context.ts'
+import { longestAccessTokenLifetime } from '../lifetimes.ts'
 import { deriveRefreshToken } from '../tokens.ts'
 
 /**
@@ -15,7 +16,8 @@ export const currentRefreshToken = async (
 }
 
 /** How long a redeemed grant is kept if it is not used, in milliseconds: as long as the longest of its tokens, and never beyond its end. */
-export const grantLife = ({ lifetimes }: ServerContext, grant: AuthorizationGrant, now: number): number => {
-  const unused = grant.refresh ? Math.max(lifetimes.refreshToken, lifetimes.accessToken) : lifetimes.accessToken
+export const grantLife = (server: ServerContext, grant: AuthorizationGrant, now: number): number => {
+  const accessToken = longestAccessTokenLifetime(server, grant)
+  const unused = grant.refresh ? Math.max(server.lifetimes.refreshToken, accessToken) : accessToken
   return Math.max(1, Math.min(unused * 1000, grant.expiresAt - now))
 }

@@ -8,13 +8,13 @@ export const consentTemplate = (look: Look, page: ConsentPage): Markup =>
   layout(
     look,
     look.text('consent.title', { client: clientName(look, page.client) }),
-    html`<h1>${look.say('consent.heading', { client: quotedName(look, page.client), resource: resourceName(look, page.resource) })}</h1>
-<p class="lead quiet">${address(page.resource.identifier)}</p>
+    html`<h1>${look.say('consent.heading', { client: quotedName(look, page.client), resource: resourceNames(look, page.resources) })}</h1>
+<p class="lead quiet">${page.resources.map(({ identifier }, index) => html`${index > 0 ? html`<br>` : nothing}${address(identifier)}`)}</p>
 ${whoAsks(look, page.client)}
 <form method="post" action="${page.form.action}" id="decide">
 ${hidden(page.form)}
 ${page.nothingTicked ? html`<p class="note bad" role="alert">${look.say('consent.nothing')}</p>` : nothing}
-${page.scopes.length === 0 ? nothing : html`<fieldset><legend>${look.say('consent.scopes')}</legend>${page.scopes.map((scope) => checkbox(look, scope))}</fieldset>`}
+${page.resources.map((resource) => offered(look, resource, page.resources.length > 1))}
 </form>
 ${whoAllows(look, page)}
 <div class="actions">
@@ -26,10 +26,18 @@ ${whoAllows(look, page)}
 export const resourceName = (look: Look, { name }: Pick<AskedResource, 'name'>): Markup =>
   look.host(name ?? look.branding.name)
 
+export const resourceNames = (look: Look, resources: readonly Pick<AskedResource, 'name'>[]): Markup =>
+  html`${resources.map((resource, index) => html`${index > 0 ? ', ' : ''}${resourceName(look, resource)}`)}`
+
+const offered = (look: Look, resource: AskedResource, oneOfMany: boolean): Markup =>
+  resource.scopes.length === 0
+    ? nothing
+    : html`<fieldset><legend>${oneOfMany ? html`${resourceName(look, resource)}: ` : nothing}${look.say('consent.scopes')}</legend>${resource.scopes.map((scope) => checkbox(look, scope))}</fieldset>`
+
 const address = (text: string): Markup => html`<span class="address">${foreign(text, 200)}</span>`
 
-const checkbox = (look: Look, { scope, description, ticked, before }: OfferedScope): Markup =>
-  html`<label class="scope"><input type="checkbox" name="scope" value="${scope}"${ticked ? html` checked` : nothing}><span>${look.host(description)}${before ? html`<small>${look.say('consent.before')}</small>` : nothing}</span></label>`
+const checkbox = (look: Look, { value, description, ticked, before }: OfferedScope): Markup =>
+  html`<label class="scope"><input type="checkbox" name="scope" value="${value}"${ticked ? html` checked` : nothing}><span>${look.host(description)}${before ? html`<small>${look.say('consent.before')}</small>` : nothing}</span></label>`
 
 const whoAllows = (look: Look, { account, form, providers, signInFollows }: ConsentPage): Markup => {
   if (!account) {

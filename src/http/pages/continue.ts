@@ -1,11 +1,13 @@
 import { html } from 'hono/html'
 import type { ContinuePage } from '../../authorization-server/pages.ts'
-import { resourceName } from './consent.ts'
+import { resourceNames } from './consent.ts'
 import { accountName, hidden, type Look, layout, type Markup, nothing, quotedName, shortName } from './layout.ts'
 
 export const continueTemplate = (look: Look, page: ContinuePage): Markup => {
-  const use = { client: quotedName(look, page.client), resource: resourceName(look, page.resource) }
-  const scopes = page.scopes.map(({ description }) => html`<li>${look.host(description)}</li>`)
+  const use = { client: quotedName(look, page.client), resource: resourceNames(look, page.resources) }
+  const scopes = page.resources
+    .flatMap(({ scopes: each }) => each)
+    .map(({ description }) => html`<li>${look.host(description)}</li>`)
   return layout(
     look,
     look.text('continue.title'),

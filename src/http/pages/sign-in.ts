@@ -1,6 +1,6 @@
 import { html } from 'hono/html'
 import type { SignInPage } from '../../authorization-server/pages.ts'
-import { resourceName } from './consent.ts'
+import { resourceNames } from './consent.ts'
 import { hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
 
 export const signInTemplate = (look: Look, page: SignInPage): Markup => {
@@ -9,7 +9,7 @@ export const signInTemplate = (look: Look, page: SignInPage): Markup => {
     look,
     look.text('sign_in.title'),
     html`<h1>${look.say('sign_in.title')}</h1>
-<p class="lead">${look.say('sign_in.purpose', { client: quotedName(look, page.client), resource: resourceName(look, page.resource) })}</p>
+<p class="lead">${look.say('sign_in.purpose', { client: quotedName(look, page.client), resource: resourceNames(look, page.resources) })}</p>
 ${refusal(look, page)}
 ${passwordForm(look, page)}
 ${page.password && page.others.length > 0 ? html`<div class="or">${look.say('sign_in.or')}</div>` : nothing}

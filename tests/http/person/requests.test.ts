@@ -265,7 +265,6 @@ test('a client that names no resource gets the first; one trailing slash makes n
   expect(await title(undefined)).toContain('to use First')
   expect(await title(`${to.issuer}/other/`)).toContain('to use Second')
   expect(await title([`${to.issuer}/other`, `${to.issuer}/other/`])).toContain('to use Second')
-  expect(await title([`${to.issuer}/mcp`, `${to.issuer}/other`])).toContain('a token is for one resource')
 })
 
 test('requests from one address are bounded, generously', async () => {
