@@ -69,8 +69,10 @@ export function memory({ clock = systemClock }: MemoryOptions = {}): Store {
       keys.sort() // by code unit, which for ASCII is bytewise
       if (reverse) keys.reverse()
       const listed = keys.slice(0, limit).flatMap((key) => {
-        const entry = copied(live(key, now))
-        return entry === undefined ? [] : [{ key, ...entry }]
+        const kept = live(key, now)
+        const entry = copied(kept)
+        if (!kept || !entry) return []
+        return [{ key, ...entry, expiresAt: Number.isFinite(kept.expires) ? kept.expires : undefined }]
       })
       return { entries: listed, now }
     },

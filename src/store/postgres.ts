@@ -132,7 +132,9 @@ export function postgres(connection: string | PoolConfig, { schema = 'countersig
         ? await run('backwards', [prefix, end, after ?? end, limit])
         : await run('forwards', [prefix, end, after ?? '', limit])
       return {
-        entries: rows.filter(isEntry).map((row) => ({ key: row.key, ...toEntry(row) })),
+        entries: rows
+          .filter(isEntry)
+          .map((row) => ({ key: row.key, ...toEntry(row), expiresAt: row.expires ?? undefined })),
         now: Number(rows[0]?.now),
       }
     },
@@ -181,6 +183,7 @@ interface EntryRow {
   readonly key: string
   readonly version: Version
   readonly value: Uint8Array
+  readonly expires: number | null
 }
 
 function isEntry(row: QueryResultRow): row is EntryRow {

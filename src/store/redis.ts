@@ -7,9 +7,9 @@ import type { RedisCluster } from './redis/connection.ts'
 import { connect } from './redis/connection.ts'
 import { notifications } from './redis/notifications.ts'
 import { operations } from './redis/operations.ts'
-import { scripts } from './redis/scripts.ts'
+import { NEVER, scripts } from './redis/scripts.ts'
 import { checkVersion, settingsWarning } from './redis/settings.ts'
-import type { Entry, Store, Version } from './store.ts'
+import type { Entry, ListedEntry, Store, Version } from './store.ts'
 import { StoreUnavailable } from './store.ts'
 import { newVersion } from './version.ts'
 
@@ -130,14 +130,14 @@ export function redis(
     async list(prefix, options) {
       const { after, limit, reverse } = checkedListing(prefix, options)
       const [from, to] = range(prefix, after, reverse)
-      const found: (Entry & { key: string })[] = []
+      const found: ListedEntry[] = []
       for (let first = from; ; ) {
         const values = [first, to, String(limit - found.length), reverse ? 'backwards' : 'forwards']
         const [time, goOn, ...kept] = await use(() => run.read(scripts.list, [entries, index], values))
         const now = Number(time)
         for (let i = 0; i < kept.length; i += 2) {
           const entry = toEntry(kept[i + 1], now)
-          if (entry !== undefined) found.push({ key: String(kept[i]), ...entry })
+          if (entry !== undefined) found.push({ key: String(kept[i]), ...entry, expiresAt: endOf(kept[i + 1]) })
         }
         first = String(goOn)
         if (first === '') return { entries: found, now }
@@ -211,6 +211,12 @@ function toEntry(kept: unknown, now: number): Entry | undefined {
     value: new Uint8Array(kept.subarray(HEADER_LENGTH)),
     version: kept.toString('latin1', 0, VERSION_LENGTH) as Version,
   }
+}
+
+/** Of what is kept under a key. */
+function endOf(kept: unknown): number | undefined {
+  const end = Buffer.isBuffer(kept) ? kept.toString('latin1', VERSION_LENGTH, HEADER_LENGTH) : NEVER
+  return end === NEVER ? undefined : Number(end)
 }
 
 function outOfMemory(error: unknown): boolean {

@@ -11,7 +11,7 @@ import { bytes, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
 import { sweep } from './sqlite/sweep.ts'
 import { writer } from './sqlite/writer.ts'
-import type { CommitResult, Entry, Store, Version } from './store.ts'
+import type { CommitResult, Entry, ListedEntry, Store, Version } from './store.ts'
 import { StoreUnavailable } from './store.ts'
 import { newVersion } from './version.ts'
 
@@ -82,7 +82,7 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
           ? backwards.all(prefix, end, after ?? end, now, limit)
           : forwards.all(prefix, end, after ?? '', now, limit),
       )
-      return { entries: rows.map((row) => ({ key: String(row.key), ...toEntry(row) })), now }
+      return { entries: rows.map(toListed), now }
     },
 
     async commit(batch) {
@@ -148,6 +148,11 @@ function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, 
   for (const { key, value, ttl } of sets) statements.set.run(key, ttl === undefined ? NEVER : now + ttl, version, value)
   for (const key of deletes) statements.remove.run(key)
   return version
+}
+
+function toListed(row: Row): ListedEntry {
+  const expires = Number(row.expires)
+  return { key: String(row.key), ...toEntry(row), expiresAt: expires === NEVER ? undefined : expires }
 }
 
 function toEntry(row: Row): Entry {

@@ -69,8 +69,14 @@ export interface ListOptions {
 }
 
 export interface Listing {
-  readonly entries: readonly (Entry & { readonly key: string })[]
+  readonly entries: readonly ListedEntry[]
   readonly now: number
+}
+
+export interface ListedEntry extends Entry {
+  readonly key: string
+  /** The engine's clock, milliseconds since the epoch; undefined: it stays until it is deleted. */
+  readonly expiresAt: number | undefined
 }
 
 export interface Check {

@@ -336,7 +336,24 @@ export function contract(newBench: NewBench): void {
       }
       expect(await keysOf(store, 'n')).toEqual(keys.slice(0, 100))
       expect(await keysOf(store, 'n', { limit: 1000 })).toEqual(keys.slice(0, 1000))
-      expect((await store.list('n', { limit: 1 })).entries).toEqual([{ key: 'n0000', value: bytes('n0000'), version }])
+      expect((await store.list('n', { limit: 1 })).entries).toEqual([
+        { key: 'n0000', value: bytes('n0000'), version, expiresAt: undefined },
+      ])
+    })
+
+    test('says when each expires, by the engine’s clock', async () => {
+      const { store } = await bench()
+      const result = await store.commit({
+        sets: [
+          { key: 'n1', value: bytes('1'), ttl: LONG },
+          { key: 'n2', value: bytes('2') },
+        ],
+      })
+      const end = (result.committed ? result.now : 0) + LONG
+      for (const reverse of [false, true]) {
+        const ends = (await store.list('n', { reverse })).entries.map(({ key, expiresAt }) => [key, expiresAt])
+        expect(Object.fromEntries(ends)).toEqual({ n1: end, n2: undefined })
+      }
     })
 
     test('leaves out what is expired, and the limit counts only the living', async () => {

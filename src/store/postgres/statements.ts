@@ -2,7 +2,7 @@
 const NOW = 'floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint'
 
 export interface StatementTexts {
-  /** keys → now, and key, version, value of what is alive; one row with only now when nothing is */
+  /** keys → now, and key, version, value, expires of what is alive; one row with only now when nothing is */
   readonly get: string
   /** from, to, after, limit → the same */
   readonly forwards: string
@@ -19,10 +19,10 @@ export interface StatementTexts {
 
 export function statementTexts(schema: string): StatementTexts {
   const found = (condition: string, more = '') => `
-    SELECT clock.now::float8 AS now, entry.key, entry.version, entry.value
+    SELECT clock.now::float8 AS now, entry.key, entry.version, entry.value, entry.expires::float8 AS expires
     FROM (SELECT ${NOW} AS now) AS clock
     LEFT JOIN LATERAL (
-      SELECT key, version, value FROM ${schema}.entries
+      SELECT key, version, value, expires FROM ${schema}.entries
       WHERE ${condition} AND (expires IS NULL OR expires > clock.now) ${more}
     ) AS entry ON true`
   // Rows that a commit is about to touch are passed over, so a sweep never waits for a commit.

@@ -28,7 +28,7 @@ const DONE = 'done'
 export const LATE = 'late'
 
 /** The end of what never ends: the greatest of 16 digits. */
-const NEVER = '9999999999999999'
+export const NEVER = '9999999999999999'
 
 /** Lua's own text of a number has 14 digits and an exponent. */
 const CLOCK = `

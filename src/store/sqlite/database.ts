@@ -15,9 +15,9 @@ export interface Statements {
   readonly entry: Statement
   /** key, now → version */
   readonly version: Statement
-  /** from, to, after, now, limit → key, version, value */
+  /** from, to, after, now, limit → key, version, value, expires */
   readonly forwards: Statement
-  /** from, to, before, now, limit → key, version, value */
+  /** from, to, before, now, limit → key, version, value, expires */
   readonly backwards: Statement
   /** key, expires, version, value */
   readonly set: Statement
@@ -132,7 +132,7 @@ function open(path: string, driver: Driver): { connection: Connection; statement
 
 function prepare(connection: Connection): Statements {
   const listing = (after: string, order: string) =>
-    `SELECT key, version, value FROM entries WHERE key >= ? AND key < ? AND key ${after} ? AND expires > ? ORDER BY key ${order} LIMIT ?`
+    `SELECT key, version, value, expires FROM entries WHERE key >= ? AND key < ? AND key ${after} ? AND expires > ? ORDER BY key ${order} LIMIT ?`
   const step = (table: string) =>
     `SELECT max(id) AS last FROM (SELECT rowid AS id FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ?)`
   const sweep = (table: string) => `DELETE FROM ${table} WHERE rowid > ? AND rowid <= ? AND expires <= ?`
