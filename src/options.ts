@@ -61,6 +61,8 @@ export interface Config {
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
   readonly privateSchemes?: readonly string[] | undefined
   readonly signing?: SigningAlgorithm | undefined
+  /** True: DPoP proofs must bring a nonce of this server's, so that none can be made long before it is used. It costs clients one request more a minute. */
+  readonly dpopNonces?: boolean | undefined
 }
 
 export interface Options<Claims> extends Config {
@@ -105,7 +107,7 @@ const resourceSchema = z.strictObject({
   name: z.string().optional(),
   scopes: z.record(z.string(), z.string()).optional(),
   defaultScopes: words.optional(),
-  lifetimes: z.strictObject({ accessToken: seconds.optional() }).optional(),
+  dpopBoundAccessTokensRequired: z.boolean().optional(),
   ...accessPolicySchema,
   hosts: words.optional(),
   origins: words.optional(),
@@ -125,6 +127,7 @@ const configSchema = z.strictObject({
   trustedProxies: z.array(z.string().refine(isBlock, 'expected addresses or blocks like "10.0.0.0/8"')).optional(),
   privateSchemes: words.optional(),
   signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
+  dpopNonces: z.boolean().optional(),
 })
 
 const instances = ['upstream', 'store', 'audit', 'logger', 'clock', 'random', 'fetch']

@@ -5,6 +5,7 @@ import {
   type Endpoints,
   type ServerContext,
 } from './authorization-server/context.ts'
+import { createServerDpop } from './authorization-server/dpop.ts'
 import { base64url } from './crypto/bytes.ts'
 import type { Audit, AuditEvent } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
@@ -70,6 +71,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     }),
     records,
     keys,
+    dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes,
     registration: { ...defaultRegistrationPolicy, ...options.registration },
     configuredClients: parts.configuredClients,

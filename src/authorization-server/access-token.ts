@@ -8,7 +8,6 @@ import { formatScope } from '../oauth/scope.ts'
 import type { Grant } from '../records/grant.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
-import { accessTokenLifetime } from './lifetimes.ts'
 import type { Target } from './target.ts'
 
 export const accessTokenType = 'at+jwt'
@@ -17,11 +16,13 @@ export interface IssuedAccessToken {
   readonly token: string
   /** Seconds. */
   readonly expiresIn: number
+  readonly type: 'Bearer' | 'DPoP'
 }
 
 /**
  * Signs what a grant says now: a snapshot for verifiers that have no store.
  * @param now the store's clock, milliseconds since the epoch
+ * @param jkt thumbprint of the key that the token is bound to
  * @throws OAuthError `invalid_grant` where the upstream session no longer says who this is
  * @see RFC 9068 §2.2
  */
@@ -30,12 +31,13 @@ export const issueAccessToken = async (
   grant: Grant,
   { resource, scopes }: Target,
   now: number,
+  jkt: string | undefined,
 ): Promise<IssuedAccessToken> => {
   if (namesClient(server, grant.subject, grant.clientId)) {
     throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
   }
   const upstream = await identityOf(server, grant)
-  return sign(server, { resource, scopes }, now, Math.floor(grant.expiresAt / 1000), {
+  return sign(server, { resource, scopes }, now, Math.floor(grant.expiresAt / 1000), jkt, {
     iss: grant.issuer,
     sub: grant.subject,
     client_id: grant.clientId,
@@ -49,6 +51,7 @@ export const issueAccessToken = async (
 /**
  * Signs that a client is itself: `sub` names the client. No grant is behind it.
  * @param now the store's clock, milliseconds since the epoch
+ * @param jkt thumbprint of the key that the token is bound to
  * @see RFC 9068 §2.2
  */
 export const issueClientToken = (
@@ -56,27 +59,30 @@ export const issueClientToken = (
   clientId: string,
   target: Target,
   now: number,
+  jkt: string | undefined,
 ): Promise<IssuedAccessToken> =>
-  sign(server, target, now, Number.POSITIVE_INFINITY, { iss: server.issuer, sub: clientId, client_id: clientId })
+  sign(server, target, now, Number.POSITIVE_INFINITY, jkt, { iss: server.issuer, sub: clientId, client_id: clientId })
 
 const sign = async (
-  server: ServerContext,
+  { keys, lifetimes, random }: ServerContext,
   { resource, scopes }: Target,
   now: number,
   endsAt: number,
+  jkt: string | undefined,
   claims: JWTPayload,
 ): Promise<IssuedAccessToken> => {
   const issuedAt = Math.floor(now / 1000)
-  const expiresAt = Math.min(issuedAt + accessTokenLifetime(server, resource), endsAt)
-  const token = await signJwt(server.keys.signingKey(), accessTokenType, {
+  const expiresAt = Math.min(issuedAt + lifetimes.accessToken, endsAt)
+  const token = await signJwt(keys.signingKey(), accessTokenType, {
     ...claims,
     aud: resource,
     ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
     iat: issuedAt,
     exp: expiresAt,
-    jti: base64url(server.random.bytes(16)),
+    jti: base64url(random.bytes(16)),
+    ...(jkt === undefined ? {} : { cnf: { jkt } }),
   })
-  return { token, expiresIn: Math.max(0, expiresAt - issuedAt) }
+  return { token, expiresIn: Math.max(0, expiresAt - issuedAt), type: jkt === undefined ? 'Bearer' : 'DPoP' }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { isThumbprint } from '../oauth/dpop-proof.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { readParameters } from '../oauth/parameters.ts'
 import { isCodeChallenge } from '../oauth/pkce.ts'
@@ -89,6 +90,7 @@ const names = [
   'request_uri',
   'code_challenge',
   'code_challenge_method',
+  'dpop_jkt',
   'scope',
   'resource',
   'prompt',
@@ -116,6 +118,10 @@ export const checkRequest = (
   const requested = parameters.scope === undefined ? [] : parseScope(parameters.scope)
   if (!requested) throw new OAuthError('invalid_scope', 'scope is malformed')
   const { prompt, maxAge } = askedSignIn(parameters)
+  const { dpop_jkt: dpopJkt } = parameters
+  if (dpopJkt !== undefined && !isThumbprint(dpopJkt)) {
+    throw new OAuthError('invalid_request', 'dpop_jkt is not the thumbprint of a key')
+  }
   const locales = parseLocales(parameters.ui_locales)
   return {
     clientId: client.id,
@@ -124,6 +130,7 @@ export const checkRequest = (
     redirectHost: redirectUri.host,
     ...(state === undefined ? {} : { state }),
     codeChallenge,
+    ...(dpopJkt === undefined ? {} : { dpopJkt }),
     resources: Object.fromEntries(
       resources.map((resource) => [resource.identifier, grantableScopes(requested, resource)]),
     ),

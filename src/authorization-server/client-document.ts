@@ -62,6 +62,7 @@ export const fetchDocument = async (
       authentication: metadata.tokenEndpointAuthMethod,
       ...(metadata.keys === undefined ? {} : { keys: metadata.keys }),
       grantTypes: metadata.grantTypes,
+      ...(metadata.dpopBoundAccessTokens ? { dpopBoundAccessTokens: true } : {}),
       createdAt: known?.createdAt ?? now,
       document: copyOf(headers, undefined, now),
     }
@@ -109,5 +110,5 @@ export const redirectsOf = (client: Client, options: RedirectUriOptions) =>
 /** Whether it says something else than before. */
 export const hasChanged = (before: Client, after: Client): boolean => said(before) !== said(after)
 
-const said = ({ name, uri, redirectUris, applicationType, grantTypes, authentication, keys }: Client): string =>
-  JSON.stringify([name, uri, redirectUris, applicationType, grantTypes, authentication, keys])
+const said = ({ id: _id, source: _source, createdAt: _createdAt, document: _document, ...rest }: Client): string =>
+  JSON.stringify(Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1)))

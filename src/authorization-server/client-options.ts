@@ -22,6 +22,8 @@ export interface ClientSettings {
   readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined
   /** Resources that it serves: it may ask what their tokens say (introspection). Paths or URLs. */
   readonly introspects?: readonly string[] | undefined
+  /** True for a client that proves a key with each request: then it gets no access token without a DPoP proof. */
+  readonly dpopBoundAccessTokens?: boolean | undefined
 }
 
 /** A client in the configuration. */
@@ -49,6 +51,7 @@ const settings = {
   grantTypes: z.array(z.enum(clientGrantTypes)).min(1).optional(),
   scopes: z.record(z.string(), texts).optional(),
   introspects: texts.min(1).optional(),
+  dpopBoundAccessTokens: z.boolean().optional(),
 }
 
 export const clientSettingsSchema = z.strictObject(settings)
@@ -122,7 +125,7 @@ interface ClientIdentity {
  */
 export const resolveClient = (
   { id, secretHash, jwks, createdAt }: ClientIdentity,
-  { name, uri, redirectUris = [], grantTypes, scopes, introspects }: ClientSettings,
+  { name, uri, redirectUris = [], grantTypes, scopes, introspects, dpopBoundAccessTokens }: ClientSettings,
   surroundings: ClientSurroundings,
   path: string,
 ): Client => {
@@ -155,6 +158,7 @@ export const resolveClient = (
     ...(secretHash === undefined ? {} : { secretHash }),
     ...(jwks === undefined ? {} : { keys: { jwks } }),
     grantTypes: [...new Set(types)],
+    ...(dpopBoundAccessTokens ? { dpopBoundAccessTokens } : {}),
     ...(scopes === undefined ? {} : { scopes: resolveScopes(scopes, surroundings, `${path}.scopes`) }),
     ...(introspects === undefined
       ? {}

@@ -10,6 +10,7 @@ import type { Accounts } from '../upstream/accounts.ts'
 import type { Custody } from '../upstream/custody.ts'
 import type { NamedProvider } from '../upstream/provider.ts'
 import type { ClientMetadataDocuments } from './client-metadata-documents.ts'
+import type { ServerDpop } from './dpop.ts'
 
 /** All that an endpoint needs, made once by the composition. Endpoints are functions of it and of a request. */
 export interface ServerContext {
@@ -24,6 +25,7 @@ export interface ServerContext {
   readonly custody: Custody
   readonly records: Records
   readonly keys: KeyRing
+  readonly dpop: ServerDpop
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
   /** The clients of the configuration, by id. */

@@ -13,10 +13,10 @@ export type CorsEndpoint = keyof typeof corsMethods
 /** Of every answer, errors too: a page must be able to read them. */
 export const corsHeaders: Readonly<Record<string, string>> = {
   'Access-Control-Allow-Origin': '*',
-  'Access-Control-Expose-Headers': 'WWW-Authenticate, Retry-After',
+  'Access-Control-Expose-Headers': 'WWW-Authenticate, Retry-After, DPoP-Nonce',
 }
 
-const allowedHeaders = 'Authorization, Content-Type, MCP-Protocol-Version'
+const allowedHeaders = 'Authorization, Content-Type, DPoP, MCP-Protocol-Version'
 
 /** The answer to a preflight. @see https://fetch.spec.whatwg.org/#http-cors-protocol */
 export const preflight = (endpoint: CorsEndpoint): Response =>

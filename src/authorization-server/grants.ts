@@ -58,6 +58,7 @@ export const issueCode = async (
       hash: hashSecret(secret),
       redirectUri: request.redirectUri,
       codeChallenge: request.codeChallenge,
+      ...(request.dpopJkt === undefined ? {} : { jkt: request.dpopJkt }),
       expiresAt: now + codeLife,
     },
   }

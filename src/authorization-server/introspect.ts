@@ -74,7 +74,7 @@ const describeAccessToken = async (
       // The token's own facts, and what is newer in the store over them.
       ...signed.claims,
       active: true,
-      token_type: 'Bearer',
+      token_type: signed.jkt === undefined ? 'Bearer' : 'DPoP',
       scope: formatScope(scopes),
       ...(upstream ? { upstream_provider: upstream.provider, upstream_claims: claimsOf(upstream) } : {}),
     }
@@ -117,6 +117,7 @@ const describeRefreshToken = async (
     exp: Math.floor(Math.min(unused, grant.expiresAt) / 1000),
     auth_time: grant.authTime,
     grant_id: grant.id,
+    ...(grant.jkt === undefined ? {} : { cnf: { jkt: grant.jkt } }),
     upstream_provider: identified.facts.provider,
     upstream_claims: claimsOf(identified.facts),
   }

@@ -57,6 +57,7 @@ const register = async (server: ServerContext, metadata: ClientMetadata): Promis
     ...(clientSecret === undefined ? {} : { secretHash: hashSecret(clientSecret) }),
     ...(keys === undefined ? {} : { keys }),
     grantTypes: metadata.grantTypes,
+    ...(metadata.dpopBoundAccessTokens ? { dpopBoundAccessTokens: true } : {}),
     createdAt: now,
     expiresAt: now + life,
   }

@@ -1,4 +1,5 @@
 import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid, type TokenInvalidReason } from '../identity/verifier.ts'
 import { parseScope } from '../oauth/scope.ts'
@@ -18,6 +19,8 @@ export interface SignedAccessToken {
   readonly id: string
   /** Absent from a client's own token: that has none, and the subject is the client. */
   readonly grant?: string
+  /** Thumbprint of the key that it is bound to. */
+  readonly jkt?: string
   readonly claims: JsonObject
 }
 
@@ -62,6 +65,8 @@ const read = (payload: JWTPayload, issuer: string): SignedAccessToken => {
     throw new TokenInvalid('claims')
   }
   if (exp === undefined || !scopes) throw new TokenInvalid('claims')
+  const claims = payload as JsonObject
+  const jkt = boundKeyOf(claims)
   const facts = {
     issuer,
     subject: sub,
@@ -70,7 +75,8 @@ const read = (payload: JWTPayload, issuer: string): SignedAccessToken => {
     scopes,
     expiresAt: exp,
     id,
-    claims: payload as JsonObject,
+    ...(jkt === undefined ? {} : { jkt }),
+    claims,
   }
   if (typeof grant === 'string') return { ...facts, grant }
   if (grant !== undefined || sub !== clientId) throw new TokenInvalid('claims')

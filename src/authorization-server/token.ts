@@ -4,11 +4,12 @@ import { readForm, readParameters } from '../oauth/parameters.ts'
 import { grantRef } from '../records/grant.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
-import { answerMachine } from './endpoint.ts'
+import { nextNonce, readProof, useProof } from './dpop.ts'
+import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
 import { authorizationCode } from './grant-types/authorization-code.ts'
 import { clientCredentials } from './grant-types/client-credentials.ts'
-import { AuditedRefusal, type GrantType, invalidGrant, type TokenResponse } from './grant-types/grant-type.ts'
+import { AuditedRefusal, type GrantType, invalidGrant } from './grant-types/grant-type.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
 
 const grantTypes: ReadonlyMap<string, GrantType> = new Map([
@@ -21,9 +22,9 @@ const maximumBody = 65_536
 
 /** The token endpoint. @see RFC 6749 §3.2 */
 export const tokenEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
-  answerMachine(server, request, 'token', async () => ({ body: await exchange(server, request) }))
+  answerMachine(server, request, 'token', () => exchange(server, request))
 
-const exchange = async (server: ServerContext, request: Request): Promise<TokenResponse> => {
+const exchange = async (server: ServerContext, request: Request): Promise<Answer> => {
   const about: About = { event: 'token.refused' }
   try {
     return await exchangeAbout(server, request, about)
@@ -44,7 +45,7 @@ interface About {
   grant?: string | undefined
 }
 
-const exchangeAbout = async (server: ServerContext, request: Request, about: About): Promise<TokenResponse> => {
+const exchangeAbout = async (server: ServerContext, request: Request, about: About): Promise<Answer> => {
   const form = await readForm(request, maximumBody)
   const { grant_type: name } = readParameters(form, ['grant_type'])
   if (name === undefined) throw new OAuthError('invalid_request', 'grant_type is missing')
@@ -57,6 +58,7 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   about.clientId = claimedClientId(credentials)
   const presented = type.read(form)
   about.grant = presented.grant
+  const proof = await readProof(server, request, server.endpoints.token)
   // One snapshot for all that is decided here. Where the request names no grant, the key is one that none has.
   const {
     values: [grant, ...read],
@@ -68,5 +70,8 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   if (!authenticated.client.value.grantTypes.includes(name)) {
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
-  return presented.exchange(server, { ...authenticated, grant, now })
+  if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, now }) }
+  await useProof(server, proof)
+  const body = await presented.exchange(server, { ...authenticated, grant, now, jkt: proof.jkt })
+  return { body, headers: await nextNonce(server, proof) }
 }

@@ -23,6 +23,8 @@ export interface ClientMetadata {
   /** What its assertions are signed with. Also beside `none`, of a client that can do both. */
   readonly keys?: ClientKeys
   readonly grantTypes: readonly GrantType[]
+  /** Whether it wants bound access tokens, and no others. @see RFC 9449 §5.2 */
+  readonly dpopBoundAccessTokens?: boolean
   /** One line of at most 100 characters, with nothing in it that is invisible. */
   readonly clientName?: string
   /** Web addresses: `https`, without user name. A page that links them must not load them. */
@@ -42,6 +44,7 @@ const request = z.object({
   grant_types: z.array(z.string()).max(32).optional(),
   response_types: z.array(z.string()).max(32).optional(),
   application_type: z.string().optional(),
+  dpop_bound_access_tokens: z.boolean().optional(),
   client_name: z.string().optional(),
   client_uri: z.string().optional().catch(undefined),
   logo_uri: z.string().optional().catch(undefined),
@@ -67,6 +70,7 @@ export const parseClientMetadata = (body: unknown, options: RedirectUriOptions =
     applicationType: applicationType(metadata.application_type, redirectUris),
     ...authentication(metadata),
     grantTypes: grantTypesOf(metadata.grant_types, metadata.response_types),
+    ...(metadata.dpop_bound_access_tokens ? { dpopBoundAccessTokens: true } : {}),
     ...present('clientName', displayName(metadata.client_name)),
     ...present('clientUri', webAddress(metadata.client_uri)),
     ...present('logoUri', webAddress(metadata.logo_uri)),
@@ -209,6 +213,7 @@ export const clientInformationResponse = ({ clientId, clientSecret, issuedAt, me
   grant_types: metadata.grantTypes,
   response_types: ['code'],
   application_type: metadata.applicationType,
+  ...(metadata.dpopBoundAccessTokens ? { dpop_bound_access_tokens: true } : {}),
   ...(metadata.clientName === undefined ? {} : { client_name: metadata.clientName }),
   ...(metadata.clientUri === undefined ? {} : { client_uri: metadata.clientUri }),
   ...(metadata.logoUri === undefined ? {} : { logo_uri: metadata.logoUri }),

@@ -1,4 +1,4 @@
-/** The error codes of RFC 6749, 6750, 7009, 7591, 8707 and OpenID Connect Core that this server speaks, with their usual HTTP status. */
+/** The error codes of RFC 6749, 6750, 7009, 7591, 8707, 9449 and OpenID Connect Core that this server speaks, with their usual HTTP status. */
 const statuses = {
   // RFC 6749 §4.1.2.1 and §5.2
   invalid_request: 400,
@@ -23,6 +23,9 @@ const statuses = {
   unapproved_software_statement: 400,
   // RFC 8707 §2
   invalid_target: 400,
+  // RFC 9449 §5 and §8
+  invalid_dpop_proof: 400,
+  use_dpop_nonce: 400,
   // OpenID Connect Core §3.1.2.6
   login_required: 400,
   consent_required: 400,

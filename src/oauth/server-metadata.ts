@@ -1,6 +1,7 @@
 import { clientAssertionAlgorithms } from './client-assertion.ts'
 import { clientAuthenticationMethods, grantTypes } from './client-metadata.ts'
 import { ConfigurationError } from './configuration-error.ts'
+import { dpopAlgorithms } from './dpop-proof.ts'
 import { isLoopbackHost } from './loopback.ts'
 import type { Resource } from './resource.ts'
 import { offlineAccess } from './scope.ts'
@@ -44,6 +45,7 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   // Some clients look for `none` here before they register.
   ...authentication('token'),
   code_challenge_methods_supported: ['S256'],
+  dpop_signing_alg_values_supported: dpopAlgorithms,
   authorization_response_iss_parameter_supported: true,
   ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
   // Not of a standard: tells verifiers elsewhere what they can build on.

@@ -17,6 +17,8 @@ export interface Client {
   /** What its assertions are verified with. Also where `authentication` is `none`, of a client that can do both. */
   readonly keys?: ClientKeys
   readonly grantTypes: readonly string[]
+  /** Whether it wants access tokens that are bound to a key of its own, and no others. @see RFC 9449 §5.2 */
+  readonly dpopBoundAccessTokens?: boolean
   /** What it may have for itself: resource to scopes. Present exactly where it has `client_credentials`. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>
   /** The resources that it serves, and whose tokens it may ask about. */

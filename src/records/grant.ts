@@ -31,6 +31,8 @@ export interface AuthorizationGrant extends GrantFacts {
   readonly refresh?: RefreshState
   /** How the client authenticated at redemption: the least that its refreshes must do. */
   readonly clientAuthentication?: 'none' | 'secret' | 'key'
+  /** Thumbprint of the key that it proved to have then, where it did: bound or not, a grant stays so. @see RFC 9449 §5 */
+  readonly jkt?: string
 }
 
 /**
@@ -54,6 +56,8 @@ export interface CodeState {
   readonly hash: string
   readonly redirectUri: string
   readonly codeChallenge: string
+  /** Thumbprint of the key that must be proven to redeem it, where the client named one. @see RFC 9449 §10 */
+  readonly jkt?: string
   /** Milliseconds since the epoch. */
   readonly expiresAt: number
   readonly redeemed?: { readonly attempt: string; readonly at: number }

@@ -23,6 +23,7 @@ test('the metadata that clients need, and nothing that we don’t have', () => {
     token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     token_endpoint_auth_signing_alg_values_supported: ['RS256', 'ES256', 'EdDSA'],
     code_challenge_methods_supported: ['S256'],
+    dpop_signing_alg_values_supported: ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
     authorization_response_iss_parameter_supported: true,
   })
 })

@@ -5,6 +5,7 @@ import {
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import { createServerDpop } from '../../src/authorization-server/dpop.ts'
 import { issueCode } from '../../src/authorization-server/grants.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
 import { revokeEndpoint } from '../../src/authorization-server/revoke.ts'
@@ -15,7 +16,7 @@ import { systemRandom } from '../../src/events/random.ts'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { openKeyRing } from '../../src/keys/key-ring.ts'
 import { createGuardedFetch } from '../../src/net/guarded-fetch.ts'
-import { resolveResources } from '../../src/oauth/resource.ts'
+import { type ResourceOptions, resolveResources } from '../../src/oauth/resource.ts'
 import { createRecords } from '../../src/records/records.ts'
 import { endpointsBelow } from '../../src/server-context.ts'
 import { memory } from '../../src/store/memory.ts'
@@ -44,6 +45,9 @@ export interface TestServerOptions {
   readonly clients?: readonly ClientOptions[]
   /** With them, client ids may be the URLs of documents. */
   readonly documents?: DocumentsContext['rules']
+  readonly dpopNonces?: boolean
+  /** Members of the resources' options, over those that all tests have. */
+  readonly mcp?: Partial<ResourceOptions>
 }
 
 export interface TestServer {
@@ -84,7 +88,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
   }
   const providers = [host]
   const resources = resolveResources(base, {
-    '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' } },
+    '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' }, ...options.mcp },
     [otherMcp]: { scopes: { 'other:read': 'Read the others' } },
   })
   const server: ServerContext = {
@@ -96,6 +100,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     custody: createCustody({ records, random, audit }, providers),
     records,
     keys,
+    dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
     configuredClients: resolveClients(options.clients ?? [], { issuer: base, resources, privateSchemes: [] }),
     registration: options.registration ?? { perAddress: 1000, total: 1000 },
@@ -147,6 +152,7 @@ export interface Approved {
 }
 
 export interface ApprovedOptions {
+  readonly dpopJkt?: string
   readonly person?: string
   readonly said?: JsonObject
   readonly scopes?: readonly string[]
@@ -178,6 +184,7 @@ export async function approved(
       redirectKind: 'loopback',
       redirectHost: '127.0.0.1',
       codeChallenge: createHash('sha256').update(verifier).digest('base64url'),
+      ...(options.dpopJkt === undefined ? {} : { dpopJkt: options.dpopJkt }),
       resources,
       prompt: [],
     },

@@ -9,6 +9,7 @@ import {
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import { createServerDpop } from '../../src/authorization-server/dpop.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
 import type { Branding } from '../../src/http/branding.ts'
@@ -173,6 +174,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     custody: createCustody({ records, random, audit }, providers),
     records,
     keys,
+    dpop: createServerDpop({ records, keys, clock }),
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
     configuredClients: resolveClients(options.clients ?? [], { issuer, resources, privateSchemes: [] }),
     registration: { perAddress: 1000, total: 1000 },

@@ -16,6 +16,7 @@ import {
 import { type Put, put } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
+import { checkBinding } from '../dpop.ts'
 import { revokeGrant } from '../grants.ts'
 import { knownClient, unchangedClient } from '../known-client.ts'
 import { longestAccessTokenLifetime } from '../lifetimes.ts'
@@ -66,19 +67,20 @@ export const authorizationCode: GrantType = {
 const redeem = async (server: ServerContext, redemption: Redemption, first: Exchange): Promise<TokenResponse> => {
   const { records } = server
   const attempt = base64url(server.random.bytes(16))
-  const { client, authentication } = first
+  const { client, jkt } = first
   let accessToken: IssuedAccessToken | undefined
 
   const reread = async (): Promise<Exchange> => {
     const { values, now } = await records.get(grantRef(redemption.code?.grant ?? ''), clientRef(client.value.id))
     const known = knownClient(server, client.value.id, values[1])
     if (!known) throw invalidGrant('client_gone')
-    return { grant: values[0], client: known, authentication, now }
+    return { ...first, grant: values[0], client: known, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {
     const grant = checkedGrant(server, redemption, exchange)
     const target = targetOf(server, grant.value, redemption)
+    checkBinding(server, exchange.client.value, target.resource, jkt)
     const { code } = grant.value
     const decision = decideRedemption({ ...code, now: exchange.now, attempt })
     if (decision === 'expired') throw invalidGrant('expired')
@@ -89,7 +91,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
       throw new AuditedRefusal('invalid_grant', 'the code was used before')
     }
     // Signed before the commit: once the code is spent, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now)
+    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt)
     if (decision === 'redeemed') return succeed(server, grant.value, target, accessToken)
     const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
     const result = await tryCommit(records, {
@@ -114,6 +116,7 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
   if (value.clientId !== client.value.id) throw invalidGrant('other_client')
   if (value.code.redirectUri !== redirectUri) throw invalidGrant('other_redirect_uri')
   if (!verifyS256(codeVerifier, value.code.codeChallenge, sha256)) throw invalidGrant('wrong_code_verifier')
+  if (value.code.jkt !== undefined && value.code.jkt !== exchange.jkt) throw invalidGrant('other_dpop_key')
   if (value.issuer !== server.issuer) throw invalidGrant('other_issuer')
   return grant
 }
@@ -121,12 +124,13 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
 const redeemedGrant = (
   server: ServerContext,
   grant: AuthorizationGrant,
-  { client, authentication, now }: Exchange,
+  { client, authentication, now, jkt }: Exchange,
   attempt: string,
 ): AuthorizationGrant => {
   const redeemed = {
     ...grant,
     clientAuthentication: authentication,
+    ...(jkt === undefined ? {} : { jkt }),
     code: { ...grant.code, redeemed: { attempt, at: now } },
   }
   if (!client.value.grantTypes.includes('refresh_token')) {

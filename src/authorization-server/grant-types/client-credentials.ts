@@ -4,6 +4,7 @@ import { findResource, sameResource } from '../../oauth/resource.ts'
 import type { Client } from '../../records/client.ts'
 import { issueClientToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
+import { checkBinding } from '../dpop.ts'
 import { narrowedScopes, type Target } from '../target.ts'
 import { type Exchange, type GrantType, type TokenResponse, tokenResponse } from './grant-type.ts'
 
@@ -27,12 +28,13 @@ export const clientCredentials: GrantType = {
 const issue = async (
   server: ServerContext,
   asked: Asked,
-  { client: { value: client }, authentication, now }: Exchange,
+  { client: { value: client }, authentication, now, jkt }: Exchange,
 ): Promise<TokenResponse> => {
   // No public client is registered for it; but whoever could pose as one would be it.
   if (authentication === 'none') throw new OAuthError('unauthorized_client', 'this client has no secret')
   const target = targetOf(server, client, asked)
-  const accessToken = await issueClientToken(server, client.id, target, now)
+  checkBinding(server, client, target.resource, jkt)
+  const accessToken = await issueClientToken(server, client.id, target, now, jkt)
   server.audit({ type: 'client.token_issued', clientId: client.id, ...target })
   return tokenResponse(target, accessToken, undefined)
 }

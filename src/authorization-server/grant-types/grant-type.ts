@@ -11,7 +11,7 @@ import type { Target } from '../target.ts'
 /** @see RFC 6749 §5.1 */
 export interface TokenResponse {
   readonly access_token: string
-  readonly token_type: 'Bearer'
+  readonly token_type: 'Bearer' | 'DPoP'
   /** Seconds. */
   readonly expires_in: number
   readonly scope?: string
@@ -21,11 +21,11 @@ export interface TokenResponse {
 /** `scope` is always sent: then it is there when it differs from what was asked. */
 export const tokenResponse = (
   { scopes }: Target,
-  { token, expiresIn }: IssuedAccessToken,
+  { token, expiresIn, type }: IssuedAccessToken,
   refreshToken: string | undefined,
 ): TokenResponse => ({
   access_token: token,
-  token_type: 'Bearer',
+  token_type: type,
   expires_in: expiresIn,
   ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
   ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
@@ -49,6 +49,8 @@ export interface Presented {
 /** What was read in one snapshot. */
 export interface Exchange extends AuthenticatedClient {
   readonly grant: Stored<Grant> | undefined
+  /** Thumbprint of the key that was proven with the request. @see RFC 9449 §5 */
+  readonly jkt?: string
   /** The store's clock, milliseconds since the epoch. */
   readonly now: number
 }

@@ -5,8 +5,9 @@ import { clientRef } from '../../records/client.ts'
 import { type AuthorizationGrant, grantRef, isAuthorization, type RefreshState } from '../../records/grant.ts'
 import { put, type Stored } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
-import { isWeaker } from '../client-authentication.ts'
+import { type Authentication, isWeaker } from '../client-authentication.ts'
 import type { ServerContext } from '../context.ts'
+import { checkBinding, missingProof } from '../dpop.ts'
 import { revokeGrant } from '../grants.ts'
 import { knownClient } from '../known-client.ts'
 import { targetOf } from '../target.ts'
@@ -47,19 +48,20 @@ export const refreshToken: GrantType = {
 
 const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exchange): Promise<TokenResponse> => {
   const { records, lifetimes } = server
-  const { client, authentication } = first
+  const { client } = first
   let accessToken: IssuedAccessToken | undefined
 
   const reread = async (): Promise<Exchange> => {
     const { values, now } = await records.get(grantRef(refreshing.presented?.grant ?? ''), clientRef(client.value.id))
     const known = knownClient(server, client.value.id, values[1])
     if (!known) throw invalidGrant('client_gone')
-    return { grant: values[0], client: known, authentication, now }
+    return { ...first, grant: values[0], client: known, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {
-    const { grant, state, presented } = await checkedGrant(server, refreshing, exchange)
+    const { grant, state, presented, jkt } = await checkedGrant(server, refreshing, exchange)
     const target = targetOf(server, grant.value, refreshing)
+    checkBinding(server, exchange.client.value, target.resource, jkt)
     const { now } = exchange
     const facts = { clientId: client.value.id, grant: grant.value.id, presented: presented.generation }
     const decision = decideRefresh({
@@ -75,7 +77,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       throw new AuditedRefusal('invalid_grant', 'the refresh token was replaced long ago: sign in again')
     }
     // Signed before the commit: once the token is rotated, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, now)
+    accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt)
     if (!('next' in decision)) {
       const current = await currentRefreshToken(server, grant.value)
       if (current === undefined) throw invalidGrant('retired_key')
@@ -105,8 +107,13 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
 const checkedGrant = async (
   server: ServerContext,
   { presented }: Refreshing,
-  { grant, client, authentication }: Exchange,
-): Promise<{ grant: Stored<AuthorizationGrant>; state: RefreshState; presented: RefreshToken }> => {
+  { grant, client, authentication, jkt }: Exchange,
+): Promise<{
+  grant: Stored<AuthorizationGrant>
+  state: RefreshState
+  presented: RefreshToken
+  jkt: string | undefined
+}> => {
   if (!presented) throw invalidGrant('malformed')
   if (!isAuthorization(grant)) throw invalidGrant('unknown_or_ended')
   const { refresh: state, issuer, clientId, clientAuthentication } = grant.value
@@ -118,5 +125,22 @@ const checkedGrant = async (
   if (clientId !== client.value.id) throw invalidGrant('other_client')
   if (isWeaker(authentication, clientAuthentication)) throw invalidGrant('weaker_authentication')
   if (issuer !== server.issuer) throw invalidGrant('other_issuer')
-  return { grant, state, presented }
+  return { grant, state, presented, jkt: keyOf(grant.value, authentication, jkt) }
+}
+
+/**
+ * The key that the access token is bound to. A public client's is that of its redemption, or none for ever: whoever stole an unbound refresh
+ * token must not make it his alone. A client that proves who it is may change its key, and not do without one.
+ * @param jkt of the key that was proven with the request
+ * @see RFC 9449 §5
+ */
+const keyOf = (
+  { jkt: bound, clientAuthentication }: AuthorizationGrant,
+  authentication: Authentication,
+  jkt: string | undefined,
+): string | undefined => {
+  if (bound === undefined) return authentication === 'none' ? undefined : jkt
+  if (jkt === undefined) throw missingProof()
+  if (clientAuthentication === 'none' && jkt !== bound) throw invalidGrant('other_dpop_key')
+  return jkt
 }
