@@ -1,7 +1,7 @@
 import { base64url, equalBytes, fromBase64url } from '../crypto/bytes.ts'
 import { hmacSha256 } from '../crypto/hash.ts'
 import type { Random } from '../events/random.ts'
-import type { MacKey } from '../keys/key-ring.ts'
+import type { MacKey } from '../keys/ring.ts'
 
 /**
  * The forms of what this server hands out. Each kind has a prefix of its own, so that one is never taken for another and a leaked

@@ -48,6 +48,9 @@ export const unseal = (
   }
 }
 
+/** The id of the key that opens it. @throws UnsealError */
+export const sealedWith = (envelope: Uint8Array): string => readKeyId(envelope.subarray(2, 2 + (envelope[1] ?? 0)))
+
 const readKeyId = (bytes: Uint8Array): string => {
   try {
     return fromUtf8(bytes)

@@ -129,7 +129,22 @@ export type AuditFacts =
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }
   | { readonly type: 'upstream.revoked'; readonly provider: string; readonly session: string }
   | { readonly type: 'keys.created'; readonly keys: readonly string[] }
+  /** The key ring is sealed for other secrets of the operator's than before. */
   | { readonly type: 'keys.sealed_again' }
+  /** A new key was made. Until `activeFrom` it is only made known. */
+  | {
+      readonly type: 'keys.rotated'
+      readonly use: 'sign' | 'seal' | 'mac'
+      readonly key: string
+      readonly algorithm?: string
+      /** Milliseconds since the epoch. */
+      readonly activeFrom: number
+      readonly by: 'schedule' | 'operator' | 'compromise'
+    }
+  /** Keys were taken away: nothing lives that they made. */
+  | { readonly type: 'keys.retired'; readonly keys: readonly string[] }
+  /** Records that an older key sealed were sealed with the current one. */
+  | { readonly type: 'keys.resealed'; readonly records: number }
 
 /** Receives every event. It must not throw; what it returns is not waited for. */
 export type AuditSink = (event: AuditEvent) => void | Promise<void>

@@ -28,6 +28,11 @@ export interface RingKey {
   readonly material: JWK | string
 }
 
+export interface MacKey {
+  readonly id: string
+  readonly key: Uint8Array
+}
+
 export const ringRef = refTo(recordType<Ring>({ name: 'key-ring', schema: 1, sealed: true }), 'current')
 
 /** The newest key of a use that has come into use. */

@@ -3,22 +3,34 @@ import { promisify } from 'node:util'
 import type { JWK } from 'jose'
 import type { SigningAlgorithm, SigningKey } from '../crypto/jws.ts'
 
-export interface SigningKeyPair {
+export interface SigningKeyPair extends VerificationKey {
   readonly private: SigningKey
+}
+
+export interface VerificationKey {
   readonly public: SigningKey
   /** The public key, as the JWKS document has it. */
   readonly jwk: JWK
+}
+
+/** @param jwk a public key with its `alg`. @throws Error for one that is none */
+export const importVerificationKey = (id: string, { alg, ...jwk }: JWK): VerificationKey => {
+  const algorithm = (alg ?? 'ES256') as SigningAlgorithm
+  const key = createPublicKey({ key: jwk, format: 'jwk' })
+  return {
+    public: { id, algorithm, key },
+    jwk: { ...key.export({ format: 'jwk' }), kid: id, use: 'sig', alg: algorithm },
+  }
 }
 
 /** @param jwk a private key with its `alg`. @throws Error for one that is none */
 export const importSigningKey = (id: string, { alg, ...jwk }: JWK): SigningKeyPair => {
   const algorithm = (alg ?? 'ES256') as SigningAlgorithm
   const privateKey = createPrivateKey({ key: jwk, format: 'jwk' })
-  const publicKey = createPublicKey(privateKey)
+  const publicJwk = createPublicKey(privateKey).export({ format: 'jwk' })
   return {
     private: { id, algorithm, key: privateKey },
-    public: { id, algorithm, key: publicKey },
-    jwk: { ...publicKey.export({ format: 'jwk' }), kid: id, use: 'sig', alg: algorithm },
+    ...importVerificationKey(id, { ...publicJwk, alg: algorithm } as JWK),
   }
 }
 

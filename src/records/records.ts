@@ -145,12 +145,23 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
   }
 }
 
+/**
+ * The sealed part of a record, for who seals it anew without reading it. Undefined for one that is not sealed.
+ * @see createRecords for the form
+ */
+export const sealedPart = (key: string, bytes: Uint8Array): { envelope: Uint8Array; context: string } | undefined =>
+  bytes[0] === sealedFormat ? { envelope: bytes.subarray(2), context: contextOf({ key }, bytes[1] ?? 0) } : undefined
+
+/** The same record with its part sealed anew. */
+export const withSealedPart = (bytes: Uint8Array, envelope: Uint8Array): Uint8Array =>
+  Buffer.concat([bytes.subarray(0, 2), envelope])
+
 const toCheck = (expected: Stored<unknown> | Ref<unknown>): Check =>
   'version' in expected
     ? { key: expected.ref.key, version: expected.version }
     : { key: expected.key, version: undefined }
 
-const contextOf = (ref: Ref<unknown>, schema: number): string => `${ref.key}#${schema}`
+const contextOf = (ref: { readonly key: string }, schema: number): string => `${ref.key}#${schema}`
 
 /** A record that this release can't read: written by a newer one, or damaged. */
 export class RecordUnreadable extends Error {
