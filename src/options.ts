@@ -107,6 +107,7 @@ const resourceSchema = z.strictObject({
   name: z.string().optional(),
   scopes: z.record(z.string(), z.string()).optional(),
   defaultScopes: words.optional(),
+  lifetimes: z.strictObject({ accessToken: seconds.optional() }).optional(),
   dpopBoundAccessTokensRequired: z.boolean().optional(),
   ...accessPolicySchema,
   hosts: words.optional(),

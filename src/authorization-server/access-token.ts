@@ -8,12 +8,15 @@ import { formatScope } from '../oauth/scope.ts'
 import type { Grant } from '../records/grant.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
+import { accessTokenLifetime } from './lifetimes.ts'
 import type { Target } from './target.ts'
 
 export const accessTokenType = 'at+jwt'
 
 export interface IssuedAccessToken {
   readonly token: string
+  /** Its `jti`. */
+  readonly id: string
   /** Seconds. */
   readonly expiresIn: number
   readonly type: 'Bearer' | 'DPoP'
@@ -43,15 +46,20 @@ export const issueAccessToken = async (
     client_id: grant.clientId,
     auth_time: grant.authTime,
     grant_id: grant.id,
-    upstream_provider: upstream.provider,
-    upstream_claims: upstreamClaims(upstream, server.tokenClaims),
+    ...signedUpstream(server, upstream),
   })
 }
+
+const signedUpstream = ({ tokenClaims }: ServerContext, upstream: UpstreamFacts) => ({
+  upstream_provider: upstream.provider,
+  upstream_claims: upstreamClaims(upstream, tokenClaims),
+})
 
 /**
  * Signs that a client is itself: `sub` names the client. No grant is behind it.
  * @param now the store's clock, milliseconds since the epoch
  * @param jkt thumbprint of the key that the token is bound to
+ * @param upstream of a workload: what its platform says that it is
  * @see RFC 9068 §2.2
  */
 export const issueClientToken = (
@@ -60,29 +68,36 @@ export const issueClientToken = (
   target: Target,
   now: number,
   jkt: string | undefined,
+  upstream?: UpstreamFacts,
 ): Promise<IssuedAccessToken> =>
-  sign(server, target, now, Number.POSITIVE_INFINITY, jkt, { iss: server.issuer, sub: clientId, client_id: clientId })
+  sign(server, target, now, Number.POSITIVE_INFINITY, jkt, {
+    iss: server.issuer,
+    sub: clientId,
+    client_id: clientId,
+    ...(upstream && signedUpstream(server, upstream)),
+  })
 
 const sign = async (
-  { keys, lifetimes, random }: ServerContext,
+  server: ServerContext,
   { resource, scopes }: Target,
   now: number,
   endsAt: number,
   jkt: string | undefined,
   claims: JWTPayload,
 ): Promise<IssuedAccessToken> => {
+  const id = base64url(server.random.bytes(16))
   const issuedAt = Math.floor(now / 1000)
-  const expiresAt = Math.min(issuedAt + lifetimes.accessToken, endsAt)
-  const token = await signJwt(keys.signingKey(), accessTokenType, {
+  const expiresAt = Math.min(issuedAt + accessTokenLifetime(server, resource), endsAt)
+  const token = await signJwt(server.keys.signingKey(), accessTokenType, {
     ...claims,
     aud: resource,
     ...(scopes.length === 0 ? {} : { scope: formatScope(scopes) }),
     iat: issuedAt,
     exp: expiresAt,
-    jti: base64url(random.bytes(16)),
+    jti: id,
     ...(jkt === undefined ? {} : { cnf: { jkt } }),
   })
-  return { token, expiresIn: Math.max(0, expiresAt - issuedAt), type: jkt === undefined ? 'Bearer' : 'DPoP' }
+  return { token, id, expiresIn: Math.max(0, expiresAt - issuedAt), type: jkt === undefined ? 'Bearer' : 'DPoP' }
 }
 
 /**

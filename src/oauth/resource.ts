@@ -11,6 +11,8 @@ export interface ResourceOptions {
   readonly defaultScopes?: readonly string[]
   /** Takes only access tokens that are bound to a key of their client. @see RFC 9728 §2, RFC 9449 */
   readonly dpopBoundAccessTokensRequired?: boolean
+  /** In place of the server's, in seconds. */
+  readonly lifetimes?: { readonly accessToken?: number | undefined } | undefined
 }
 
 /** A resource whose configuration was checked. */
@@ -20,6 +22,8 @@ export interface Resource {
   readonly name: string | undefined
   readonly scopes: Readonly<Record<string, string>>
   readonly defaultScopes: readonly string[]
+  /** Seconds, where it has one of its own. */
+  readonly accessTokenLifetime?: number
   readonly dpopBoundAccessTokensRequired?: boolean
 }
 
@@ -54,6 +58,7 @@ const resolveResource = (url: string, key: string, options: ResourceOptions, pat
     name: options.name,
     scopes: { ...scopes },
     defaultScopes: [...new Set(defaultScopes)],
+    ...(options.lifetimes?.accessToken === undefined ? {} : { accessTokenLifetime: options.lifetimes.accessToken }),
     ...(options.dpopBoundAccessTokensRequired ? { dpopBoundAccessTokensRequired: true } : {}),
   }
 }
@@ -65,18 +70,19 @@ const checkShape = (options: unknown, path: string): void => {
   if (unknownMember !== undefined) {
     throw new ConfigurationError(`${path}.${unknownMember}`, `only ${members.join(', ')} here`)
   }
-  const { name, scopes, defaultScopes, dpopBoundAccessTokensRequired: bound } = options
+  const { name, scopes, defaultScopes, lifetimes, dpopBoundAccessTokensRequired: bound } = options
   if (name !== undefined && typeof name !== 'string') throw new ConfigurationError(`${path}.name`, 'a text')
   if (scopes !== undefined && !isRecord(scopes)) throw new ConfigurationError(`${path}.scopes`, 'an object')
   if (defaultScopes !== undefined && !Array.isArray(defaultScopes)) {
     throw new ConfigurationError(`${path}.defaultScopes`, 'a list')
   }
+  if (lifetimes !== undefined && !isRecord(lifetimes)) throw new ConfigurationError(`${path}.lifetimes`, 'an object')
   if (bound !== undefined && typeof bound !== 'boolean') {
     throw new ConfigurationError(`${path}.dpopBoundAccessTokensRequired`, 'true or false')
   }
 }
 
-const members: readonly string[] = ['name', 'scopes', 'defaultScopes', 'dpopBoundAccessTokensRequired']
+const members: readonly string[] = ['name', 'scopes', 'defaultScopes', 'lifetimes', 'dpopBoundAccessTokensRequired']
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
