@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { PoolConfig, QueryResultRow } from 'pg'
+import type { ClientConfig, PoolConfig, QueryResultRow } from 'pg'
 import { Pool } from 'pg'
+import type { Logger } from '../events/logger.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import { notifications } from './postgres/notifications.ts'
+import { withRetries } from './postgres/retries.ts'
 import { migrate } from './postgres/schema.ts'
+import { inspect, withDefaults } from './postgres/server.ts'
 import type { StatementTexts } from './postgres/statements.ts'
 import { statementTexts } from './postgres/statements.ts'
 import type { Entry, Store, Version } from './store.ts'
@@ -13,15 +16,21 @@ import { newVersion } from './version.ts'
 export interface PostgresOptions {
   /** Where the tables are, default `countersign`; lower-case letters, digits and `_`. Made at first use if it isn't there. */
   readonly schema?: string
+  /**
+   * `transaction`: the connection leads through PgBouncer, or its like, in transaction mode. Then nothing is kept on a connection: no
+   * prepared statements, no settings, and LISTEN only by `listen`.
+   */
+  readonly pooler?: 'transaction'
+  /**
+   * Where to LISTEN: the server itself, past a pooler. Without it and with a pooler in transaction mode nodes hear nothing of each other,
+   * and learn of revocations by reading the log: within 5 s in place of 1 s.
+   */
+  readonly listen?: string | ClientConfig
+  /** Hears one warning when the server is set so that it may lose data. Default: the console. */
+  readonly logger?: Logger
 }
 
-const DEFAULTS = {
-  application_name: 'countersign',
-  max: 10,
-  connectionTimeoutMillis: 5_000,
-  query_timeout: 10_000,
-  keepAlive: true,
-} satisfies PoolConfig
+const READS: ReadonlySet<keyof StatementTexts> = new Set(['get', 'forwards', 'backwards'])
 
 /** Rows written between two steps of the sweep, and rows that a step looks at. */
 const ROWS_BETWEEN_STEPS = 256
@@ -31,18 +40,20 @@ const ROWS_A_STEP = 4 * ROWS_BETWEEN_STEPS
  * A store in PostgreSQL (13 or newer), for many nodes. Needs the package `pg` beside this one.
  *
  * Guarantees: each operation is one statement and one round trip; batches that touch the same key follow one another; the server's
- * clock decides; nodes hear `notify` by LISTEN/NOTIFY, over connections that are made again when they are lost.
+ * clock decides; nodes hear `notify` by LISTEN/NOTIFY, over one connection a node, made again when it is lost; an operation waits
+ * 5 s at most for a connection and 10 s for its answer; what the server undid (a deadlock, a serialisation failure) is tried again, a
+ * few times; one node at a time sweeps.
  *
- * Limits: what a commit answered is as safe as the server makes it: `synchronous_commit` must not be off, and after a failover to an
- * asynchronous standby the last commits may be lost. The isolation level must be PostgreSQL's default, read committed. LISTEN needs a
- * direct connection or a pooler in session mode; a pooler in transaction mode (which must know prepared statements) loses
- * notifications between nodes, and nothing else.
+ * Limits: what a commit answered is as safe as the server makes it: `synchronous_commit` must not be off (a warning says so at the first
+ * use), and after a failover to an asynchronous standby the last commits may be lost. The isolation level must be PostgreSQL's default,
+ * read committed. A pooler in session mode changes nothing; for one in transaction mode see `pooler`.
  *
  * @param connection a connection string, or what the pool of `pg` takes (`max` connections, default 10; `ssl`; …).
  * @throws TypeError at once for a schema's name that is none; all else shows at first use.
  * @see https://node-postgres.com/apis/pool
  */
-export function postgres(connection: string | PoolConfig, { schema = 'countersign' }: PostgresOptions = {}): Store {
+export function postgres(connection: string | PoolConfig, options: PostgresOptions = {}): Store {
+  const { schema = 'countersign', pooler, listen, logger = console } = options
   if (!/^[a-z_][a-z0-9_]{0,49}$/.test(schema)) {
     throw new TypeError('postgres: schema must be 1 to 50 lower-case letters, digits and "_", and begin with no digit')
   }
@@ -52,11 +63,14 @@ export function postgres(connection: string | PoolConfig, { schema = 'countersig
   ) {
     throw new TypeError('postgres: a connection string, or the configuration of a pool, is needed')
   }
-  const config = { ...DEFAULTS, ...(typeof connection === 'string' ? { connectionString: connection } : connection) }
+  if (pooler !== undefined && pooler !== 'transaction') throw new TypeError('postgres: pooler must be "transaction"')
+  const pooled = pooler === 'transaction'
+  const config = withDefaults(connection, pooled)
   const pool = new Pool(config)
   pool.on('error', () => {}) // An idle connection was lost: the pool makes another when one is needed.
   const texts = statementTexts(schema)
-  const messages = notifications(config, `${schema}_notify`, randomUUID())
+  const listening = listen !== undefined ? withDefaults(listen, false) : pooled ? undefined : config
+  const messages = notifications(listening, `${schema}_notify`, randomUUID())
   let ready: Promise<void> | undefined
   let closing: Promise<void> | undefined
   const underWay = new Set<Promise<unknown>>()
@@ -64,8 +78,10 @@ export function postgres(connection: string | PoolConfig, { schema = 'countersig
   async function prepare(): Promise<void> {
     const client = await pool.connect()
     try {
+      const warning = await inspect(client)
       await migrate(client, schema)
       client.release()
+      if (warning !== undefined) logger.warn(warning)
     } catch (error) {
       client.release(true) // It may be broken, or in the middle of a transaction.
       throw error
@@ -82,8 +98,10 @@ export function postgres(connection: string | PoolConfig, { schema = 'countersig
         ready = undefined
         throw error
       }
+      const query = { text: texts[statement], values }
       // Named, each connection prepares it once: that is a third to a half of a small statement's cost.
-      return (await pool.query({ name: `${schema}_${statement}`, text: texts[statement], values })).rows
+      const prepared = pooled ? query : { ...query, name: `${schema}_${statement}` }
+      return (await withRetries(() => pool.query(prepared), { reads: READS.has(statement) })).rows
     })()
     underWay.add(attempt)
     try {
@@ -99,14 +117,16 @@ export function postgres(connection: string | PoolConfig, { schema = 'countersig
   let written = 0
   let lastEntry = ''
   let lastCounter = ''
-  /** See the sweep of SQLite: it walks over the tables in proportion to what is written; here each node does. */
+  /** See the sweep of SQLite: it walks over the tables in proportion to what is written. Nodes take turns: one that finds another at it leaves it. */
   function sweepAfter(rowsWritten: number): void {
     written += rowsWritten
     if (written < ROWS_BETWEEN_STEPS) return
     written = 0
     const step = async () => {
-      lastEntry = String((await run('sweepEntries', [lastEntry, ROWS_A_STEP]))[0]?.last ?? '')
-      lastCounter = String((await run('sweepCounters', [lastCounter, ROWS_A_STEP]))[0]?.last ?? '')
+      const [entries] = await run('sweepEntries', [lastEntry, ROWS_A_STEP])
+      if (entries?.mine === true) lastEntry = String(entries.last ?? '')
+      const [counters] = await run('sweepCounters', [lastCounter, ROWS_A_STEP])
+      if (counters?.mine === true) lastCounter = String(counters.last ?? '')
     }
     step().catch(() => {}) // The next step does it.
   }

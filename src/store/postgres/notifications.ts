@@ -20,7 +20,8 @@ const LONGEST_RETRY = 5_000
 /** A connection that died silently is found out within this time. */
 const CHECK_EVERY = 10_000
 
-export function notifications(config: ClientConfig, channel: string, sender: string): Notifications {
+/** @param config undefined: nothing is heard of other nodes */
+export function notifications(config: ClientConfig | undefined, channel: string, sender: string): Notifications {
   const watchers = listeners()
   let wanted = false
   let client: Client | undefined
@@ -74,7 +75,7 @@ export function notifications(config: ClientConfig, channel: string, sender: str
     tell: (messages) => watchers.tell(messages),
     watch(listener) {
       const end = watchers.add(listener)
-      if (!wanted) {
+      if (!wanted && config !== undefined) {
         wanted = true
         connect()
       }

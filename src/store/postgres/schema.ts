@@ -76,6 +76,8 @@ export async function migrate(client: ClientBase, schema: string): Promise<void>
   if ((await version(client, schema)) === MIGRATIONS.length) return
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
   try {
+    // However long another node's migration, or this one, may take.
+    await client.query('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0')
     await client.query('SELECT pg_advisory_xact_lock($1)', [MIGRATION_LOCK])
     const done = await version(client, schema)
     // One ahead is a rolling deploy, see above.

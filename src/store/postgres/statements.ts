@@ -12,7 +12,7 @@ export interface StatementTexts {
   readonly commit: string
   /** key, by, ttl → value, expires_in */
   readonly increment: string
-  /** key after, rows → last key, or null at the end */
+  /** key after, rows → mine: whether no other node was at it; last key, or null at the end */
   readonly sweepEntries: string
   readonly sweepCounters: string
 }
@@ -25,10 +25,12 @@ export function statementTexts(schema: string): StatementTexts {
       SELECT key, version, value, expires FROM ${schema}.entries
       WHERE ${condition} AND (expires IS NULL OR expires > clock.now) ${more}
     ) AS entry ON true`
-  // Rows that a commit is about to touch are passed over, so a sweep never waits for a commit.
+  // Rows that a commit is about to touch are passed over, so a sweep never waits for a commit; nor for another node's sweep.
   const sweep = (table: string) => `
-    WITH step AS (
-      SELECT key, expires FROM ${schema}.${table} WHERE key > $1 ORDER BY key LIMIT $2
+    WITH turn AS MATERIALIZED (
+      SELECT pg_try_advisory_xact_lock(hashtextextended('${schema} sweep of ${table}', 0)) AS mine
+    ), step AS (
+      SELECT key, expires FROM ${schema}.${table} WHERE (SELECT mine FROM turn) AND key > $1 ORDER BY key LIMIT $2
     ), gone AS (
       SELECT key FROM ${schema}.${table}
       WHERE key IN (SELECT key FROM step WHERE expires <= ${NOW}) AND expires <= ${NOW}
@@ -36,7 +38,7 @@ export function statementTexts(schema: string): StatementTexts {
     ), deleted AS (
       DELETE FROM ${schema}.${table} WHERE key IN (SELECT key FROM gone)
     )
-    SELECT max(key) AS last FROM step`
+    SELECT (SELECT mine FROM turn) AS mine, (SELECT max(key) FROM step) AS last`
   return {
     get: found('key = ANY ($1::text[])'),
     forwards: found('key >= $1 AND key < $2 AND key > $3', 'ORDER BY key LIMIT $4'),

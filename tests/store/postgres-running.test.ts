@@ -1,0 +1,277 @@
+import { randomUUID } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createSecureContext, TLSSocket } from 'node:tls'
+import pg from 'pg'
+import { afterAll, describe, expect, test } from 'vitest'
+import { type PostgresOptions, postgres } from '../../src/store/postgres.ts'
+import { StoreUnavailable } from '../../src/store/store.ts'
+import { makeCertificates } from '../support/certificates.ts'
+import { startPgBouncer } from '../support/pgbouncer.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { tcpProxy } from '../support/tcp-proxy.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
+import { bytes, contract, set, value } from './contract.ts'
+
+const server = await startPostgres()
+const url = 'url' in server ? server.url : ''
+if ('stop' in server) afterAll(() => server.stop())
+const bouncer = 'skip' in server ? server : await startPgBouncer(url)
+if ('stop' in bouncer) afterAll(() => bouncer.stop())
+
+const freshSchema = () => `test_${randomUUID().replaceAll('-', '')}`
+
+async function administrate(sql: string, values: unknown[] = []) {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query(sql, values)).rows
+  } finally {
+    await client.end()
+  }
+}
+
+/** Makes the next writes to the entries fail, each once, with this error; a sequence counts them, which no rollback sets back. */
+const failNext = (schema: string, times: number, code: string) =>
+  administrate(`
+    CREATE SEQUENCE ${schema}.failures;
+    CREATE FUNCTION ${schema}.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      IF nextval('${schema}.failures') <= ${times} THEN RAISE EXCEPTION 'as told' USING ERRCODE = '${code}'; END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER fail BEFORE UPDATE ON ${schema}.entries FOR EACH ROW EXECUTE FUNCTION ${schema}.fail()`)
+
+describe.skipIf('skip' in server)('postgres in trouble', () => {
+  const opened = async (connection: string | pg.PoolConfig = url, options: PostgresOptions = {}) => {
+    const schema = freshSchema()
+    const store = postgres(connection, { schema, ...options })
+    await set(store, 'a', '1')
+    return { schema, store }
+  }
+
+  test.each(['40001', '40P01'])('what the server undid (%s) is tried again', async (code) => {
+    const { schema, store } = await opened()
+    await failNext(schema, 2, code)
+    await set(store, 'a', '2')
+    expect(await value(store, 'a')).toBe('2')
+    expect(await administrate(`SELECT last_value::int FROM ${schema}.failures`)).toEqual([{ last_value: 3 }])
+    await store.close()
+  })
+
+  test('but not for ever, and not what it refused', async () => {
+    const undone = await opened()
+    await failNext(undone.schema, 1_000, '40001')
+    await expect(set(undone.store, 'a', '2')).rejects.toThrow(StoreUnavailable)
+    expect(await administrate(`SELECT last_value::int FROM ${undone.schema}.failures`)).toEqual([{ last_value: 4 }])
+    await undone.store.close()
+
+    const refused = await opened()
+    await failNext(refused.schema, 1_000, '53100')
+    await expect(set(refused.store, 'a', '2')).rejects.toThrow(StoreUnavailable)
+    expect(await administrate(`SELECT last_value::int FROM ${refused.schema}.failures`)).toEqual([{ last_value: 1 }])
+    await refused.store.close()
+  })
+
+  test('a server or pooler that started again costs a reader nothing, a writer at most one answer', async () => {
+    const proxy = await tcpProxy(Number(new URL(url).port))
+    const through = new URL(url)
+    through.port = String(proxy.port)
+    const { store } = await opened(through.href)
+    for (let round = 0; round < 5; round++) {
+      const reading = Promise.all(Array.from({ length: 8 }, () => value(store, 'a')))
+      proxy.cut()
+      expect(new Set(await reading)).toEqual(new Set(['1']))
+    }
+    proxy.answers = 'drop'
+    const lost = set(store, 'a', '2')
+    const refused = expect(lost).rejects.toThrow(StoreUnavailable)
+    await delay(500)
+    proxy.answers = 'pass'
+    proxy.cut()
+    await refused
+    expect(await value(store, 'a')).toBe('2')
+    await store.close()
+    await proxy.close()
+  })
+
+  test('a server that no longer answers is given up after 10 s, and gives up itself', async () => {
+    const { schema, store } = await opened()
+    const name = `bounds-${randomUUID()}`
+    const other = postgres({ connectionString: url, application_name: name, statement_timeout: 700 }, { schema })
+    expect(await value(other, 'a')).toBe('1')
+    const holder = new pg.Client({ connectionString: url })
+    await holder.connect()
+    await holder.query(`BEGIN; LOCK ${schema}.entries IN ACCESS EXCLUSIVE MODE`)
+    const startedAt = Date.now()
+    const own = expect(set(store, 'a', '3')).rejects.toThrow(StoreUnavailable)
+    await expect(set(other, 'a', '2')).rejects.toThrow(/statement timeout/)
+    expect(Date.now() - startedAt).toBeLessThan(5_000)
+    await own
+    expect(Date.now() - startedAt).toBeLessThan(14_000)
+    await holder.query('ROLLBACK')
+    await holder.end()
+    expect(await value(store, 'a')).toBe('1')
+    await other.close()
+    await store.close()
+  })
+
+  test('one node at a time sweeps; the others leave it, and go on where they were when it is their turn', async () => {
+    const { schema, store } = await opened()
+    const many = (prefix: string, ttl?: number) =>
+      store.commit({
+        sets: Array.from({ length: 250 }, (_, i) => ({
+          key: `${prefix}/${i}`,
+          value: bytes('v'),
+          ...(ttl !== undefined && { ttl }),
+        })),
+      })
+    const sweeper = new pg.Client({ connectionString: url })
+    await sweeper.connect()
+    const lock = `hashtextextended('${schema} sweep of entries', 0)`
+    await sweeper.query(`SELECT pg_advisory_lock(${lock})`)
+    for (const prefix of ['e0', 'e1', 'e2']) await many(prefix, 1)
+    await delay(20)
+    const expired = async () =>
+      (await administrate(`SELECT count(*)::int AS left FROM ${schema}.entries WHERE expires < 9e15`))[0].left
+    for (const prefix of ['f0', 'f1', 'f2', 'f3']) await many(prefix)
+    await delay(300)
+    expect(await expired()).toBe(750)
+    await sweeper.query(`SELECT pg_advisory_unlock(${lock})`)
+    await sweeper.end()
+    for (const prefix of ['g0', 'g1', 'g2', 'g3', 'g4', 'g5', 'g6', 'g7']) await many(prefix)
+    await expect.poll(expired, { timeout: 10_000 }).toBe(0)
+    await store.close()
+  })
+
+  test('more operations than connections wait their turn, and no more connections are made than allowed', async () => {
+    const name = `limit-${randomUUID()}`
+    const { store } = await opened({ connectionString: url, application_name: name, max: 3 })
+    let most = 0
+    const count = async () => {
+      const [row] = await administrate('SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = $1', [
+        name,
+      ])
+      most = Math.max(most, row?.n ?? 0)
+    }
+    const work = Promise.all(Array.from({ length: 200 }, (_, i) => store.increment(`c${i % 7}`, 1, 60_000)))
+    await count()
+    await work
+    await count()
+    expect(most).toBeGreaterThan(0)
+    expect(most).toBeLessThanOrEqual(3)
+    await store.close()
+  })
+
+  test('says once at its first use what may lose data', async () => {
+    const warnings: string[] = []
+    const logger = { ...console, warn: (message: string) => void warnings.push(message) }
+    const { store } = await opened({ connectionString: url, options: '-c synchronous_commit=off' }, { logger })
+    await set(store, 'b', '1')
+    expect(warnings).toEqual([expect.stringMatching(/synchronous_commit is off.*fsync is off/)])
+    await store.close()
+  })
+})
+
+describe.skipIf('skip' in server)('postgres over TLS', async () => {
+  const certificates = await makeCertificates(['database.example'])
+  /** Ends TLS as a server does, in front of one that has none. @see PostgreSQL: Message Flow, SSL Session Encryption */
+  const tlsServer = async (options: { readonly refuses?: boolean } = {}) => {
+    const secureContext = createSecureContext({ key: certificates.key, cert: certificates.certificate })
+    const listening = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        if (options.refuses) return socket.end('N')
+        socket.write('S')
+        const clear = new TLSSocket(socket, { isServer: true, secureContext })
+        const { hostname, port } = new URL(url)
+        const behind = connect(Number(port), hostname)
+        for (const each of [clear, behind]) each.on('error', () => void [clear.destroy(), behind.destroy()])
+        clear.pipe(behind).pipe(clear)
+      })
+    })
+    await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve))
+    const address = new URL(url)
+    address.port = String((listening.address() as { port: number }).port)
+    return { url: address.href, close: () => listening.close() }
+  }
+
+  const used = async (connection: string | pg.PoolConfig) => {
+    const store = postgres(connection, { schema: freshSchema() })
+    try {
+      await set(store, 'a', '1')
+      return await value(store, 'a')
+    } finally {
+      await store.close()
+    }
+  }
+
+  test('with a certificate of the authority and the name that are expected', async () => {
+    const { url: address, close } = await tlsServer()
+    const ssl = { ca: certificates.authority, servername: 'database.example' }
+    expect(await used({ connectionString: address, ssl })).toBe('1')
+    close()
+  })
+
+  test('by the connection string, as libpq reads it', async () => {
+    const folder = temporaryDirectory()
+    const file = join(folder.path, 'authority.pem')
+    writeFileSync(file, certificates.authority)
+    const { url: address, close } = await tlsServer()
+    // verify-ca leaves the name out.
+    expect(await used(`${address}?sslmode=verify-ca&sslrootcert=${file}&uselibpqcompat=true`)).toBe('1')
+    await expect(used(`${address}?sslmode=verify-full&sslrootcert=${file}&uselibpqcompat=true`)).rejects.toThrow(
+      StoreUnavailable,
+    )
+    close()
+    folder.remove()
+  })
+
+  test('refuses an unknown authority, another name, and a server that has no TLS: never in clear', async () => {
+    const { url: address, close } = await tlsServer()
+    await expect(used({ connectionString: address, ssl: true })).rejects.toThrow(StoreUnavailable)
+    const ssl = { ca: certificates.authority, servername: 'another.example' }
+    await expect(used({ connectionString: address, ssl })).rejects.toThrow(StoreUnavailable)
+    close()
+    const without = await tlsServer({ refuses: true })
+    await expect(used({ connectionString: without.url, ssl: true })).rejects.toThrow(StoreUnavailable)
+    without.close()
+  })
+})
+
+describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode', () => {
+  const pooledUrl = 'url' in bouncer ? bouncer.url : ''
+  contract(async () => {
+    const schema = freshSchema()
+    const stores: ReturnType<typeof postgres>[] = []
+    const another = () => {
+      const store = postgres(pooledUrl, { schema, pooler: 'transaction', listen: url })
+      stores.push(store)
+      return store
+    }
+    const end = async () => {
+      for (const store of stores) await store.close()
+      await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
+    }
+    return { store: another(), another, pass: (ms: number) => delay(ms), end }
+  })
+
+  test('without a way to listen it hears itself alone, and listens on no connection of the pooler', async () => {
+    const schema = freshSchema()
+    const [store, other] = [0, 1].map(() => postgres(pooledUrl, { schema, pooler: 'transaction' }))
+    const heard: string[] = []
+    store?.watch((message) => heard.push(message))
+    await store?.commit({ notify: ['mine'] })
+    await other?.commit({ notify: ['foreign'] })
+    await expect.poll(() => heard).toEqual(['mine'])
+    expect(await administrate(`SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN %${schema}%'`)).toEqual([])
+    await store?.close()
+    await other?.close()
+  })
+
+  test('another mode is no mode', () => {
+    expect(() => postgres(pooledUrl, { pooler: 'session' as 'transaction' })).toThrow(TypeError)
+  })
+})
