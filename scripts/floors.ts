@@ -9,7 +9,7 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
   { floor: '4', rooms: ['upstream'] },
   { floor: '5', rooms: ['authorization-server', 'resource-server'] },
   { floor: '6', rooms: ['http', 'mcp'] },
-  { floor: '7 (below the compositions)', rooms: ['protection', 'options', 'server-context'] },
+  { floor: '7 (below the compositions)', rooms: ['protection', 'options', 'server-keys', 'server-context'] },
   { floor: '7', rooms: ['countersign', 'verify-only'] },
   { floor: '7 (above the composition)', rooms: ['gateway', 'console', 'cli', 'testing'] },
   { floor: '7 (the entry)', rooms: ['index'] },
@@ -19,7 +19,8 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
 export const NEIGHBOURS: Readonly<Record<string, readonly string[]>> = {
   keys: ['records'],
   options: ['protection'],
-  'server-context': ['options'],
+  'server-keys': ['options'],
+  'server-context': ['options', 'server-keys'],
 }
 
 /** Rooms that may import less than all the floors below: these alone (and themselves). */

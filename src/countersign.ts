@@ -17,6 +17,7 @@ import { silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
 import { createRoutes } from './http/routes.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
+import type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 import { clientAddressReader } from './net/client-address.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
@@ -31,6 +32,7 @@ export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
   readonly issuer: string
   readonly grants: GrantAdministration
   readonly clients: ClientAdministration
+  readonly keys: KeyAdministration
   /** Closes the store and ends what watches it. Calls afterwards are answered with 503. */
   close(): Promise<void>
 }
@@ -50,6 +52,15 @@ export interface ClientAdministration {
   list(cursor?: string): Promise<ClientPage>
   /** Ends a client with all its tokens, on every node. False where there is no such client. @throws Error for one of the configuration */
   delete(id: string): Promise<boolean>
+}
+
+export interface KeyAdministration {
+  list(): Promise<readonly KeyInformation[]>
+  /**
+   * Makes a new key, which all nodes know before it is used. Asked for again, or by several at once, it is the same one.
+   * @throws SigningKeysConfigured where the keys that sign are yours
+   */
+  rotate(options?: RotateOptions): Promise<KeyInformation>
 }
 
 /**
@@ -76,6 +87,11 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     opened = { server, verifier: createOwnVerifier(server) }
     return opened
   })
+  const current = async (): Promise<Opened> => {
+    const { server, verifier } = opened ?? (await open())
+    await server.keys.catchUp()
+    return { server, verifier }
+  }
   const clientAddress = clientAddressReader(options.trustedProxies ?? [])
   const routes = createRoutes({
     issuer: url,
@@ -83,13 +99,13 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     providerIds: providers.map(({ id }) => id),
     branding: options.branding ?? {},
     logger,
-    open: async () => (opened ?? (await open())).server,
+    open: async () => (await current()).server,
   })
 
   const protection = createProtection<Claims>({
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
-    bindingKeys: async () => (opened ?? (await open())).server.keys,
+    bindingKeys: async () => (await current()).server.keys,
     verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
     audit,
     logger,
@@ -107,17 +123,22 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
       await open()
     },
     grants: {
-      list: async (subject, cursor) => listGrants((await open()).server, subject, cursor),
-      revoke: async (grant) => revokeGrantById((await open()).server, grant, 'operator'),
+      list: async (subject, cursor) => listGrants((await current()).server, subject, cursor),
+      revoke: async (grant) => revokeGrantById((await current()).server, grant, 'operator'),
     },
     clients: {
-      create: async (client) => createClient((await open()).server, client),
-      get: async (id) => getClient((await open()).server, id),
-      list: async (cursor) => listClients((await open()).server, cursor),
-      delete: async (id) => deleteClient((await open()).server, id),
+      create: async (client) => createClient((await current()).server, client),
+      get: async (id) => getClient((await current()).server, id),
+      list: async (cursor) => listClients((await current()).server, cursor),
+      delete: async (id) => deleteClient((await current()).server, id),
+    },
+    keys: {
+      list: async () => (await current()).server.keys.list(),
+      rotate: async (options) => (await current()).server.keys.rotate(options),
     },
     async close() {
       opened?.verifier.close()
+      opened?.server.keys.close()
       await store.close()
     },
   }

@@ -1,6 +1,12 @@
 export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
 export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
-export { type ClientAdministration, type Countersign, countersign, type GrantAdministration } from './countersign.ts'
+export {
+  type ClientAdministration,
+  type Countersign,
+  countersign,
+  type GrantAdministration,
+  type KeyAdministration,
+} from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
 export type { Clock } from './events/clock.ts'
 export type { Logger } from './events/logger.ts'
@@ -28,6 +34,7 @@ export type { Json, JsonObject } from './identity/json.ts'
 export { type Principal, principal } from './identity/principal.ts'
 export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identity/verifier.ts'
 export type { AccessPolicy, PolicyCall, PolicyFunction, PolicyRule, Requirement } from './mcp/policy/rule.ts'
+export type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 export { accessTokenOf } from './mcp/token-of.ts'
 export { ConfigurationError } from './oauth/configuration-error.ts'
 export type { Config, Options, ProtectedResourceOptions } from './options.ts'

@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import { type ClientOptions, clientOptionsSchema } from './authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
-import type { SigningAlgorithm } from './crypto/jws.ts'
+import type { SigningAlgorithm } from './crypto/signing-algorithm.ts'
 import type { AuditSink } from './events/audit.ts'
 import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
 import type { Random } from './events/random.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
+import { type KeyRotationOptions, keyRotationSchema, type SigningKeys, signingSchema } from './keys/key-options.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
 import { accessPolicySchema } from './mcp/policy/schema.ts'
@@ -60,7 +61,10 @@ export interface Config {
   readonly trustedProxies?: readonly string[] | undefined
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
   readonly privateSchemes?: readonly string[] | undefined
-  readonly signing?: SigningAlgorithm | undefined
+  /** How access tokens are signed: by keys that the server makes itself, of this algorithm (default ES256), or by keys of your own. */
+  readonly signing?: SigningAlgorithm | SigningKeys | undefined
+  /** When the server makes its keys anew. */
+  readonly keyRotation?: KeyRotationOptions | undefined
   /** True: DPoP proofs must bring a nonce of this server's, so that none can be made long before it is used. It costs clients one request more a minute. */
   readonly dpopNonces?: boolean | undefined
 }
@@ -127,7 +131,8 @@ const configSchema = z.strictObject({
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),
   trustedProxies: z.array(z.string().refine(isBlock, 'expected addresses or blocks like "10.0.0.0/8"')).optional(),
   privateSchemes: words.optional(),
-  signing: z.enum(['ES256', 'EdDSA', 'RS256']).optional(),
+  signing: signingSchema,
+  keyRotation: keyRotationSchema.optional(),
   dpopNonces: z.boolean().optional(),
 })
 

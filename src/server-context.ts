@@ -6,19 +6,16 @@ import {
   type ServerContext,
 } from './authorization-server/context.ts'
 import { createServerDpop } from './authorization-server/dpop.ts'
-import { base64url } from './crypto/bytes.ts'
 import type { Audit, AuditEvent } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { type Random, systemRandom } from './events/random.ts'
-import { openKeyRing } from './keys/key-ring.ts'
-import { secretBeside } from './keys/secret-file.ts'
 import type { GuardedFetch } from './net/guarded-fetch.ts'
-import { ConfigurationError } from './oauth/configuration-error.ts'
 import type { Resource } from './oauth/resource.ts'
 import type { Options } from './options.ts'
 import type { Client } from './records/client.ts'
 import { createRecords, type Records } from './records/records.ts'
+import { openServerKeys } from './server-keys.ts'
 import type { Store } from './store/store.ts'
 import { createAccounts } from './upstream/accounts.ts'
 import { createCustody } from './upstream/custody.ts'
@@ -43,8 +40,7 @@ export interface Parts {
 export const createServerContext = async (parts: Parts): Promise<ServerContext> => {
   const { options, resources, store, logger, audit } = parts
   const { clock = systemClock, random = systemRandom, url } = options
-  const secrets = await secretsOf(options, store, random)
-  const keys = await openKeyRing({ store, secrets, algorithm: options.signing ?? 'ES256', clock, random, audit })
+  const keys = await openServerKeys(parts)
   const records = createRecords(store, keys)
   const upstream = { issuer: url, records, clock, random, audit, logger, fetch: options.fetch ?? globalThis.fetch }
   const providers = parts.providers.map(
@@ -136,18 +132,6 @@ const once = <T>(make: () => T): (() => T) => {
     made ??= { value: make() }
     return made.value
   }
-}
-
-const secretsOf = async (
-  { secret }: Options<unknown>,
-  store: Store,
-  random: Random,
-): Promise<readonly [string, ...string[]]> => {
-  if (typeof secret === 'string') return [secret]
-  if (secret) return secret
-  if (store.location.kind === 'file') return [await secretBeside(store.location.path, random)]
-  if (store.location.kind === 'process') return [base64url(random.bytes(32))]
-  throw new ConfigurationError('secret', 'a secret, since the store is not a file beside which one could be kept')
 }
 
 /** Gives every event its time, and keeps a sink that fails from failing a request. */

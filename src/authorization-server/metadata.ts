@@ -2,9 +2,7 @@ import { authorizationServerMetadata } from '../oauth/server-metadata.ts'
 import type { ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
 
-// A new signing key is in the JWKS for longer than this before it signs.
-const cacheSeconds = 300
-const cached = { 'Cache-Control': `public, max-age=${cacheSeconds}` }
+const cached = { 'Cache-Control': 'public, max-age=300' }
 
 /** The authorization server's metadata document. @see RFC 8414 §3 */
 export const metadataEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
@@ -12,7 +10,10 @@ export const metadataEndpoint = (server: ServerContext, request: Request): Promi
 
 /** The public keys of its access tokens. @see RFC 7517 §5 */
 export const jwksEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
-  answerMachine(server, request, 'jwks', () => ({ body: server.keys.jwks(), headers: cached }))
+  answerMachine(server, request, 'jwks', () => ({
+    body: server.keys.jwks(),
+    headers: { 'Cache-Control': `public, max-age=${server.keys.jwksMaxAge}` },
+  }))
 
 const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, tokenClaims }: ServerContext) =>
   authorizationServerMetadata({

@@ -30,6 +30,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     if (isClientRevocation(revoked)) memory.forgetAll()
     else memory.forget(revoked)
   })
+  const unwatch = server.keys.whenDropped(() => memory.forgetAll())
   const verifiedAt = new WeakMap<AccessToken, number>()
   const underWay = new Map<string, Promise<AccessToken>>()
 
@@ -41,6 +42,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
   }
 
   const verifyAnew = async (token: string, resource: string): Promise<AccessToken> => {
+    await server.keys.catchUp()
     const signed = await readSignedAccessToken(server, token)
     if (!sameResource(signed.resource, resource)) throw new TokenInvalid('audience')
     // Taken before the grant is read: what is revoked in between is not remembered.
@@ -74,6 +76,9 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
         throw new VerifierUnavailable('an access token could not be verified', { cause: error })
       }
     },
-    close: liveness.close,
+    close() {
+      liveness.close()
+      unwatch()
+    },
   }
 }

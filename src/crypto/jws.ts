@@ -1,9 +1,7 @@
 import { type KeyObject, sign as signSync } from 'node:crypto'
 import { promisify } from 'node:util'
 import { base64url, utf8 } from './bytes.ts'
-
-/** The algorithms that tokens are signed with. @see RFC 7518 §3.1, RFC 8037 §3.1 */
-export type SigningAlgorithm = 'ES256' | 'EdDSA' | 'RS256'
+import type { SigningAlgorithm } from './signing-algorithm.ts'
 
 export interface SigningKey {
   /** The `kid`. */

@@ -17,6 +17,16 @@ export interface KeyInformation {
   readonly external: boolean
 }
 
+export interface RotateOptions {
+  /** Default: the key that signs. */
+  readonly use?: KeyUse | undefined
+  /**
+   * Somebody else has the keys of this use: the new one is in use at once and the older ones are no good any more. Access tokens (`sign`) are then
+   * refused, and clients refresh them; refresh tokens (`mac`) too, and everybody signs in again; what was sealed (`seal`) is sealed anew.
+   */
+  readonly compromised?: boolean | undefined
+}
+
 /** @param externalId the operator's own key that signs */
 export const keyInformation = (ring: Ring, now: number, externalId: string | undefined): readonly KeyInformation[] =>
   ring.keys.map((key): KeyInformation => {

@@ -1,7 +1,8 @@
 import type { JWK } from 'jose'
 import { base64url } from '../crypto/bytes.ts'
-import type { SigningAlgorithm, SigningKey } from '../crypto/jws.ts'
+import type { SigningKey } from '../crypto/jws.ts'
 import { seal, unseal } from '../crypto/sealing.ts'
+import type { SigningAlgorithm } from '../crypto/signing-algorithm.ts'
 import type { Audit, AuditFacts } from '../events/audit.ts'
 import type { Clock } from '../events/clock.ts'
 import { type Logger, silentLogger } from '../events/logger.ts'
@@ -9,7 +10,7 @@ import type { Random } from '../events/random.ts'
 import type { Sealer } from '../records/records.ts'
 import type { Store } from '../store/store.ts'
 import { coalesced } from './coalesced.ts'
-import { type KeyInformation, keyInformation } from './key-information.ts'
+import { type KeyInformation, keyInformation, type RotateOptions } from './key-information.ts'
 import { type Loaded, loadRing } from './loaded.ts'
 import {
   algorithmOf,
@@ -53,16 +54,6 @@ export interface KeyRing extends Sealer {
   /** The listener is called when a signing key was taken away before its time: what was verified with it is to be looked at again. */
   whenDropped(listener: () => void): () => void
   close(): void
-}
-
-export interface RotateOptions {
-  /** Default: the key that signs. */
-  readonly use?: KeyUse | undefined
-  /**
-   * Somebody else has the keys of this use: the new one is in use at once and the older ones are no good any more. Access tokens (`sign`) are then
-   * refused, and clients refresh them; refresh tokens (`mac`) too, and everybody signs in again; what was sealed (`seal`) is sealed anew.
-   */
-  readonly compromised?: boolean | undefined
 }
 
 export interface KeyRingOptions {

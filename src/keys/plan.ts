@@ -1,4 +1,4 @@
-import type { SigningAlgorithm } from '../crypto/jws.ts'
+import type { SigningAlgorithm } from '../crypto/signing-algorithm.ts'
 import { type KeyUse, keyUses, newestKey, ownKeys, type Ring, type RingKey } from './ring.ts'
 
 /** When keys are made anew. All times in milliseconds. */

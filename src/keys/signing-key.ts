@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPair } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { JWK } from 'jose'
-import type { SigningAlgorithm, SigningKey } from '../crypto/jws.ts'
+import type { SigningKey } from '../crypto/jws.ts'
+import type { SigningAlgorithm } from '../crypto/signing-algorithm.ts'
 
 export interface SigningKeyPair extends VerificationKey {
   readonly private: SigningKey
