@@ -4,7 +4,9 @@ import type { GateRequest, MessageFilter, SessionIds } from '../resource-server/
 import type { PolicyDecision, RequestPolicy } from '../resource-server/policy.ts'
 import type { Binding } from './binding.ts'
 import { canonicalJson } from './canonical-json.ts'
+import { isModern } from './era.ts'
 import { malformed, parseBody } from './rpc-body.ts'
+import { requestId } from './rpc-message.ts'
 
 /**
  * Binds sessions (`Mcp-Session-Id`, before 2026-07-28) and `requestState` (since) to the caller that they were given to, and then asks the policy.
@@ -54,7 +56,7 @@ const openStates = async (binding: Binding, body: unknown, token: AccessToken): 
   if (Array.isArray(body)) {
     // There are no batches where there is state.
     return body.some((message) => paramsOf(message)?.requestState !== undefined)
-      ? invalidState(undefined)
+      ? invalidState(body)
       : { outcome: 'opened', value: body }
   }
   const params = paramsOf(body)
@@ -63,15 +65,15 @@ const openStates = async (binding: Binding, body: unknown, token: AccessToken): 
   const message = body as Message
   const state =
     typeof presented === 'string' ? await binding.openState(presented, token, requestOf(message)) : undefined
-  if (state === undefined) return invalidState(message.id)
+  if (state === undefined) return invalidState(message)
   return { outcome: 'opened', value: { ...message, params: { ...params, requestState: state } } }
 }
 
 /** As the SDK refuses a state that its own check doesn't take. */
-const invalidState = (id: unknown): PolicyDecision & { readonly outcome: 'malformed' } => ({
+const invalidState = (body: unknown): PolicyDecision & { readonly outcome: 'malformed' } => ({
   ...malformed(400, -32602, 'Invalid or expired requestState', 'request_state_mismatch'),
   data: { reason: 'invalid_request_state' },
-  ...((typeof id === 'string' || typeof id === 'number') && { id }),
+  ...requestId(body),
 })
 
 /** Seals the state in the answer to a call that may ask for input. Undefined for all other messages. */
@@ -88,7 +90,6 @@ const stateFilter = (binding: Binding, body: unknown, token: AccessToken): Messa
 }
 
 interface Message {
-  readonly id?: unknown
   readonly method?: unknown
   readonly params?: Readonly<Record<string, unknown>>
 }
@@ -106,10 +107,6 @@ const paramsOf = (message: unknown): Readonly<Record<string, unknown>> | undefin
   const params = (message as Message | null | undefined)?.params
   return typeof params === 'object' && params !== null && !Array.isArray(params) ? params : undefined
 }
-
-/** Revisions are dates, and drafts of later ones are not. */
-const isModern = (version: string | null): boolean =>
-  version !== null && !(/^\d{4}-\d{2}-\d{2}$/.test(version.trim()) && version.trim() < '2026-07-28')
 
 const isJson = ({ headers }: GateRequest): boolean =>
   headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === 'application/json'

@@ -2,12 +2,13 @@ import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
 import type { MessageFilter } from '../resource-server/handler.ts'
 import type { RequestPolicy } from '../resource-server/policy.ts'
+import { isModern } from './era.ts'
 import { createDecider, type Decider } from './policy/decide.ts'
 import type { Verdict } from './policy/evaluate.ts'
 import { isListMethod, listFilter } from './policy/list-filter.ts'
 import type { AccessPolicy } from './policy/rule.ts'
 import { malformed, parseBody } from './rpc-body.ts'
-import { headersAgree, isKnownMethod, type RpcCall, readCalls } from './rpc-message.ts'
+import { headersAgree, isKnownMethod, isRemovedMethod, type RpcCall, readCalls, requestId } from './rpc-message.ts'
 
 /**
  * Decides calls before dispatch: an SDK would turn a refusal in a tool into a result, and no client steps up after that. The same
@@ -25,18 +26,31 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
       if (request.method !== 'POST') return { outcome: 'allow', parsedBody, filter: filterFor(token) }
       const body = await parseBody(request, parsedBody)
       if (body.outcome !== 'parsed') return body
+      const id = requestId(body.value)
+      const modern = isModern(request.headers.get('mcp-protocol-version'))
       const read = readCalls(body.value)
-      if (!read.ok) return malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason)
+      if (!read.ok) {
+        if (modern && isRemovedMethod(body.value)) return { ...methodNotFound(read.reason), ...id }
+        return { ...malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason), ...id }
+      }
       if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
-        return malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch')
+        return { ...malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch'), ...id }
       }
       const verdict = await decideAll(decider, read.calls, token)
+      if (verdict.outcome === 'forbid') {
+        // With a session, 404 would mean that it is gone.
+        const unknown = modern && read.calls.some(({ method }) => !isKnownMethod(method))
+        return { ...(unknown ? methodNotFound(verdict.reason) : verdict), ...id }
+      }
       if (verdict.outcome !== 'allow') return verdict
       const lists = read.calls.some(({ method }) => isListMethod(method))
       return { outcome: 'allow', parsedBody: body.value, ...(lists && { filter: filterFor(token) }) }
     },
   }
 }
+
+/** @see MCP 2026-07-28, Streamable HTTP, sending messages */
+const methodNotFound = (reason: string) => malformed(404, -32601, 'Method not found', reason)
 
 /** All calls of a body are allowed, or none: what no scope would help counts most. */
 const decideAll = async (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Promise<Verdict> => {

@@ -50,6 +50,15 @@ export const headersAgree = (calls: readonly RpcCall[], method: string | null, n
   return name === null || call.name === undefined || decodeHeaderValue(name) === call.name
 }
 
+/** The id that an answer to a body must have, where it is one request that has one. */
+export const requestId = (body: unknown): { readonly id?: string | number } => {
+  const id = isObject(body) ? own(body, 'id') : undefined
+  return typeof id === 'string' || typeof id === 'number' ? { id } : {}
+}
+
+/** Whether a body asks for a method that the revisions since 2026-07-28 don't have. */
+export const isRemovedMethod = (body: unknown): boolean => isObject(body) && removed.has(String(own(body, 'method')))
+
 /** Methods that a server may have and that use none of its tools, resources or prompts by name. */
 export const isKnownMethod = (method: string): boolean =>
   known.has(method) || named.has(method) || method.startsWith('notifications/')
@@ -110,5 +119,7 @@ const known = new Set([
   ...['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'resources/unsubscribe'],
   ...['tasks/get', 'tasks/update', 'tasks/cancel', 'tasks/list', 'tasks/result', 'skills/list'],
 ])
+
+const removed = new Set(['resources/subscribe', 'resources/unsubscribe', 'initialize', 'ping', 'logging/setLevel'])
 
 const maximumBatch = 100

@@ -21,7 +21,7 @@ export type PolicyDecision =
   /** More scopes would help; `scopes` are those that this request needs. */
   | { readonly outcome: 'insufficient_scope'; readonly scopes: readonly string[] }
   /** No scope would help. */
-  | { readonly outcome: 'forbid'; readonly reason: string }
+  | { readonly outcome: 'forbid'; readonly reason: string; readonly id?: string | number }
   /** Not a request that can be decided on; `code` is JSON-RPC's. */
   | {
       readonly outcome: 'malformed'

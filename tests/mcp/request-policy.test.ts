@@ -202,3 +202,29 @@ test('where nothing is required there is no policy, and no body is read', () => 
   expect(requestPolicy({}, silentLogger)).toBeUndefined()
   expect(requestPolicy({ tools: {} }, silentLogger)).toBeUndefined()
 })
+
+describe('refusals answer the request that they are about', () => {
+  const modern = { 'MCP-Protocol-Version': '2026-07-28' }
+  const strict =
+    requestPolicy({ tools: { notes_list: [] }, unlisted: 'deny' }, silentLogger) ?? expect.fail('no policy')
+  const ask = (message: object, headers = {}) =>
+    strict.decide(post(JSON.stringify(message), headers), accessToken(), undefined)
+  const unknown = { jsonrpc: '2.0', id: 'a', method: 'vendor/execute' }
+
+  test('with its id', async () => {
+    expect(await ask(toolCall('other', 7))).toEqual({ outcome: 'forbid', reason: 'policy_unlisted', id: 7 })
+    expect(await ask(toolCall('notes_list', 8), { ...modern, 'Mcp-Method': 'ping' })).toMatchObject({
+      code: -32020,
+      id: 8,
+    })
+    expect(await ask({ ...toolCall('other'), id: { not: 'an id' } })).not.toHaveProperty('id')
+  })
+
+  test('a method that is not there is not found where that can’t mean a session', async () => {
+    const notFound = { outcome: 'malformed', status: 404, code: -32601 }
+    expect(await ask(unknown, modern)).toMatchObject({ ...notFound, id: 'a', reason: 'policy_unlisted' })
+    expect(await ask(unknown)).toMatchObject({ outcome: 'forbid', id: 'a' })
+    expect(await ask({ jsonrpc: '2.0', id: 1, method: 'resources/subscribe' }, modern)).toMatchObject(notFound)
+    expect(await ask({ jsonrpc: '2.0', id: 1, method: 'resources/subscribe' })).toMatchObject({ status: 400 })
+  })
+})
