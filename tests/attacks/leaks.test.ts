@@ -231,6 +231,6 @@ test('user enumeration: an unknown name and a wrong password are one page, one s
   expect(pages.Alice).toBe(pages.Nobody)
   const fastest = (name: string) => Math.min(...(times[name] ?? []))
   // A check that was left out would be a hundred times faster.
-  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.5)
-  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(2)
+  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.2)
+  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(5)
 })
