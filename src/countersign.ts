@@ -106,7 +106,10 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
     bindingKeys: async () => (await current()).server.keys,
-    verifier: { verify: async (token, resource) => (opened ?? (await open())).verifier.verify(token, resource) },
+    dpop: async () => (opened ?? (await open())).server.dpop,
+    verifier: {
+      verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),
+    },
     audit,
     logger,
     clock: options.clock ?? systemClock,

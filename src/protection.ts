@@ -14,6 +14,7 @@ import { requestPolicy } from './mcp/request-policy.ts'
 import { guardFactory } from './mcp/server-factory.ts'
 import type { Resource } from './oauth/resource.ts'
 import { withHeaders } from './resource-server/cors.ts'
+import type { GateDpop } from './resource-server/dpop.ts'
 import { createGate, type Gate } from './resource-server/gate.ts'
 import { guardedResponse } from './resource-server/guarded-response.ts'
 import type {
@@ -47,6 +48,8 @@ export interface ProtectionFacts {
   readonly verifier: TokenVerifier
   /** What binds sessions and `requestState` to their callers; asked for once, at the first request. */
   readonly bindingKeys: () => BindingKeys | Promise<BindingKeys>
+  /** What the proofs of bound tokens are checked against. */
+  readonly dpop: () => GateDpop | Promise<GateDpop>
   readonly audit: Audit
   readonly logger: Logger
   readonly clock: Clock
@@ -77,7 +80,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
     const path = `resources[${JSON.stringify(resource.identifier)}]`
     checkPolicy(requirements, known.length === 0 ? undefined : known, path)
     const policy = bindRequests(requestPolicy(requirements, logger), () => bound ?? bind())
-    return createGate({ resource, verifier, policy, hosts, origins, audit, logger })
+    return createGate({ resource, verifier, policy, hosts, origins, dpop: facts.dpop, audit, logger, clock })
   })
   const gateOf = findGate(gates)
 

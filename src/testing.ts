@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import {
   type AccessToken,
   type AccessTokenFacts,
@@ -8,6 +9,7 @@ import {
   type UpstreamFacts,
   type UserToken,
 } from './identity/access-token.ts'
+import { checkBoundKey } from './identity/confirmation.ts'
 import type { TokenSource } from './identity/context.ts'
 import type { JsonObject } from './identity/json.ts'
 import { TokenInvalid, VerifierUnavailable } from './identity/verifier.ts'
@@ -21,6 +23,8 @@ export { withAccessToken } from './identity/context.ts'
 export interface MintedFacts<Upstream = UpstreamClaims>
   extends Partial<Omit<AccessTokenFacts, 'upstream' | 'token' | 'kind'>> {
   readonly upstream?: Partial<Omit<UpstreamFacts, 'claims'>> & { readonly claims?: Upstream }
+  /** Thumbprint of the key that the token is bound to, see `dpopKey`. */
+  readonly jkt?: string
 }
 
 /**
@@ -48,6 +52,42 @@ export function accessToken<Upstream>(
 export const clientToken = (facts: Omit<MintedFacts, 'upstream' | 'subject'> = {}): ClientToken => {
   const clientId = facts.clientId ?? 'test-client'
   return mint({ ...facts, clientId, subject: clientId }) as ClientToken
+}
+
+/** A client's key, to which tokens can be bound. */
+export interface DpopKey {
+  /** Its thumbprint: `issuer.accessToken({ jkt })`. */
+  readonly jkt: string
+  /** The headers of one request with a token that is bound to the key. @param claims of the proof, over the usual ones */
+  headers(
+    token: AccessToken<unknown>,
+    request: { readonly method: string; readonly url: string },
+    claims?: JsonObject,
+  ): Promise<{ readonly Authorization: string; readonly DPoP: string }>
+}
+
+/** @see RFC 9449 §4.2 */
+export const dpopKey = async (): Promise<DpopKey> => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  const jwk = await exportJWK(publicKey)
+  return {
+    jkt: await calculateJwkThumbprint(jwk),
+    async headers({ token }, { method, url }, claims = {}) {
+      const { origin, pathname } = new URL(url)
+      const ath = createHash('sha256').update(token).digest('base64url')
+      const payload = {
+        jti: randomUUID(),
+        htm: method,
+        htu: origin + pathname,
+        iat: Math.floor(Date.now() / 1000),
+        ath,
+      }
+      const proof = await new SignJWT({ ...payload, ...claims })
+        .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk })
+        .sign(privateKey)
+      return { Authorization: `DPoP ${token}`, DPoP: proof }
+    },
+  }
 }
 
 /** An issuer without network, for `resourceServer({ issuers: [testIssuer()] })`: takes the tokens that it minted, and no other. */
@@ -81,12 +121,13 @@ export const testIssuer = <Upstream = UpstreamClaims>(issuer = testIssuerUrl): T
       available = value
     },
 
-    async verify(presented, resource) {
+    async verify(presented, resource, jkt) {
       if (!available) throw new VerifierUnavailable('the test issuer was made unavailable')
       const token = minted.get(presented)
       if (!token) throw new TokenInvalid('revoked')
       if (token.expiresAt * 1000 <= Date.now()) throw new TokenInvalid('expired')
       if (token.resource !== anyResource && !sameResource(token.resource, resource)) throw new TokenInvalid('audience')
+      checkBoundKey(token.claims, jkt)
       if (token.resource === resource) return token
       // Minted without a resource: it is good for the first one that it is presented to.
       const bound = createAccessToken({ ...factsOf(token), resource }) as AccessToken<Upstream>
@@ -115,7 +156,7 @@ const mint = (facts: MintedFacts<unknown>): AccessToken => {
     scopes: [...scopes],
     resource,
     expiresAt,
-    claims: { ...claims, ...rest.claims },
+    claims: { ...claims, ...(rest.jkt === undefined ? {} : { cnf: { jkt: rest.jkt } }), ...rest.claims },
     upstream: upstream && mintUpstream(upstream),
   })
 }

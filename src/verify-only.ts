@@ -1,4 +1,5 @@
-import { base64url } from './crypto/bytes.ts'
+import { base64url, utf8 } from './crypto/bytes.ts'
+import { deriveKey, hmacSha256 } from './crypto/hash.ts'
 import type { AuditSink } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
@@ -9,9 +10,12 @@ import type { TokenVerifier } from './identity/verifier.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { secretKeys } from './keys/secret-keys.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
+import { createDpopNonces } from './oauth/dpop-nonce.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
+import type { GateDpop } from './resource-server/dpop.ts'
 import { type IssuerVerifier, verifierOf } from './resource-server/issuer.ts'
+import { createProofMemory } from './resource-server/proof-memory.ts'
 
 export interface ResourceServerOptions<Upstream = UpstreamClaims> extends ResourceOptions, ProtectionOptions {
   /** The resource's URL, exactly as people type it into their clients. */
@@ -23,6 +27,12 @@ export interface ResourceServerOptions<Upstream = UpstreamClaims> extends Resour
    * first is in use. Without it a process makes its own: then what one process gave out no other takes, nor the same after a restart.
    */
   readonly secret?: string | readonly [string, ...string[]]
+  /**
+   * True: DPoP proofs must bring a nonce of this server's. On several nodes give them one `secret`, or each asks for a nonce of its own. Which proofs
+   * were used, each process knows for itself: on several, one that was overheard within five minutes may be used once at each, and nonces make that
+   * two.
+   */
+  readonly dpopNonces?: boolean
   /** Receives an event for each refusal; by default they go to the logger. */
   readonly audit?: AuditSink
   /** Silent by default. */
@@ -43,6 +53,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     scopes,
     defaultScopes,
     dpopBoundAccessTokensRequired,
+    dpopNonces = false,
   } = options
   if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
   if (issuers.length === 0) throw new ConfigurationError('issuers', 'at least one, for instance jwks(issuer)')
@@ -56,6 +67,14 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
   const resources = resolveResources(options.resource, { [options.resource]: described })
   const sink: AuditSink = options.audit ?? ((event) => logger.info(event.type, event))
 
+  const proofKey = dpopNonces
+    ? deriveKey(utf8(secrets?.[0] ?? base64url(systemRandom.bytes(32))), 'dpop nonces')
+    : undefined
+  const dpop: GateDpop = {
+    marks: createProofMemory(),
+    ...(proofKey && { nonces: createDpopNonces(async (text) => base64url(hmacSha256(proofKey, text)), clock) }),
+  }
+
   const protection = createProtection<Upstream>({
     resources: resources.map((resource) => ({ ...options, resource })),
     authorizationServers: issuers.map(({ issuer }) => issuer),
@@ -66,6 +85,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
       logger.info('no `secret`: sessions and requestState are bound with a key of this process alone')
       return secretKeys([base64url(systemRandom.bytes(32))])
     },
+    dpop: () => dpop,
     audit: (facts) => void sink({ ...facts, at: clock.now() }),
     logger,
     clock,

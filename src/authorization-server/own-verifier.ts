@@ -1,4 +1,5 @@
 import { type AccessToken, createAccessToken } from '../identity/access-token.ts'
+import { checkBoundKey } from '../identity/confirmation.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, type TokenVerifier, VerifierUnavailable } from '../identity/verifier.ts'
 import { sameResource } from '../oauth/resource.ts'
@@ -66,10 +67,12 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
   }
 
   return {
-    async verify(token, resource) {
+    async verify(token, resource, jkt) {
       try {
         if (!liveness.isFresh()) await liveness.catchUp()
-        return recall(token, resource) ?? (await shared(token, resource))
+        const accessToken = recall(token, resource) ?? (await shared(token, resource))
+        checkBoundKey(accessToken.claims, jkt)
+        return accessToken
       } catch (error) {
         if (error instanceof TokenInvalid) throw error
         logger.error('an access token could not be verified', { error })

@@ -21,7 +21,7 @@ export const gateRequest = (request: NodeRequest): GateRequest => {
   }
   return {
     method: request.method ?? 'GET',
-    url: `http://${request.headers.host ?? 'localhost'}${request.url ?? '/'}`,
+    url: `http://${request.headers.host ?? 'localhost'}${request.originalUrl ?? request.url ?? '/'}`,
     headers: { get: (name) => header(request, name) },
     get body() {
       return body()

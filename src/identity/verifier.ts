@@ -7,10 +7,12 @@ import type { AccessToken } from './access-token.ts'
 export interface TokenVerifier {
   /**
    * @param resource the resource that the token was presented to; a token for another audience is invalid here
+   * @param jkt thumbprint of the key that was proven with the request; a token that is bound to another, or to one while none was proven, is
+   * invalid
    * @throws TokenInvalid the token is not good, and a new one may be: 401 `invalid_token`
    * @throws VerifierUnavailable our own trouble, which says nothing about the token: 503 without a challenge
    */
-  verify(token: string, resource: string): Promise<AccessToken>
+  verify(token: string, resource: string, jkt?: string): Promise<AccessToken>
 }
 
 /** `reason` is for the audit log; the wire gets `invalid_token` and no more. */

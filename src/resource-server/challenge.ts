@@ -1,35 +1,45 @@
 /**
  * What a refused request is told. One `WWW-Authenticate` with Bearer first and plain quoted values, because clients read it with a
  * regular expression; every text is our own.
- * @see RFC 6750 §3, RFC 9728 §5.1
+ * @see RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1
  */
 export interface Challenge {
-  readonly error: 'invalid_token' | 'insufficient_scope' | 'invalid_request'
+  readonly error: keyof typeof challengeStatus
   readonly description: string
   /** All that the client should ask for: some replace the scopes they have by these. */
   readonly scopes: readonly string[]
   readonly metadataUrl: string
+  /** Of DPoP proofs, where the client is told of DPoP. */
+  readonly algorithms?: readonly string[] | undefined
+  /** The request tried DPoP, or must: then the error stands in the challenge of DPoP. */
+  readonly speaksDpop?: boolean
 }
 
-export const challengeHeader = ({ error, description, scopes, metadataUrl }: Challenge): string => {
+export const challengeHeader = ({ error, description, scopes, metadataUrl, algorithms, speaksDpop }: Challenge): string => {
   const scope = scopes.filter((each) => scopeToken.test(each)).join(' ')
-  return [
-    `Bearer error="${error}"`,
-    `error_description="${quotable(description)}"`,
-    ...(scope === '' ? [] : [`scope="${scope}"`]),
-    `resource_metadata="${quotable(metadataUrl)}"`,
-  ].join(', ')
+  const refusal = [`error="${error}"`, `error_description="${quotable(description)}"`]
+  const wanted = [...(scope === '' ? [] : [`scope="${scope}"`])]
+  const place = `resource_metadata="${quotable(metadataUrl)}"`
+  const bearer = `Bearer ${[...(speaksDpop ? [] : refusal), ...wanted, place].join(', ')}`
+  if (!algorithms) return bearer
+  return `${bearer}, DPoP ${[...(speaksDpop ? [...refusal, ...wanted] : []), `algs="${algorithms.join(' ')}"`].join(', ')}`
 }
 
 /** A refusal with a challenge: 401, 403 or, for a request that is no bearer request at all, 400. */
-export const challengeResponse = (challenge: Challenge): Response =>
+export const challengeResponse = (challenge: Challenge, headers: Readonly<Record<string, string>> = {}): Response =>
   jsonResponse(
     challengeStatus[challenge.error],
     { error: challenge.error, error_description: challenge.description },
-    { 'WWW-Authenticate': challengeHeader(challenge) },
+    { 'WWW-Authenticate': challengeHeader(challenge), ...headers },
   )
 
-const challengeStatus = { invalid_token: 401, insufficient_scope: 403, invalid_request: 400 } as const
+const challengeStatus = {
+  invalid_token: 401,
+  invalid_dpop_proof: 401,
+  use_dpop_nonce: 401,
+  insufficient_scope: 403,
+  invalid_request: 400,
+} as const
 
 /** Our own trouble. No challenge: a client that is told "invalid token" throws a good session away. */
 export const unavailableResponse = (retryAfterSeconds: number): Response =>

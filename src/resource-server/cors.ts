@@ -48,10 +48,10 @@ export const publicPreflightResponse = (): Response =>
     },
   })
 
-const exposedHeaders = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After'
+const exposedHeaders = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, DPoP-Nonce'
 
 const requestHeaders =
-  'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID'
+  'Authorization, DPoP, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID'
 
 /** A wildcard would not cover `Authorization`, and a tool's own `Mcp-Param-` headers can't be listed beforehand. */
 const allowedHeaders = (requested: string | null): string => {

@@ -1,15 +1,19 @@
 import type { Audit } from '../events/audit.ts'
+import type { Clock } from '../events/clock.ts'
 import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
+import { checkBoundKey } from '../identity/confirmation.ts'
 import { TokenInvalid, type TokenVerifier } from '../identity/verifier.ts'
+import { dpopAlgorithms } from '../oauth/dpop-proof.ts'
 import type { Resource } from '../oauth/resource.ts'
-import { readBearer } from './bearer.ts'
 import { type Challenge, challengeResponse, rpcErrorResponse, unavailableResponse } from './challenge.ts'
 import { corsHeaders, isPreflight, preflightResponse, withHeaders } from './cors.ts'
+import { type CheckedProof, createProofCheck, type GateDpop, ProofRefused } from './dpop.ts'
 import type { GateRequest, MessageFilter, RequestInfo, SessionIds } from './handler.ts'
 import { createHostCheck, createOriginCheck } from './hosts.ts'
 import { metadataUrl } from './metadata.ts'
 import type { PolicyDecision, RequestPolicy } from './policy.ts'
+import { readAccessToken } from './presented-token.ts'
 
 export interface GateOptions {
   readonly resource: Resource
@@ -19,8 +23,11 @@ export interface GateOptions {
   readonly hosts?: readonly string[] | undefined
   /** Origins of web pages that are let in besides the resource's own and loopback ones. */
   readonly origins?: readonly string[] | undefined
+  /** For bound tokens; opened when the first one comes. */
+  readonly dpop: () => GateDpop | Promise<GateDpop>
   readonly audit: Audit
   readonly logger: Logger
+  readonly clock: Clock
 }
 
 /** The check in front of one protected resource. */
@@ -44,11 +51,14 @@ export type GateDecision =
     }
   | { readonly admitted: false; readonly response: Response }
 
-export const createGate = ({ resource, verifier, policy, hosts, origins, audit, logger }: GateOptions): Gate => {
+export const createGate = (options: GateOptions): Gate => {
+  const { resource, verifier, policy, hosts, origins, dpop, audit, logger, clock } = options
   const url = new URL(resource.identifier)
   const hostAllowed = createHostCheck(url, hosts ?? [])
   const originAllowed = createOriginCheck(url, origins ?? [])
   const metadata = metadataUrl(resource.identifier)
+  const checkProof = createProofCheck(resource, dpop, clock)
+  const boundOnly = resource.dpopBoundAccessTokensRequired === true
 
   const refuse = (request: GateRequest, reason: string, response: Response, token?: AccessToken): GateDecision => {
     audit({
@@ -69,35 +79,57 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
     request: GateRequest,
     token: AccessToken,
     { parsedBody, filter, session }: Admitted,
+    proof: CheckedProof | undefined,
   ): GateDecision => {
     const origin = request.headers.get('origin')
-    const responseHeaders = origin === null ? noHeaders : corsHeaders(origin)
+    const cors = origin === null ? noHeaders : corsHeaders(origin)
+    const responseHeaders = proof ? { ...cors, ...proof.responseHeaders } : cors
     return { admitted: true, token, parsedBody, filter, session, responseHeaders }
   }
 
   const challenge = (
     error: Challenge['error'],
     description: string,
-    scopes: readonly string[] = resource.defaultScopes,
-  ): Response => challengeResponse({ error, description, scopes, metadataUrl: metadata })
+    { dpop: speaksDpop = false, scopes = resource.defaultScopes, headers }: ChallengeDetails = {},
+  ): Response => {
+    const algorithms = speaksDpop || boundOnly ? dpopAlgorithms : undefined
+    return challengeResponse({ error, description, scopes, metadataUrl: metadata, speaksDpop, algorithms }, headers)
+  }
 
   const unavailable = (request: GateRequest, reason: string, error: unknown, token?: AccessToken): GateDecision => {
     logger.error(`a request to ${resource.identifier} could not be decided: ${reason}`, { error })
     return refuse(request, reason, unavailableResponse(retryAfter), token)
   }
 
-  const decide = (request: GateRequest, token: AccessToken, decision: PolicyDecision): GateDecision => {
+  const refuseProof = (request: GateRequest, error: unknown, token?: AccessToken): GateDecision => {
+    if (!(error instanceof ProofRefused)) return unavailable(request, 'proof_unknown', error, token)
+    const { code, reason, headers } = error
+    return refuse(request, reason, challenge(code, proofNeeded[code], { dpop: true, headers }), token)
+  }
+
+  const decide = (
+    request: GateRequest,
+    token: AccessToken,
+    decision: PolicyDecision,
+    proof: CheckedProof | undefined,
+  ): GateDecision => {
     switch (decision.outcome) {
       case 'allow':
-        return admitted(request, token, decision)
+        return admitted(request, token, decision, proof)
       case 'insufficient_scope': {
         // With what the client has already: some ask for exactly what they read here, and would lose the rest.
         const complete = [...new Set([...token.scopes, ...decision.scopes])]
-        const response = challenge('insufficient_scope', 'This request needs more scopes', complete)
+        const details = { scopes: complete, dpop: proof !== undefined }
+        const response = challenge('insufficient_scope', 'This request needs more scopes', details)
         return refuse(request, 'insufficient_scope', response, token)
       }
       case 'forbid':
-        return refuse(request, decision.reason, rpcErrorResponse(403, forbidden, 'Not allowed for this caller'), token)
+        return refuse(
+          request,
+          decision.reason,
+          rpcErrorResponse(403, forbidden, 'Not allowed for this caller', decision),
+          token,
+        )
       case 'malformed':
         return refuse(
           request,
@@ -123,7 +155,7 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
         return refuse(request, 'foreign_origin', rpcErrorResponse(403, forbidden, 'This Origin is not allowed'))
       }
 
-      const presented = readBearer(request.headers.get('authorization'))
+      const presented = readAccessToken(request.headers.get('authorization'))
       if (presented.kind === 'none') {
         return refuse(request, 'no_token', challenge('invalid_token', 'An access token is needed'))
       }
@@ -132,18 +164,43 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
         return refuse(request, 'several_tokens', response)
       }
       if (presented.kind === 'garbage') {
-        return refuse(request, 'malformed', challenge('invalid_token', invalidToken))
+        return refuse(
+          request,
+          'malformed',
+          challenge('invalid_token', invalidToken, { dpop: presented.scheme === 'DPoP' }),
+        )
+      }
+
+      let proof: CheckedProof | undefined
+      if (presented.scheme === 'DPoP') {
+        try {
+          proof = await checkProof(request, presented.token)
+        } catch (error) {
+          return refuseProof(request, error)
+        }
       }
 
       let token: AccessToken
       try {
-        token = await verifier.verify(presented.token, resource.identifier)
+        token = await verifier.verify(presented.token, resource.identifier, proof?.jkt)
+        // Whatever the verifier thinks of it; and a bearer token where none may be.
+        checkBoundKey(token.claims, proof?.jkt)
+        if (boundOnly && !proof) throw new TokenInvalid('binding')
       } catch (error) {
         // Only what says that the token is bad may cost the client its token; all else is our own trouble.
         if (!(error instanceof TokenInvalid)) return unavailable(request, 'verifier_unavailable', error)
-        return refuse(request, error.reason, challenge('invalid_token', invalidToken))
+        const details = { dpop: proof !== undefined || error.reason === 'binding' }
+        return refuse(request, error.reason, challenge('invalid_token', invalidToken, details))
       }
-      if (!policy) return admitted(request, token, { parsedBody: info?.parsedBody })
+      // Used up only now: with a token that is none, anybody could fill our memory.
+      if (proof) {
+        try {
+          await proof.use()
+        } catch (error) {
+          return refuseProof(request, error, token)
+        }
+      }
+      if (!policy) return admitted(request, token, { parsedBody: info?.parsedBody }, proof)
 
       let decision: PolicyDecision
       try {
@@ -151,14 +208,26 @@ export const createGate = ({ resource, verifier, policy, hosts, origins, audit, 
       } catch (error) {
         return unavailable(request, 'policy_failed', error, token)
       }
-      return decide(request, token, decision)
+      return decide(request, token, decision, proof)
     },
   }
 }
 
 type Admitted = Pick<PolicyDecision & { readonly outcome: 'allow' }, 'parsedBody' | 'filter' | 'session'>
 
+interface ChallengeDetails {
+  /** The client speaks DPoP, or must. */
+  readonly dpop?: boolean
+  readonly scopes?: readonly string[]
+  readonly headers?: Readonly<Record<string, string>>
+}
+
 const noHeaders = {}
+
+const proofNeeded = {
+  invalid_dpop_proof: 'A new DPoP proof is needed, for this request and this access token',
+  use_dpop_nonce: 'The DPoP proof needs the nonce of the DPoP-Nonce header',
+} as const
 
 const invalidToken = 'The access token is expired, revoked or not for this resource'
 /** JSON-RPC's range for a server's own errors. */

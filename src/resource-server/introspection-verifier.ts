@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { type Clock, systemClock } from '../events/clock.ts'
 import { type Logger, silentLogger } from '../events/logger.ts'
 import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
+import { boundKeyOf, checkBoundKey } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
@@ -91,6 +92,8 @@ export const introspection = <Upstream = UpstreamClaims>(
     if (type !== undefined && !(typeof type === 'string' && accessTokenTypes.has(type.toLowerCase()))) {
       throw new TokenInvalid('type')
     }
+    // Said to be bound, and not to what: then no proof would do.
+    if (String(type).toLowerCase() === 'dpop' && boundKeyOf(answer) === undefined) throw new TokenInvalid('binding')
     if (typeof exp !== 'number') throw new TokenInvalid('claims')
     if (exp + clockSkew <= now) throw new TokenInvalid('expired')
     if (nbf !== undefined && !(typeof nbf === 'number' && nbf - clockSkew <= now)) {
@@ -119,20 +122,24 @@ export const introspection = <Upstream = UpstreamClaims>(
     return age !== undefined && age >= 0 && age < rememberedFor * 1000 ? known : undefined
   }
 
+  const verifyOnce = (token: string, resource: string): Promise<AccessToken> => {
+    const key = `${token} ${resource}`
+    const asking = underWay.get(key) ?? verifyAnew(token, resource).finally(() => underWay.delete(key))
+    underWay.set(key, asking)
+    return asking
+  }
+
   return {
     issuer,
     async ready() {
       await endpointOf(AbortSignal.timeout(fetchTimeout))
     },
 
-    async verify(token, resource) {
+    async verify(token, resource, jkt) {
       if (token.length > maximumToken) throw new TokenInvalid('malformed')
-      const known = recall(token, resource)
-      if (known) return known as AccessToken<Upstream>
-      const key = `${token} ${resource}`
-      const asking = underWay.get(key) ?? verifyAnew(token, resource).finally(() => underWay.delete(key))
-      underWay.set(key, asking)
-      return (await asking) as AccessToken<Upstream>
+      const known = recall(token, resource) ?? (await verifyOnce(token, resource))
+      checkBoundKey(known.claims, jkt)
+      return known as AccessToken<Upstream>
     },
   }
 }
@@ -144,7 +151,7 @@ const basicOf = (id: string, secret: string): { readonly Authorization: string }
 }
 
 const form = { 'Content-Type': 'application/x-www-form-urlencoded', Accept: 'application/json' }
-const accessTokenTypes: ReadonlySet<string> = new Set(['bearer', 'access_token'])
+const accessTokenTypes: ReadonlySet<string> = new Set(['bearer', 'dpop', 'access_token'])
 const maximumToken = 16_384
 /** Milliseconds. */
 const fetchTimeout = 5_000

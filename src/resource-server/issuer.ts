@@ -8,10 +8,11 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
   readonly issuer: string
   /**
    * @param resource the resource that the token was presented to
+   * @param jkt thumbprint of the key that was proven with the request; a token that is bound to another, or to none, is invalid then
    * @throws TokenInvalid 401: the token is not good, and a new one may be
    * @throws VerifierUnavailable 503: our own trouble, or the issuer's
    */
-  verify(token: string, resource: string): Promise<AccessToken<Upstream>>
+  verify(token: string, resource: string, jkt?: string): Promise<AccessToken<Upstream>>
   /** Whether a token is of this issuer, for tokens that don't say so in an `iss`. */
   recognises?(token: string): boolean
   /**
@@ -30,10 +31,10 @@ export const verifierOf = <Upstream>(
   const byIssuer = new Map(issuers.map((verifier) => [verifier.issuer, verifier]))
   if (byIssuer.size !== issuers.length) throw new ConfigurationError('issuers', 'each issuer once')
   return {
-    async verify(token, resource) {
+    async verify(token, resource, jkt) {
       const verifier = issuers.find((each) => each.recognises?.(token)) ?? byIssuer.get(claimedIssuer(token))
       if (!verifier) throw new TokenInvalid('unknown_issuer')
-      return verifier.verify(token, resource)
+      return verifier.verify(token, resource, jkt)
     },
   }
 }

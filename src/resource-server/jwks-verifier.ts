@@ -3,6 +3,7 @@ import { errors, type JWTVerifyOptions, jwtVerify } from 'jose'
 import { type Clock, systemClock } from '../events/clock.ts'
 import { type Logger, silentLogger } from '../events/logger.ts'
 import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
+import { checkBoundKey } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
@@ -126,10 +127,13 @@ export const jwks = <Upstream = UpstreamClaims>(
       if (mistake) throw mistake
     },
 
-    async verify(token, resource) {
+    async verify(token, resource, jkt) {
       // With keys that are out of date, remembered tokens count no more than others.
       const known = keys.isFresh() ? memory.recall(token, resource, clock.now()) : undefined
-      if (known) return known as AccessToken<Upstream>
+      if (known) {
+        checkBoundKey(known.claims, jkt)
+        return known as AccessToken<Upstream>
+      }
       try {
         const payload = await verifySigned(token, resource)
         // Taken after the keys were looked up, so that fetching them for this very token is no reason to forget it.
@@ -137,6 +141,7 @@ export const jwks = <Upstream = UpstreamClaims>(
         const facts = readJwtFacts(token, payload, resource, clientIdClaim)
         const accessToken = createAccessToken(await applyUpstreamSchema(facts, options.claims))
         memory.remember(accessToken, epoch)
+        checkBoundKey(accessToken.claims, jkt)
         return accessToken as AccessToken<Upstream>
       } catch (error) {
         throw refusal(error)

@@ -1,3 +1,4 @@
+import { dpopAlgorithms } from '../oauth/dpop-proof.ts'
 import type { Resource } from '../oauth/resource.ts'
 import { publicCors, publicPreflightResponse } from './cors.ts'
 
@@ -8,7 +9,9 @@ const protectedResourceMetadata = (resource: Resource, authorizationServers: rea
   authorization_servers: authorizationServers,
   // The least that is useful, not all that exists: clients ask for every scope that they read here.
   ...(resource.defaultScopes.length === 0 ? {} : { scopes_supported: resource.defaultScopes }),
-  bearer_methods_supported: ['header'],
+  bearer_methods_supported: resource.dpopBoundAccessTokensRequired ? [] : ['header'],
+  dpop_signing_alg_values_supported: dpopAlgorithms,
+  ...(resource.dpopBoundAccessTokensRequired ? { dpop_bound_access_tokens_required: true } : {}),
 })
 
 /** Where a resource's metadata is: the well-known path goes between the host and the resource's own path. @see RFC 9728 §3.1 */

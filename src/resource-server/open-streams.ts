@@ -1,6 +1,7 @@
 import type { Audit } from '../events/audit.ts'
 import type { Clock } from '../events/clock.ts'
 import type { AccessToken } from '../identity/access-token.ts'
+import { boundKeyOf } from '../identity/confirmation.ts'
 import { TokenInvalid, type TokenVerifier } from '../identity/verifier.ts'
 
 /** Responses that go on, each for as long as its token is good. One timer for all of them, and none while there are none. */
@@ -64,7 +65,7 @@ export const createOpenStreams = ({ verifier, clock, audit }: OpenStreamsOptions
       return end(key, entry, late ? [...streams] : [...streams].filter(({ answers }) => !answers), 'expired')
     }
     try {
-      await verifier.verify(token.token, token.resource)
+      await verifier.verify(token.token, token.resource, boundKeyOf(token.claims))
       entry.goodAt = clock.now()
     } catch (error) {
       if (error instanceof TokenInvalid) return end(key, entry, [...streams], error.reason)

@@ -1,22 +1,30 @@
-/** The bearer token of an `Authorization` header. No other place is looked at: a token in a URL ends up in logs. @see RFC 6750 §2.1 */
+/**
+ * The access token of an `Authorization` header. No other place is looked at: a token in a URL ends up in logs.
+ * @see RFC 6750 §2.1, RFC 9449 §7.1
+ */
 export type PresentedToken =
   | { readonly kind: 'none' }
-  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'token'; readonly token: string; readonly scheme: 'Bearer' | 'DPoP' }
   /** The header was sent more than once, or holds several credentials: which one counts would be a guess. */
   | { readonly kind: 'ambiguous' }
-  | { readonly kind: 'garbage' }
+  /** `scheme` is what the client seems to speak. */
+  | { readonly kind: 'garbage'; readonly scheme: 'Bearer' | 'DPoP' }
 
-export const readBearer = (header: string | null): PresentedToken => {
+export const readAccessToken = (header: string | null): PresentedToken => {
   if (header === null || header === '') return none
-  if (!/^bearer(?: |$)/i.test(header)) return header.includes(',') && /,\s*bearer /i.test(header) ? ambiguous : none
-  const token = header.slice(7).trim()
-  if (b64token.test(token)) return token.length <= maximumLength ? { kind: 'token', token } : garbage
-  return /,/.test(token) ? ambiguous : garbage
+  if (/^bearer(?: |$)/i.test(header)) return tokenIn(header.slice(7), 'Bearer')
+  if (/^dpop(?: |$)/i.test(header)) return tokenIn(header.slice(5), 'DPoP')
+  return header.includes(',') && /,\s*(?:bearer|dpop) /i.test(header) ? ambiguous : none
+}
+
+const tokenIn = (credentials: string, scheme: 'Bearer' | 'DPoP'): PresentedToken => {
+  const token = credentials.trim()
+  if (b64token.test(token) && token.length <= maximumLength) return { kind: 'token', token, scheme }
+  return /,/.test(token) ? ambiguous : { kind: 'garbage', scheme }
 }
 
 const none: PresentedToken = { kind: 'none' }
 const ambiguous: PresentedToken = { kind: 'ambiguous' }
-const garbage: PresentedToken = { kind: 'garbage' }
 
 const b64token = /^[A-Za-z0-9\-._~+/]+=*$/
 const maximumLength = 16_384

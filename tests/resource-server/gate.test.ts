@@ -287,6 +287,7 @@ describe('metadata', () => {
         authorization_servers: ['https://issuer.test'],
         scopes_supported: ['notes:read'],
         bearer_methods_supported: ['header'],
+        dpop_signing_alg_values_supported: ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
       })
     },
   )

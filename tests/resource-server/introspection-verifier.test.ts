@@ -66,7 +66,9 @@ test.each<[string, JsonObject, string]>([
   ['no subject', { sub: undefined }, 'claims'],
   ['no client', { client_id: undefined }, 'claims'],
   ['a refresh token', { token_type: 'refresh_token' }, 'type'],
-  ['a token that needs a proof', { token_type: 'DPoP' }, 'type'],
+  ['a token that needs a proof', { token_type: 'DPoP', cnf: { jkt: 'a key' } }, 'binding'],
+  ['one that is said to need it, of no key', { token_type: 'DPoP' }, 'binding'],
+  ['one that is bound to a certificate', { cnf: { 'x5t#S256': 'a certificate' } }, 'binding'],
   ['an actor that can’t be read', { act: 'somebody' }, 'claims'],
 ])('fault 11: %s is refused', async (_name, change, reason) => {
   const { verifier } = setUp(change)

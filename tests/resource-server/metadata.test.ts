@@ -6,6 +6,7 @@ import type { Resource } from '../../src/oauth/resource.ts'
 import { createProtection } from '../../src/protection.ts'
 import { challengeHeader } from '../../src/resource-server/challenge.ts'
 import { createMetadataRoutes, metadataUrl } from '../../src/resource-server/metadata.ts'
+import { createProofMemory } from '../../src/resource-server/proof-memory.ts'
 import { testIssuer } from '../../src/testing.ts'
 
 const resourceAt = (identifier: string, name?: string): Resource => ({
@@ -111,6 +112,7 @@ describe('gates of several resources', () => {
       authorizationServers: servers,
       verifier: issuer,
       bindingKeys: () => secretKeys(['x'.repeat(32)]),
+      dpop: () => ({ marks: createProofMemory() }),
       audit: () => {},
       logger: silentLogger,
       clock: systemClock,
