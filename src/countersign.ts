@@ -1,3 +1,4 @@
+import { checkWorkloadClients, resolveAssertionIssuers } from './authorization-server/assertion-options.ts'
 import { resolveClients } from './authorization-server/client-options.ts'
 import {
   type ClientInformation,
@@ -77,9 +78,13 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const audit = createAudit(options, logger)
   const providers = 'open' in upstream ? [upstream] : upstream
   const endpoints = endpointsBelow(url)
-  const { clients = [], privateSchemes = [] } = options
-  const configuredClients = resolveClients(clients, { issuer: url, resources, privateSchemes })
-  const parts = { options, resources, providers, endpoints, configuredClients, store, logger, audit }
+  const { clients = [], privateSchemes = [], assertions = [] } = options
+  const providerIds = providers.map(({ id }) => id)
+  const trusted = resolveAssertionIssuers(assertions, { issuer: url, resources, providerIds })
+  const surroundings = { issuer: url, resources, privateSchemes, ...(trusted && { assertions: trusted }) }
+  const configuredClients = resolveClients(clients, surroundings)
+  checkWorkloadClients(assertions, configuredClients)
+  const parts = { options, resources, providers, endpoints, configuredClients, trusted, store, logger, audit }
 
   let opened: Opened | undefined
   const open = retried(async () => {
@@ -96,7 +101,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const routes = createRoutes({
     issuer: url,
     endpoints,
-    providerIds: providers.map(({ id }) => id),
+    providerIds,
     branding: options.branding ?? {},
     logger,
     open: async () => (await current()).server,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type AssertionIssuerOptions, assertionIssuersSchema } from './authorization-server/assertion-options.ts'
 import { type ClientOptions, clientOptionsSchema } from './authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
 import type { SigningAlgorithm } from './crypto/signing-algorithm.ts'
@@ -56,6 +57,8 @@ export interface Config {
   readonly clientMetadataDocuments?: ClientMetadataDocumentOptions | false | undefined
   /**
    * Addresses and blocks (`10.0.0.0/8`) of the proxies in front, that append to `X-Forwarded-For`. Without it all that comes through a proxy
+  /** Whose signed word is taken in place of a sign-in: an enterprise's provider for its people, a platform for its workloads. */
+  readonly assertions?: readonly AssertionIssuerOptions[] | undefined
    * counts as one address in the limits.
    */
   readonly trustedProxies?: readonly string[] | undefined
@@ -133,6 +136,7 @@ const configSchema = z.strictObject({
   privateSchemes: words.optional(),
   signing: signingSchema,
   keyRotation: keyRotationSchema.optional(),
+  assertions: assertionIssuersSchema.optional(),
   dpopNonces: z.boolean().optional(),
 })
 

@@ -1,3 +1,5 @@
+import { createAssertionKeyLookup } from './authorization-server/assertion-keys.ts'
+import type { TrustedIssuers } from './authorization-server/assertion-options.ts'
 import { createClientMetadataDocuments } from './authorization-server/client-metadata-documents.ts'
 import {
   defaultLifetimes,
@@ -29,6 +31,8 @@ export interface Parts {
   readonly store: Store
   readonly endpoints: Endpoints
   readonly configuredClients: ReadonlyMap<string, Client>
+  /** Absent where nobody's assertions are taken. */
+  readonly trusted: TrustedIssuers | undefined
   readonly logger: Logger
   readonly audit: Audit
 }
@@ -53,7 +57,13 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     }),
   )
   const lifetimes = { ...defaultLifetimes, ...options.lifetimes }
-  const accounts = createAccounts(upstream, { subject: options.subject ?? 'random', providers })
+  const trusted = [...(parts.trusted?.issuers.values() ?? [])]
+  const vouchers = trusted.flatMap(({ provider: id }) => (providers.some((each) => each.id === id) ? [] : [{ id }]))
+  const knownByEmail = new Set(
+    trusted.flatMap((each) => (each.kind === 'enterprise' && each.linkByEmail ? [each.linkByEmail.provider] : [])),
+  )
+  const subject = options.subject ?? 'random'
+  const accounts = createAccounts(upstream, { subject, providers, vouchers, knownByEmail })
   await accounts.checkSubjectMode()
   return {
     issuer: url,
@@ -62,7 +72,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     providers,
     accounts,
     // A grant may be made at the end of a browser session, and must not outlive what it stands on.
-    custody: createCustody(upstream, providers, {
+    custody: createCustody(upstream, [...providers, ...vouchers], {
       lifetime: (lifetimes.browserSession + lifetimes.grant) * 1000 + day,
     }),
     records,
@@ -73,6 +83,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
     privateSchemes: options.privateSchemes ?? [],
+    ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),
     tokenClaims: options.tokenClaims ?? [],
     audit,
     clock,
@@ -82,7 +93,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
 }
 
 const documentsOf = (
-  { options, audit, logger }: Parts,
+  { options, trusted, audit, logger }: Parts,
   records: Records,
   clock: Clock,
   random: Random,
@@ -104,6 +115,7 @@ const documentsOf = (
       fetch,
       privateSchemes,
       rules,
+      assertions: trusted?.enterprise ?? false,
     }),
   }
 }

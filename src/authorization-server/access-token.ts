@@ -2,6 +2,7 @@ import type { JWTPayload } from 'jose'
 import { base64url } from '../crypto/bytes.ts'
 import { signJwt } from '../crypto/jws.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
+import { writeActor } from '../identity/actor.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
@@ -46,6 +47,7 @@ export const issueAccessToken = async (
     client_id: grant.clientId,
     auth_time: grant.authTime,
     grant_id: grant.id,
+    ...('actor' in grant && grant.actor ? { act: writeActor(grant.actor) } : {}),
     ...signedUpstream(server, upstream),
   })
 }

@@ -2,6 +2,7 @@ import type { GuardedFetch } from '../net/guarded-fetch.ts'
 import { GuardedFetchError } from '../net/guarded-fetch-error.ts'
 import { freshnessOf } from '../net/http-caching.ts'
 import { type ClientIdUrl, parseClientIdDocument } from '../oauth/client-id-metadata.ts'
+import type { ClientMetadataOptions } from '../oauth/client-metadata.ts'
 import { parseRedirectUri, type RedirectUriOptions } from '../oauth/redirect-uri.ts'
 import type { Client, DocumentCopy } from '../records/client.ts'
 import type { DocumentFailure } from '../records/client-document.ts'
@@ -40,7 +41,7 @@ export const fetchDocument = async (
   url: ClientIdUrl,
   known: Client | undefined,
   now: number,
-  options: RedirectUriOptions,
+  options: ClientMetadataOptions,
 ): Promise<{ readonly client: Client } | DocumentFailure> => {
   try {
     const response = await fetch(url.text, validators(known?.document))

@@ -43,6 +43,8 @@ export interface DocumentsContext {
   readonly logger: Logger
   readonly fetch: GuardedFetch
   readonly privateSchemes: readonly string[]
+  /** Whether the provider of an enterprise may say what a client may do for its people. */
+  readonly assertions?: boolean
   readonly rules: DomainRules & { readonly loopback?: boolean }
 }
 
@@ -119,14 +121,14 @@ const obtain = async (context: DocumentsContext, url: ClientIdUrl): Promise<Reso
 
 /** Undefined where the lease was lost: then another's answer is newer. */
 const fetchAndKeep = async (
-  { records, audit, fetch, privateSchemes }: DocumentsContext,
+  { records, audit, fetch, privateSchemes, assertions = false }: DocumentsContext,
   url: ClientIdUrl,
   held: Stored<DocumentFetch>,
   stored: Stored<Client> | undefined,
   now: number,
 ): Promise<Resolved | undefined> => {
   const ref = clientRef(url.text)
-  const answer = await fetchDocument(fetch, url, stored?.value, now, { privateSchemes })
+  const answer = await fetchDocument(fetch, url, stored?.value, now, { privateSchemes, assertions })
   if ('kind' in answer) {
     const { committed } = await records.commit({
       unchanged: [held],

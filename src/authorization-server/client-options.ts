@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { hashSecret } from '../crypto/hash.ts'
+import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { grantTypes as personGrantTypes } from '../oauth/client-metadata.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
@@ -16,7 +17,10 @@ export interface ClientSettings {
   readonly uri?: string | undefined
   /** Where people may be sent back to. */
   readonly redirectUris?: readonly string[] | undefined
-  /** Default: codes and refresh tokens where there are redirect URIs, `client_credentials` where there are `scopes`. */
+  /**
+   * Default: codes and refresh tokens where there are redirect URIs, `client_credentials` where there are `scopes`, and assertions where their
+   * issuers are configured and the client can prove who it is.
+   */
   readonly grantTypes?: readonly ClientGrantType[] | undefined
   /** What it may have for itself (`client_credentials`): the path or the URL of a resource, and scopes of it. */
   readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined
@@ -38,7 +42,7 @@ export interface ClientOptions extends ClientSettings {
   readonly jwks?: { readonly keys: readonly object[] } | undefined
 }
 
-export const clientGrantTypes = [...personGrantTypes, 'client_credentials'] as const
+export const clientGrantTypes = [...personGrantTypes, 'client_credentials', jwtBearerGrantType] as const
 export type ClientGrantType = (typeof clientGrantTypes)[number]
 
 const minimumSecret = 32
@@ -87,6 +91,13 @@ export interface ClientSurroundings {
   readonly issuer: string
   readonly resources: readonly Resource[]
   readonly privateSchemes: readonly string[]
+  /** Absent where nobody's assertions are taken. */
+  readonly assertions?: {
+    /** The clients that prove themselves by what their platform says. */
+    readonly workloads: ReadonlySet<string>
+    /** Whether the provider of an enterprise may say what a client may do for its people. */
+    readonly enterprise: boolean
+  }
 }
 
 /**
@@ -131,18 +142,32 @@ export const resolveClient = (
 ): Client => {
   const confidential = secretHash !== undefined || jwks !== undefined
   const uris = redirectUris.map((text, index) => checkRedirect(text, surroundings, `${path}.redirectUris[${index}]`))
-  const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes)
+  const isWorkload = surroundings.assertions?.workloads.has(id) ?? false
+  const may = { confidential, isWorkload, enterprise: surroundings.assertions?.enterprise ?? false }
+  const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes, may)
   if (types.includes('authorization_code') && uris.length === 0) {
     throw new ConfigurationError(`${path}.redirectUris`, 'at least one, for authorization codes')
   }
   if (types.includes('refresh_token') && !types.includes('authorization_code')) {
     throw new ConfigurationError(`${path}.grantTypes`, 'authorization_code where there is refresh_token')
   }
-  if (types.includes('client_credentials') !== (scopes !== undefined)) {
-    throw new ConfigurationError(`${path}.scopes`, 'what the client may have, exactly where it has client_credentials')
+  if ((types.includes('client_credentials') || isWorkload) !== (scopes !== undefined)) {
+    throw new ConfigurationError(`${path}.scopes`, 'what the client may have, exactly where it acts for itself')
   }
-  if (!confidential && (scopes !== undefined || introspects !== undefined)) {
+  if (!confidential && ((scopes !== undefined && !isWorkload) || introspects !== undefined)) {
     throw new ConfigurationError(path, 'a secret or jwks, since the client acts for itself')
+  }
+  if (!confidential && types.includes('client_credentials')) {
+    throw new ConfigurationError(`${path}.grantTypes`, 'client_credentials only with a secret or jwks')
+  }
+  if (isWorkload && !types.includes(jwtBearerGrantType)) {
+    throw new ConfigurationError(`${path}.grantTypes`, `${jwtBearerGrantType} too, since assertions name this client`)
+  }
+  if (types.includes(jwtBearerGrantType) && !isWorkload && !(confidential && may.enterprise)) {
+    throw new ConfigurationError(
+      `${path}.grantTypes`,
+      `${jwtBearerGrantType} only for clients with a secret or jwks, and with an issuer in \`assertions\``,
+    )
   }
   if (types.length === 0 && introspects === undefined) {
     throw new ConfigurationError(path, 'redirectUris, scopes or introspects: else the client can do nothing')
@@ -174,9 +199,11 @@ export const resolveClient = (
 const defaultGrantTypes = (
   redirectUris: readonly string[],
   scopes: ClientSettings['scopes'],
+  may: { readonly confidential: boolean; readonly isWorkload: boolean; readonly enterprise: boolean },
 ): readonly ClientGrantType[] => [
   ...(redirectUris.length > 0 ? personGrantTypes : []),
-  ...(scopes === undefined ? [] : (['client_credentials'] as const)),
+  ...(scopes !== undefined && (may.confidential || !may.isWorkload) ? (['client_credentials'] as const) : []),
+  ...(may.isWorkload || (may.confidential && may.enterprise) ? ([jwtBearerGrantType] as const) : []),
 ]
 
 const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, path: string) => {
@@ -186,9 +213,9 @@ const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, pat
 }
 
 /** Resource to scopes, by the resource's identifier. */
-const resolveScopes = (
+export const resolveScopes = (
   scopes: Readonly<Record<string, readonly string[]>>,
-  surroundings: ClientSurroundings,
+  surroundings: Pick<ClientSurroundings, 'issuer' | 'resources'>,
   path: string,
 ): Record<string, readonly string[]> => {
   const resolved: Record<string, readonly string[]> = {}
@@ -204,7 +231,11 @@ const resolveScopes = (
   return resolved
 }
 
-const resourceAt = (key: string, { issuer, resources }: ClientSurroundings, path: string): Resource => {
+const resourceAt = (
+  key: string,
+  { issuer, resources }: Pick<ClientSurroundings, 'issuer' | 'resources'>,
+  path: string,
+): Resource => {
   const { origin } = new URL(issuer)
   const resource = findResource(resources, key.startsWith('/') ? `${origin}${key}` : key)
   if (resource) return resource

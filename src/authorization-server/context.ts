@@ -9,6 +9,8 @@ import type { Records } from '../records/records.ts'
 import type { Accounts } from '../upstream/accounts.ts'
 import type { Custody } from '../upstream/custody.ts'
 import type { NamedProvider } from '../upstream/provider.ts'
+import type { AssertionKeyLookup } from './assertion-keys.ts'
+import type { TrustedIssuers } from './assertion-options.ts'
 import type { ClientMetadataDocuments } from './client-metadata-documents.ts'
 import type { ServerDpop } from './dpop.ts'
 
@@ -34,6 +36,8 @@ export interface ServerContext {
   readonly clientMetadataDocuments?: ClientMetadataDocuments
   /** Private-use redirect schemes that are allowed besides the known ones. */
   readonly privateSchemes: readonly string[]
+  /** Whose assertions are taken. Absent where nobody's are. */
+  readonly assertions?: Assertions
   /** The upstream claims that access tokens carry, besides `iss` and `sub`. */
   readonly tokenClaims: readonly string[]
   readonly audit: Audit
@@ -44,6 +48,10 @@ export interface ServerContext {
 
 export interface Endpoints {
   readonly authorize: string
+export interface Assertions extends TrustedIssuers {
+  readonly keysOf: AssertionKeyLookup
+}
+
   readonly token: string
   readonly register: string
   readonly revoke: string

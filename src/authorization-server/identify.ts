@@ -1,6 +1,8 @@
-import type { AccessTokenFacts } from '../identity/access-token.ts'
+import type { AccessTokenFacts, UpstreamFacts } from '../identity/access-token.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
+import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
+import { type WorkloadStatement, workloadRef } from '../records/assertion.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import { grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
@@ -8,6 +10,7 @@ import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { knownClient } from './known-client.ts'
 import type { SignedAccessToken } from './signed-access-token.ts'
+import { clientOfWorkload } from './workload-assertion.ts'
 
 /** What is known of whom a token is from, but for the token itself and where it was presented. */
 export type Identified = Omit<AccessTokenFacts, 'token' | 'resource'>
@@ -40,6 +43,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
     scopes: scopes.filter((scope) => granted.includes(scope)),
     expiresAt,
     claims,
+    ...('actor' in grant && grant.actor ? { actor: grant.actor } : {}),
     upstream: identified.facts,
   }
 }
@@ -51,10 +55,15 @@ export const mayLive = (server: ServerContext, clientId: string, stored: Stored<
 /** What a client has for itself now, not what it had when the token was signed. */
 const identifyClient = async (server: ServerContext, signed: SignedAccessToken): Promise<Identified> => {
   const { id, issuer, subject, clientId, resource, scopes, expiresAt, claims } = signed
-  const [stored, revoked] = (await server.records.get(clientRef(clientId), revokedTokenRef(id))).values
+  const records = server.records.get(clientRef(clientId), revokedTokenRef(id), workloadRef(id))
+  const [stored, revoked, workload] = (await records).values
   const client = knownClient(server, clientId, stored)?.value
-  const granted = client?.grantTypes.includes('client_credentials') ? client.scopes?.[resource] : undefined
+  const isWorkload = claims.upstream_provider !== undefined
+  const granted = client?.grantTypes.includes(isWorkload ? jwtBearerGrantType : 'client_credentials')
+    ? client.scopes?.[resource]
+    : undefined
   if (!granted || revoked) throw new TokenInvalid('revoked')
+  const upstream = isWorkload ? await identifyWorkload(server, clientId, workload?.value) : undefined
   return {
     kind: 'client',
     issuer,
@@ -63,5 +72,22 @@ const identifyClient = async (server: ServerContext, signed: SignedAccessToken):
     scopes: scopes.filter((scope) => granted.includes(scope)),
     expiresAt,
     claims,
+    ...(upstream && { upstream }),
   }
+}
+
+/** What its platform said, while the configuration still takes it for this client's. */
+const identifyWorkload = async (
+  server: ServerContext,
+  clientId: string,
+  statement: WorkloadStatement | undefined,
+): Promise<UpstreamFacts> => {
+  const issuer = statement && server.assertions?.issuers.get(statement.issuer)
+  if (!statement || issuer?.kind !== 'workload') throw new TokenInvalid('revoked')
+  const claims = await server.custody.claimsOf(statement.provider, statement)
+  if (claims === 'schema') throw new TokenInvalid('schema')
+  if (claims === 'gone' || clientOfWorkload(issuer, statement.subject, claims) !== clientId) {
+    throw new TokenInvalid('revoked')
+  }
+  return { provider: statement.provider, issuer: statement.issuer, subject: statement.subject, claims }
 }

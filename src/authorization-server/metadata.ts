@@ -15,11 +15,12 @@ export const jwksEndpoint = (server: ServerContext, request: Request): Promise<R
     headers: { 'Cache-Control': `public, max-age=${server.keys.jwksMaxAge}` },
   }))
 
-const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, tokenClaims }: ServerContext) =>
+const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, tokenClaims, assertions }: ServerContext) =>
   authorizationServerMetadata({
     issuer,
     resources,
     endpoints,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],
+    ...(assertions ? { assertions } : {}),
     clientIdMetadataDocuments: clientMetadataDocuments !== undefined,
   })

@@ -18,7 +18,10 @@ export const registerEndpoint = (server: ServerContext, request: Request, arriva
   answerMachine(server, request, 'register', async () => {
     try {
       const body = await readJson(request, maximumBody, 'invalid_client_metadata')
-      const metadata = parseClientMetadata(body, { privateSchemes: server.privateSchemes })
+      const metadata = parseClientMetadata(body, {
+        privateSchemes: server.privateSchemes,
+        assertions: server.assertions?.enterprise ?? false,
+      })
       checkKeys(server, metadata)
       await countRegistration(server, arrival.address)
       return { status: 201, body: await register(server, metadata) }

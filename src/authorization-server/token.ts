@@ -1,8 +1,16 @@
-import { readClientCredentials } from '../oauth/client-authentication.ts'
+import { jwtBearerGrantType } from '../oauth/assertion.ts'
+import { type ClientCredentials, invalidClient, readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { readForm, readParameters } from '../oauth/parameters.ts'
+import type { Client } from '../records/client.ts'
 import { grantRef } from '../records/grant.ts'
-import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
+import type { Stored } from '../records/records.ts'
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  candidateRefs,
+  claimedClientId,
+} from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
 import { nextNonce, readProof, useProof } from './dpop.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
@@ -10,12 +18,14 @@ import { describedClients, isUndescribed } from './find-client.ts'
 import { authorizationCode } from './grant-types/authorization-code.ts'
 import { clientCredentials } from './grant-types/client-credentials.ts'
 import { AuditedRefusal, type GrantType, invalidGrant } from './grant-types/grant-type.ts'
+import { jwtBearer } from './grant-types/jwt-bearer.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
 
 const grantTypes: ReadonlyMap<string, GrantType> = new Map([
   ['authorization_code', authorizationCode],
   ['refresh_token', refreshToken],
   ['client_credentials', clientCredentials],
+  [jwtBearerGrantType, jwtBearer],
 ])
 
 const maximumBody = 65_536
@@ -50,23 +60,35 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   const { grant_type: name } = readParameters(form, ['grant_type'])
   if (name === undefined) throw new OAuthError('invalid_request', 'grant_type is missing')
   const type = grantTypes.get(name)
-  if (!type) throw new OAuthError('unsupported_grant_type', `use one of ${[...grantTypes.keys()].join(', ')}`)
+  if (!type || type.isServed?.(server) === false) {
+    const served = [...grantTypes].filter(([, each]) => each.isServed?.(server) !== false)
+    throw new OAuthError('unsupported_grant_type', `use one of ${served.map(([each]) => each).join(', ')}`)
+  }
   about.event = type.refusal
 
   const authorization = request.headers.get('authorization')
-  const credentials = readClientCredentials(authorization, form)
-  about.clientId = claimedClientId(credentials)
   const presented = type.read(form)
   about.grant = presented.grant
+  const credentials =
+    presented.vouch && isAnonymous(form, authorization) ? undefined : readClientCredentials(authorization, form)
+  if (credentials) about.clientId = claimedClientId(credentials)
   const proof = await readProof(server, request, server.endpoints.token)
   // One snapshot for all that is decided here. Where the request names no grant, the key is one that none has.
   const {
     values: [grant, ...read],
     now,
-  } = await server.records.get(grantRef(presented.grant ?? ''), ...candidateRefs(credentials))
-  const clients = await describedClients(server, credentials, read, now, grant?.value.clientId)
-  if (!grant && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
-  const authenticated = await authenticateClient(server, credentials, clients, authorization, now)
+  } = await server.records.get(grantRef(presented.grant ?? ''), ...(credentials ? candidateRefs(credentials) : []))
+  const vouched = await presented.vouch?.(server, now)
+  if (vouched) about.clientId ??= vouched.clientId
+  const authenticated = vouched?.proves
+    ? vouchedClient(server, vouched.clientId, credentials)
+    : await authenticate(server, {
+        credentials,
+        read,
+        authorization,
+        now,
+        of: grant?.value.clientId ?? vouched?.clientId,
+      })
   if (!authenticated.client.value.grantTypes.includes(name)) {
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
@@ -74,4 +96,41 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   await useProof(server, proof)
   const body = await presented.exchange(server, { ...authenticated, grant, now, jkt: proof.jkt })
   return { body, headers: await nextNonce(server, proof) }
+}
+
+interface Authenticating {
+  readonly credentials: ClientCredentials | undefined
+  readonly read: readonly (Stored<Client> | undefined)[]
+  readonly authorization: string | null
+  readonly now: number
+  /** The client that the request is about, where that is known without its word. */
+  readonly of: string | undefined
+}
+
+const authenticate = async (
+  server: ServerContext,
+  { credentials, read, authorization, now, of }: Authenticating,
+): Promise<AuthenticatedClient> => {
+  if (!credentials) throw new OAuthError('invalid_request', 'client_id is missing')
+  const clients = await describedClients(server, credentials, read, now, of)
+  if (of === undefined && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
+  return authenticateClient(server, credentials, clients, authorization, now)
+}
+
+/** Nothing in the request says who the client is. */
+const isAnonymous = (form: URLSearchParams, authorization: string | null): boolean =>
+  !authorization && !['client_id', 'client_secret', 'client_assertion'].some((name) => form.has(name))
+
+/** What is presented proves the client, so that it needs no secret; but if the client says who it is, it must be that one. */
+const vouchedClient = (
+  { configuredClients }: ServerContext,
+  id: string,
+  credentials: ClientCredentials | undefined,
+): AuthenticatedClient => {
+  const value = configuredClients.get(id)
+  if (!value) throw invalidClient(null, 'unknown_client')
+  if (credentials && (credentials.method !== 'none' || credentials.candidates[0].clientId !== id)) {
+    throw invalidClient(null, 'not_the_client_of_the_assertion')
+  }
+  return { client: { value }, authentication: 'key' }
 }

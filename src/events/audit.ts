@@ -95,6 +95,19 @@ export type AuditFacts =
       readonly generation: number
       readonly presented: number
     }
+  /** Somebody else's word was taken for a person (then there is a grant), or for a workload. */
+  | {
+      readonly type: 'assertion.accepted'
+      readonly provider: string
+      readonly issuer: string
+      readonly subject: string
+      readonly clientId: string
+      readonly grant?: string
+      readonly account?: string
+      readonly resource: string
+      readonly scopes: readonly string[]
+    }
+  | { readonly type: 'assertion.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | {
       readonly type: 'grant.revoked'

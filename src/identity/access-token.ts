@@ -41,11 +41,13 @@ export interface UserToken<Upstream = UpstreamClaims> extends TokenFacts {
 /** A client's own token: `subject` names the client itself. @see RFC 9068 §2.2 */
 export interface ClientToken extends TokenFacts {
   readonly kind: 'client'
+  /** Of a workload: what its platform says that it is. */
+  readonly upstream?: UpstreamIdentity<JsonObject>
 }
 
 export type AccessToken<Upstream = UpstreamClaims> = UserToken<Upstream> | ClientToken
 
-/** Who the person is at the provider where they signed in. */
+/** Who the person is at the provider where they signed in, or the workload at its platform. */
 export interface UpstreamIdentity<Upstream = UpstreamClaims> {
   /** The provider's id in this server's configuration. */
   readonly provider: string
@@ -120,7 +122,7 @@ class VerifiedToken {
     this.resource = facts.resource
     this.expiresAt = facts.expiresAt
     this.claims = facts.claims
-    if (facts.upstream && facts.kind === 'user') this.upstream = new VerifiedUpstream(facts.upstream)
+    if (facts.upstream) this.upstream = new VerifiedUpstream(facts.upstream)
     deepFreeze(this)
   }
 }

@@ -31,4 +31,12 @@ export const readActor = (act: unknown, tokenIssuer: string, depth = 0): Actor |
   }
 }
 
+/** The `act` claim that `readActor` reads. */
+export const writeActor = ({ issuer, subject, clientId, actor }: Actor): JsonObject => ({
+  iss: issuer,
+  sub: subject,
+  ...(clientId === undefined ? {} : { client_id: clientId }),
+  ...(actor === undefined ? {} : { act: writeActor(actor) }),
+})
+
 const maximumChain = 16

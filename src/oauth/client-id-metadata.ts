@@ -1,9 +1,14 @@
 import { z } from 'zod'
+import { jwtBearerGrantType } from './assertion.ts'
 import { type ClientKeys, hasPrivateKey, readClientKeys } from './client-keys.ts'
-import { type ClientMetadata, parseClientMetadata } from './client-metadata.ts'
+import {
+  type ClientMetadata,
+  type ClientMetadataOptions,
+  type GrantType,
+  parseClientMetadata,
+} from './client-metadata.ts'
 import { OAuthError } from './errors.ts'
 import { isLoopbackHost } from './loopback.ts'
-import type { RedirectUriOptions } from './redirect-uri.ts'
 
 declare const checked: unique symbol
 
@@ -84,7 +89,7 @@ const shape = z.looseObject({
 export const parseClientIdDocument = (
   url: ClientIdUrl,
   document: unknown,
-  options: RedirectUriOptions = {},
+  { assertions = false, ...options }: ClientMetadataOptions = {},
 ): ClientIdDocumentResult => {
   const refused = (reason: string): ClientIdDocumentResult => ({ ok: false, reason })
   const { data, error } = shape.safeParse(document)
@@ -110,9 +115,20 @@ export const parseClientIdDocument = (
   try {
     const { clientName, ...metadata } = parseClientMetadata({ ...members, token_endpoint_auth_method: 'none' }, options)
     if (clientName === undefined) return refused('client_name: expected a name that people can read')
+    const asks = Array.isArray(data.grant_types) && data.grant_types.includes(jwtBearerGrantType)
+    const asserted = assertions && keys !== undefined && asks
+    const grantTypes: readonly GrantType[] = asserted
+      ? [...metadata.grantTypes, jwtBearerGrantType]
+      : metadata.grantTypes
     return {
       ok: true,
-      metadata: { ...metadata, clientName, tokenEndpointAuthMethod: method, ...(keys === undefined ? {} : { keys }) },
+      metadata: {
+        ...metadata,
+        clientName,
+        grantTypes,
+        tokenEndpointAuthMethod: method,
+        ...(keys === undefined ? {} : { keys }),
+      },
     }
   } catch (error) {
     if (error instanceof OAuthError) return refused(error.description)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { jwtBearerGrantType } from './assertion.ts'
 import { clientAssertionAlgorithms } from './client-assertion.ts'
 import { type ClientKeys, hasPrivateKey, readClientKeys } from './client-keys.ts'
 import { OAuthError } from './errors.ts'
@@ -13,7 +14,12 @@ export const clientAuthenticationMethods = [
 export type ClientAuthenticationMethod = (typeof clientAuthenticationMethods)[number]
 
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
-export type GrantType = (typeof grantTypes)[number]
+export type GrantType = (typeof grantTypes)[number] | typeof jwtBearerGrantType
+
+export interface ClientMetadataOptions extends RedirectUriOptions {
+  /** Whether the assertions of an enterprise's provider are taken, from clients that prove who they are. */
+  readonly assertions?: boolean
+}
 
 /** What a client said about itself, checked. Nothing of it is verified: it is what the client claims. */
 export interface ClientMetadata {
@@ -35,7 +41,7 @@ export interface ClientMetadata {
 }
 
 const request = z.object({
-  redirect_uris: z.array(z.string()),
+  redirect_uris: z.array(z.string()).optional(),
   token_endpoint_auth_method: z.string().optional(),
   token_endpoint_auth_methods_supported: z.array(z.string()).optional().catch(undefined),
   token_endpoint_auth_signing_alg: z.string().optional(),
@@ -59,17 +65,20 @@ const request = z.object({
  * @throws OAuthError `invalid_redirect_uri`, `invalid_client_metadata`, `invalid_software_statement`, `unapproved_software_statement`
  * @see RFC 7591 §2
  */
-export const parseClientMetadata = (body: unknown, options: RedirectUriOptions = {}): ClientMetadata => {
+export const parseClientMetadata = (body: unknown, options: ClientMetadataOptions = {}): ClientMetadata => {
   const result = request.safeParse(dropNulls(body))
   if (!result.success) throw refusal(result.error)
   const metadata = result.data
   refuseSoftwareStatement(metadata.software_statement)
-  const { accepted: redirectUris } = filterRedirectUris(metadata.redirect_uris, options)
+  const proof = authentication(metadata)
+  const asserted = options.assertions === true && proof.tokenEndpointAuthMethod !== 'none'
+  const usable = grantTypesOf(metadata.grant_types, metadata.response_types, asserted)
+  const redirectUris = redirectsOf(metadata.redirect_uris, usable, options)
   return {
     redirectUris,
     applicationType: applicationType(metadata.application_type, redirectUris),
-    ...authentication(metadata),
-    grantTypes: grantTypesOf(metadata.grant_types, metadata.response_types),
+    ...proof,
+    grantTypes: usable,
     ...(metadata.dpop_bound_access_tokens ? { dpopBoundAccessTokens: true } : {}),
     ...present('clientName', displayName(metadata.client_name)),
     ...present('clientUri', webAddress(metadata.client_uri)),
@@ -145,12 +154,33 @@ const checkedKeys = (metadata: z.infer<typeof request>): ClientKeys | undefined 
   return keys
 }
 
-/** Without a list a client gets refresh tokens; with one, what it asked for and we can do. */
+/** Only who sends no person here needs no way back. */
+const redirectsOf = (
+  given: readonly string[] | undefined,
+  usable: readonly GrantType[],
+  options: RedirectUriOptions,
+): readonly RedirectUri[] => {
+  if (given === undefined && usable.includes('authorization_code')) {
+    throw new OAuthError('invalid_redirect_uri', 'redirect_uris: expected an array')
+  }
+  if ((given ?? []).length === 0 && !usable.includes('authorization_code')) return []
+  return filterRedirectUris(given ?? [], options).accepted
+}
+
+/**
+ * Without a list a client gets refresh tokens; with one, what it asked for and we can do.
+ * @param asserted whether it may use assertions
+ */
 const grantTypesOf = (
   types: readonly string[] = grantTypes,
   responseTypes: readonly string[] = ['code'],
+  asserted = false,
 ): GrantType[] => {
-  const usable = grantTypes.filter((type) => types.includes(type))
+  const usable: GrantType[] = grantTypes.filter((type) => types.includes(type))
+  if (asserted && types.includes(jwtBearerGrantType)) {
+    if (!usable.includes('authorization_code')) return [jwtBearerGrantType]
+    usable.push(jwtBearerGrantType)
+  }
   if (!usable.includes('authorization_code')) {
     throw new OAuthError('invalid_client_metadata', 'grant_types: expected authorization_code among them')
   }

@@ -39,6 +39,8 @@ const maximumLengths: Readonly<Record<string, number>> = {
   client_id: 2048,
   redirect_uri: 2048,
   resource: 2048,
+  // A platform may say much of a person or a workload.
+  assertion: 16_384,
   // Some clients keep a whole signed request in it, and it must come back unchanged.
   state: 8192,
 }

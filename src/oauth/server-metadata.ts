@@ -1,3 +1,4 @@
+import { idJagProfile, jwtBearerGrantType } from './assertion.ts'
 import { clientAssertionAlgorithms } from './client-assertion.ts'
 import { clientAuthenticationMethods, grantTypes } from './client-metadata.ts'
 import { ConfigurationError } from './configuration-error.ts'
@@ -22,6 +23,8 @@ export interface ServerMetadataFacts {
   readonly clientIdMetadataDocuments?: boolean
   /** What `upstream_claims` of its access tokens may hold. */
   readonly upstreamClaims?: readonly string[]
+  /** Present where assertions of trusted issuers are taken; `enterprise` where identity assertions are. */
+  readonly assertions?: { readonly enterprise: boolean }
   /** True to list the resources. @see RFC 9728 §4 */
   readonly listResources?: boolean
 }
@@ -41,7 +44,8 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
-  grant_types_supported: [...grantTypes, 'client_credentials'],
+  grant_types_supported: [...grantTypes, 'client_credentials', ...(facts.assertions ? [jwtBearerGrantType] : [])],
+  ...(facts.assertions?.enterprise ? { authorization_grant_profiles_supported: [idJagProfile] } : {}),
   // Some clients look for `none` here before they register.
   ...authentication('token'),
   code_challenge_methods_supported: ['S256'],

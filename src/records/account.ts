@@ -40,3 +40,19 @@ export const identityRef = (issuer: string, subject: string) => refTo(identities
 
 /** What subjects this store was begun with: changing it would change every person's identity. */
 export const subjectModeRef = refTo(subjectModes, 'current')
+/** The accounts that signed in at a provider with a verified e-mail address, and have had no other since. */
+const accountEmails = recordType<{ readonly accounts: readonly string[] }>({
+  name: 'account-email',
+  schema: 1,
+  sealed: false,
+})
+/** Of an account: the address by which it was last known, hashed. */
+const emailOfAccounts = recordType<{ readonly email: string }>({ name: 'email-of-account', schema: 1, sealed: false })
+
+/** @param email in the form that is compared */
+export const hashedEmail = (provider: string, email: string): string => hashStrings(provider, email)
+
+export const accountEmailRef = (hashed: string) => refTo(accountEmails, hashed)
+
+export const emailOfAccountRef = (account: string) => refTo(emailOfAccounts, account)
+

@@ -2,7 +2,7 @@ import type { Actor } from '../identity/actor.ts'
 import { recordType, refTo, type Stored } from './records.ts'
 
 /** What an access token refers to: home of issuer, subject, client, and the resources with their scopes. Never merged with another, never widened. */
-export type Grant = AuthorizationGrant | ExchangeGrant
+export type Grant = AuthorizationGrant | ExchangeGrant | AssertionGrant
 
 interface GrantFacts {
   readonly id: string
@@ -49,6 +49,13 @@ export interface ExchangeGrant extends GrantFacts {
   readonly actor?: Actor
   /** Resource to scopes: what any token of the chain was for. Whatever it is exchanged into never has more of them. */
   readonly limits: Readonly<Record<string, readonly string[]>>
+}
+
+/** An enterprise's provider said who the person is and what for: nobody was asked here. It has one access token and no other. */
+export interface AssertionGrant extends GrantFacts {
+  readonly kind: 'assertion'
+  /** Who acts for the person, where the provider says so. */
+  readonly actor?: Actor
 }
 
 export interface CodeState {

@@ -33,7 +33,7 @@ export const readJwtFacts = (
     resource,
     expiresAt: exp,
     claims: payload,
-    upstream: kind === 'user' ? readUpstream(payload) : undefined,
+    upstream: readUpstream(payload),
   }
 }
 
@@ -46,7 +46,7 @@ const readScopes = ({ scope, scp }: JsonObject): readonly string[] => {
   throw new TokenInvalid('claims')
 }
 
-/** Who the person is at the issuer's own provider, where the issuer signed that into the token. */
+/** Who the person is at the issuer's own provider, or the workload at its platform, where the issuer signed that into the token. */
 const readUpstream = ({
   upstream_claims: claims,
   upstream_provider: provider,

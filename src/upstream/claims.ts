@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement } from '../records/upstream-session.ts'
-import { type NamedProvider, SignInRefused } from './provider.ts'
+import { SignInRefused, type Voucher } from './provider.ts'
 
 /** Who the statements are about, and what was said. */
 export interface Said {
@@ -31,10 +31,7 @@ export const replaceStatements = (said: readonly Statement[], anew: readonly Sta
  * what the provider's schema makes of them.
  * @throws SignInRefused with reason `claims`; `detail` names the claims that don't satisfy the schema, never their values
  */
-export const checkedClaims = async (
-  provider: Pick<NamedProvider, 'claims' | 'derive'>,
-  said: Said,
-): Promise<JsonObject> => {
+export const checkedClaims = async (provider: Pick<Voucher, 'claims' | 'derive'>, said: Said): Promise<JsonObject> => {
   const merged = mergedClaims(said)
   const raw = provider.derive ? { ...merged, ...provider.derive(merged), iss: said.issuer, sub: said.subject } : merged
   if (!provider.claims) return raw

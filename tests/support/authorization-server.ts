@@ -1,4 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { createAssertionKeyLookup } from '../../src/authorization-server/assertion-keys.ts'
+import {
+  type AssertionIssuerOptions,
+  resolveAssertionIssuers,
+} from '../../src/authorization-server/assertion-options.ts'
 import {
   createClientMetadataDocuments,
   type DocumentsContext,
@@ -46,6 +51,7 @@ export interface TestServerOptions {
   /** With them, client ids may be the URLs of documents. */
   readonly documents?: DocumentsContext['rules']
   readonly dpopNonces?: boolean
+  readonly assertions?: readonly AssertionIssuerOptions[]
   /** Members of the resources' options, over those that all tests have. */
   readonly mcp?: Partial<ResourceOptions>
 }
@@ -91,23 +97,32 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     '/mcp': { scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' }, ...options.mcp },
     [otherMcp]: { scopes: { 'other:read': 'Read the others' } },
   })
+  const trusted = resolveAssertionIssuers(options.assertions ?? [], { issuer: base, resources, providerIds: ['host'] })
+  const issuers = [...(trusted?.issuers.values() ?? [])]
+  const vouchers = issuers.flatMap(({ provider: id }) => (id === 'host' ? [] : [{ id }]))
+  const knownByEmail = new Set(
+    issuers.flatMap((each) => (each.kind === 'enterprise' && each.linkByEmail ? [each.linkByEmail.provider] : [])),
+  )
+  const surroundings = { issuer: base, resources, privateSchemes: [], ...(trusted && { assertions: trusted }) }
   const server: ServerContext = {
     issuer: base,
     endpoints: endpointsBelow(base),
     resources,
     providers,
-    accounts: createAccounts({ records, random }, { subject: 'random', providers }),
-    custody: createCustody({ records, random, audit }, providers),
+    emailDomains: new Map(),
+    accounts: createAccounts({ records, random }, { subject: 'random', providers, vouchers, knownByEmail }),
+    custody: createCustody({ records, random, audit }, [...providers, ...vouchers]),
     records,
     keys,
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
-    configuredClients: resolveClients(options.clients ?? [], { issuer: base, resources, privateSchemes: [] }),
+    configuredClients: resolveClients(options.clients ?? [], surroundings),
+    ...(trusted && { assertions: { ...trusted, keysOf: createAssertionKeyLookup(globalThis.fetch, clock) } }),
     registration: options.registration ?? { perAddress: 1000, total: 1000 },
     ...(options.documents
       ? {
           clientMetadataDocuments: createClientMetadataDocuments({
-            ...{ records, random, audit, logger, privateSchemes: [] },
+            ...{ records, random, audit, logger, privateSchemes: [], assertions: trusted?.enterprise ?? false },
             fetch: createGuardedFetch({ loopback: options.documents.loopback ?? false }),
             rules: options.documents,
           }),

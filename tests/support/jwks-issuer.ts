@@ -25,7 +25,8 @@ export interface JwksIssuer {
 }
 
 export interface SignOptions {
-  readonly typ?: string | undefined
+  /** null for none */
+  readonly typ?: string | null | undefined
   /** null for none */
   readonly kid?: string | null
   readonly key?: CryptoKey | Uint8Array
@@ -101,7 +102,11 @@ export const startJwksIssuer = async (resource: string): Promise<JwksIssuer> => 
         ...{ iat: now, exp: now + 600, jti: crypto.randomUUID(), ...claims },
       }
       return new SignJWT(payload)
-        .setProtectedHeader({ alg: header.alg ?? current.jwk.alg, typ, ...(kid === null ? {} : { kid }) })
+        .setProtectedHeader({
+          alg: header.alg ?? current.jwk.alg,
+          ...(typ === null ? {} : { typ }),
+          ...(kid === null ? {} : { kid }),
+        })
         .sign(header.key ?? current.privateKey)
     },
 

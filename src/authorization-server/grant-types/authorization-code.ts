@@ -5,7 +5,7 @@ import { readParameters } from '../../oauth/parameters.ts'
 import { verifyS256 } from '../../oauth/pkce.ts'
 import { decideRedemption } from '../../policy/redemption.ts'
 import { initialRefreshState } from '../../policy/refresh.ts'
-import { type Client, clientRef } from '../../records/client.ts'
+import { clientRef } from '../../records/client.ts'
 import {
   type AuthorizationGrant,
   accountGrantRef,
@@ -15,6 +15,7 @@ import {
 } from '../../records/grant.ts'
 import { type Put, put } from '../../records/records.ts'
 import { type IssuedAccessToken, issueAccessToken } from '../access-token.ts'
+import { clientPuts } from '../client-life.ts'
 import type { ServerContext } from '../context.ts'
 import { checkBinding } from '../dpop.ts'
 import { revokeGrant } from '../grants.ts'
@@ -148,15 +149,6 @@ const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number
     put(sessionGrantRef(grant.upstreamSession, grant.id), {}, whole),
   ]
 }
-
-/** A registration lives longer than any grant that uses it; with so much to spare that few redemptions have to write it. */
-const clientPuts = ({ lifetimes }: ServerContext, client: Client, grant: AuthorizationGrant, now: number): Put[] => {
-  if (client.expiresAt === undefined || client.expiresAt > grant.expiresAt + day) return []
-  const expiresAt = grant.expiresAt + Math.max(lifetimes.unusedClient * 1000, 2 * day)
-  return [put(clientRef(client.id), { ...client, expiresAt }, expiresAt - now)]
-}
-
-const day = 86_400_000
 
 const succeed = async (
   server: ServerContext,

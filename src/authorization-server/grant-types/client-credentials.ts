@@ -32,7 +32,7 @@ const issue = async (
 ): Promise<TokenResponse> => {
   // No public client is registered for it; but whoever could pose as one would be it.
   if (authentication === 'none') throw new OAuthError('unauthorized_client', 'this client has no secret')
-  const target = targetOf(server, client, asked)
+  const target = clientTarget(server, client, asked)
   checkBinding(server, client, target.resource, jkt)
   const accessToken = await issueClientToken(server, client.id, target, now, jkt)
   server.audit({ type: 'client.token_issued', clientId: client.id, ...target })
@@ -43,7 +43,7 @@ const issue = async (
  * One of the resources that the client may use for itself, and no more than its scopes there. Left out, the resource is the only one.
  * @throws OAuthError `invalid_target`, `invalid_scope`
  */
-const targetOf = (server: ServerContext, { scopes = {} }: Client, { resource, scope }: Asked): Target => {
+export const clientTarget = (server: ServerContext, { scopes = {} }: Client, { resource, scope }: Asked): Target => {
   const allowed = Object.keys(scopes).filter((each) => findResource(server.resources, each))
   const wanted = new Set((resource ?? allowed).map((one) => allowed.find((each) => sameResource(each, one))))
   const [target] = wanted

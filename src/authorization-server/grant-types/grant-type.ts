@@ -34,7 +34,9 @@ export const tokenResponse = (
 /** One value of `grant_type`. */
 export interface GrantType {
   /** The audit event of a refusal. */
-  readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused'
+  readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused' | 'assertion.refused'
+  /** Whether the configuration gives it anything to do. Always, if absent. */
+  isServed?(server: ServerContext): boolean
   /** Reads the request, before anything is looked up. @throws OAuthError */
   read(form: URLSearchParams): Presented
 }
@@ -42,8 +44,20 @@ export interface GrantType {
 export interface Presented {
   /** The grant that the request says it is about. */
   readonly grant: string | undefined
+  /**
+   * Says whose request it is before anything of the client is known, where something in it can be believed for itself.
+   * @param now the store's clock
+   * @throws OAuthError
+   */
+  vouch?(server: ServerContext, now: number): Promise<Vouched>
   /** @throws OAuthError */
   exchange(server: ServerContext, exchange: Exchange): Promise<TokenResponse>
+}
+
+export interface Vouched {
+  readonly clientId: string
+  /** Whether nothing else is needed to prove the client: it is one of the configuration. */
+  readonly proves: boolean
 }
 
 /** What was read in one snapshot. */

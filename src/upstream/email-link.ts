@@ -1,0 +1,80 @@
+import { type Account, accountEmailRef, accountRef, emailOfAccountRef, hashedEmail } from '../records/account.ts'
+import { put, type Records, type Stored } from '../records/records.ts'
+import { StoreUnavailable } from '../store/store.ts'
+import { mergedClaims } from './claims.ts'
+import { type SignIn, SignInRefused } from './provider.ts'
+
+/** Whose account somebody may take over who comes by another way with the same verified e-mail address. */
+export interface EmailLink {
+  /** The provider at which the account signed in with that address. */
+  readonly provider: string
+  /** Domains whose addresses count, in lower case: those that this provider gives out, and gives nobody a second time. */
+  readonly domains: readonly string[]
+}
+
+/** The address that was verified by who says so, in the form that is compared. */
+const verifiedEmail = (signIn: SignIn): string | undefined => {
+  const { email, email_verified: verified } = mergedClaims(signIn)
+  if (verified !== true || typeof email !== 'string' || email.length > 320) return undefined
+  return /^[^\s@]+@[^\s@]+$/.test(email) ? email.toLowerCase() : undefined
+}
+
+/**
+ * Remembers by which address an account can be found; the one that it had before finds it no more.
+ * @throws StoreUnavailable
+ */
+export const rememberEmail = async (
+  records: Records,
+  provider: string,
+  account: string,
+  signIn: SignIn,
+): Promise<void> => {
+  const email = verifiedEmail(signIn)
+  const hashed = email === undefined ? undefined : hashedEmail(provider, email)
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const own = (await records.get(emailOfAccountRef(account))).values[0]
+    if (own?.value.email === hashed) return
+    const [before, after] = (await records.get(accountEmailRef(own?.value.email ?? ''), accountEmailRef(hashed ?? '')))
+      .values
+    const ownRef = emailOfAccountRef(account)
+    const result = await records.commit({
+      unchanged: [own ?? ownRef, ...(before ? [before] : []), ...(hashed ? [after ?? accountEmailRef(hashed)] : [])],
+      puts: [
+        ...(before ? [put(before.ref, { accounts: before.value.accounts.filter((id) => id !== account) })] : []),
+        ...(hashed
+          ? [
+              put(accountEmailRef(hashed), {
+                accounts: [...(after?.value.accounts ?? []), account].slice(-mostAccounts),
+              }),
+              put(ownRef, { email: hashed }),
+            ]
+          : []),
+      ],
+      deletes: hashed ? [] : [ownRef],
+    })
+    if (result.committed) return
+  }
+  throw new StoreUnavailable('an account changed again and again')
+}
+
+// With more than one nobody is found.
+const mostAccounts = 16
+
+/**
+ * The account of who has the verified address that somebody comes with.
+ * @throws SignInRefused where several accounts have it: which one is meant, nobody can say
+ */
+export const linkedAccount = async (
+  records: Records,
+  { provider, domains }: EmailLink,
+  signIn: SignIn,
+): Promise<{ readonly stored: Stored<Account>; readonly entry: Stored<object> } | undefined> => {
+  const email = verifiedEmail(signIn)
+  if (email === undefined || !domains.includes(email.slice(email.lastIndexOf('@') + 1))) return undefined
+  const [entry] = (await records.get(accountEmailRef(hashedEmail(provider, email)))).values
+  const [account, ...others] = entry?.value.accounts ?? []
+  if (!entry || account === undefined) return undefined
+  if (others.length > 0) throw new SignInRefused('untrusted', { detail: 'several accounts have this e-mail address' })
+  const [stored] = (await records.get(accountRef(account))).values
+  return stored && { stored, entry }
+}
