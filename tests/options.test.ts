@@ -49,6 +49,12 @@ test.each([
   [{ branding: { color: 'green' } }, 'branding.color: expected #rrggbb or #rgb'],
   [{ trustedProxies: ['10.0.0.0/33'] }, 'trustedProxies[0]: expected addresses or blocks'],
   [{ signing: 'HS256' }, 'signing: expected one of "ES256"|"EdDSA"|"RS256"'],
+  [{ signing: { keys: '{}' } }, 'signing.keys: expected a private key in the first place'],
+  [{ signing: { keys: '{"d": "secret"' } }, 'signing.keys: expected JSON'],
+  [{ signing: { keys: [], file: 'x' } }, 'signing: expected'],
+  [{ keyRotation: { sign: 60 } }, 'keyRotation: expected each period to be longer than publishedFor'],
+  [{ keyRotation: { signing: 60 } }, 'keyRotation: expected no member "signing"'],
+  [{ keyRotation: { mac: true } }, 'keyRotation.mac: expected seconds, or false'],
   [{ usptream: [] }, 'options: expected no member "usptream"'],
 ])('design 7: a wrong value is refused with its path and what was expected: %j', (wrong, message) => {
   expect(() => check({ ...open, ...wrong })).toThrow(ConfigurationError)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type KeyObject, sign, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { JWK } from 'jose'
 import type { SigningAlgorithm } from '../crypto/signing-algorithm.ts'
@@ -51,11 +51,26 @@ const importKey = (jwk: JWK): ExternalKey => {
   const alg = algorithmOf(jwk)
   const id = jwk.kid ?? thumbprint(jwk)
   if (!/^[\x21-\x7e]{1,128}$/.test(id)) throw new SigningKeysInvalid('a `kid` of up to 128 printable characters')
-  try {
-    return 'd' in jwk ? importSigningKey(id, { ...jwk, alg }) : importVerificationKey(id, { ...jwk, alg })
-  } catch {
+  const key = tryImport(id, { ...jwk, alg })
+  if (!key || (key.private && !belongTogether(key.private.key, key.public.key))) {
     throw new SigningKeysInvalid('keys that are whole')
   }
+  return key
+}
+
+const tryImport = (id: string, jwk: JWK): ExternalKey | undefined => {
+  try {
+    return 'd' in jwk ? importSigningKey(id, jwk) : importVerificationKey(id, jwk)
+  } catch {
+    return undefined
+  }
+}
+
+// A JWK with the private part of another key is not refused at its import, and then nobody could verify what it signs.
+const belongTogether = (privateKey: KeyObject, publicKey: KeyObject): boolean => {
+  const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : 'sha256'
+  const probe = new Uint8Array(32)
+  return verify(digest, probe, publicKey, sign(digest, probe, privateKey))
 }
 
 const algorithmOf = ({ kty, crv, n, alg }: JWK): SigningAlgorithm => {

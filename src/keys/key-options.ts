@@ -38,7 +38,9 @@ const inline = z.strictObject({ keys: z.union([z.string(), z.looseObject({})]) }
 })
 const inFile = z.strictObject({ file: z.string().min(1) })
 
-export const signingSchema = z.union([algorithm, inline, inFile]).optional()
+export const signingSchema = z
+  .union([algorithm, inline, inFile], 'expected one of "ES256"|"EdDSA"|"RS256", or keys of your own')
+  .optional()
 
 /** @param accessToken the longest life of an access token, in seconds @param grant of a grant, in seconds */
 export const rotationPolicy = (
