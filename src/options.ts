@@ -55,10 +55,10 @@ export interface Config {
   readonly clients?: readonly ClientOptions[] | undefined
   /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
   readonly clientMetadataDocuments?: ClientMetadataDocumentOptions | false | undefined
-  /**
-   * Addresses and blocks (`10.0.0.0/8`) of the proxies in front, that append to `X-Forwarded-For`. Without it all that comes through a proxy
   /** Whose signed word is taken in place of a sign-in: an enterprise's provider for its people, a platform for its workloads. */
   readonly assertions?: readonly AssertionIssuerOptions[] | undefined
+  /**
+   * Addresses and blocks (`10.0.0.0/8`) of the proxies in front, that append to `X-Forwarded-For`. Without it all that comes through a proxy
    * counts as one address in the limits.
    */
   readonly trustedProxies?: readonly string[] | undefined

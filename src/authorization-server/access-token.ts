@@ -6,7 +6,7 @@ import { writeActor } from '../identity/actor.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
-import type { Grant } from '../records/grant.ts'
+import { actorOf, type Grant } from '../records/grant.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
 import { accessTokenLifetime } from './lifetimes.ts'
@@ -27,6 +27,7 @@ export interface IssuedAccessToken {
  * Signs what a grant says now: a snapshot for verifiers that have no store.
  * @param now the store's clock, milliseconds since the epoch
  * @param jkt thumbprint of the key that the token is bound to
+ * @param options.mayAct the client that may act for the subject with a token exchange
  * @throws OAuthError `invalid_grant` where the upstream session no longer says who this is
  * @see RFC 9068 §2.2
  */
@@ -36,18 +37,22 @@ export const issueAccessToken = async (
   { resource, scopes }: Target,
   now: number,
   jkt: string | undefined,
+  { mayAct }: { readonly mayAct?: string | undefined } = {},
 ): Promise<IssuedAccessToken> => {
   if (namesClient(server, grant.subject, grant.clientId)) {
     throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
   }
   const upstream = await identityOf(server, grant)
+  const actor = actorOf(grant)
   return sign(server, { resource, scopes }, now, Math.floor(grant.expiresAt / 1000), jkt, {
     iss: grant.issuer,
     sub: grant.subject,
     client_id: grant.clientId,
     auth_time: grant.authTime,
     grant_id: grant.id,
-    ...('actor' in grant && grant.actor ? { act: writeActor(grant.actor) } : {}),
+    ...(actor && { act: writeActor(actor) }),
+    // RFC 8693 §4.4
+    ...(mayAct !== undefined && { may_act: { iss: grant.issuer, sub: mayAct, client_id: mayAct } }),
     ...signedUpstream(server, upstream),
   })
 }

@@ -6,8 +6,11 @@ import { grantTypes as personGrantTypes } from '../oauth/client-metadata.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { parseRedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
+import { tokenExchangeGrantType } from '../oauth/token-exchange.ts'
+import type { ExchangePolicy } from '../policy/exchange.ts'
 import type { Client } from '../records/client.ts'
 import { clientIdPrefix } from './client-id.ts'
+import { type ExchangeSettings, exchangeSchema } from './exchange-options.ts'
 
 /** A client that the operator knows: people read its name without a warning. */
 export interface ClientSettings {
@@ -26,6 +29,10 @@ export interface ClientSettings {
   readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined
   /** Resources that it serves: it may ask what their tokens say (introspection). Paths or URLs. */
   readonly introspects?: readonly string[] | undefined
+  /** What it may exchange people's tokens for (token exchange). */
+  readonly exchange?: ExchangeSettings | undefined
+  /** The id of a client that may act for the people who granted something to this one: their tokens say so (`may_act`). */
+  readonly mayAct?: string | undefined
   /** True for a client that proves a key with each request: then it gets no access token without a DPoP proof. */
   readonly dpopBoundAccessTokens?: boolean | undefined
 }
@@ -42,7 +49,12 @@ export interface ClientOptions extends ClientSettings {
   readonly jwks?: { readonly keys: readonly object[] } | undefined
 }
 
-export const clientGrantTypes = [...personGrantTypes, 'client_credentials', jwtBearerGrantType] as const
+export const clientGrantTypes = [
+  ...personGrantTypes,
+  'client_credentials',
+  jwtBearerGrantType,
+  tokenExchangeGrantType,
+] as const
 export type ClientGrantType = (typeof clientGrantTypes)[number]
 
 const minimumSecret = 32
@@ -55,6 +67,8 @@ const settings = {
   grantTypes: z.array(z.enum(clientGrantTypes)).min(1).optional(),
   scopes: z.record(z.string(), texts).optional(),
   introspects: texts.min(1).optional(),
+  exchange: exchangeSchema.optional(),
+  mayAct: z.string().min(1).max(200).optional(),
   dpopBoundAccessTokens: z.boolean().optional(),
 }
 
@@ -136,7 +150,17 @@ interface ClientIdentity {
  */
 export const resolveClient = (
   { id, secretHash, jwks, createdAt }: ClientIdentity,
-  { name, uri, redirectUris = [], grantTypes, scopes, introspects, dpopBoundAccessTokens }: ClientSettings,
+  {
+    name,
+    uri,
+    redirectUris = [],
+    grantTypes,
+    scopes,
+    introspects,
+    exchange,
+    mayAct,
+    dpopBoundAccessTokens,
+  }: ClientSettings,
   surroundings: ClientSurroundings,
   path: string,
 ): Client => {
@@ -144,7 +168,7 @@ export const resolveClient = (
   const uris = redirectUris.map((text, index) => checkRedirect(text, surroundings, `${path}.redirectUris[${index}]`))
   const isWorkload = surroundings.assertions?.workloads.has(id) ?? false
   const may = { confidential, isWorkload, enterprise: surroundings.assertions?.enterprise ?? false }
-  const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes, may)
+  const types = grantTypes ?? defaultGrantTypes(redirectUris, scopes, exchange, may)
   if (types.includes('authorization_code') && uris.length === 0) {
     throw new ConfigurationError(`${path}.redirectUris`, 'at least one, for authorization codes')
   }
@@ -154,7 +178,14 @@ export const resolveClient = (
   if ((types.includes('client_credentials') || isWorkload) !== (scopes !== undefined)) {
     throw new ConfigurationError(`${path}.scopes`, 'what the client may have, exactly where it acts for itself')
   }
-  if (!confidential && ((scopes !== undefined && !isWorkload) || introspects !== undefined)) {
+  if (types.includes(tokenExchangeGrantType) !== (exchange !== undefined)) {
+    throw new ConfigurationError(
+      `${path}.exchange`,
+      'what the client may exchange, exactly where it has token exchange',
+    )
+  }
+  const proves = introspects !== undefined || exchange !== undefined
+  if (!confidential && ((scopes !== undefined && !isWorkload) || proves)) {
     throw new ConfigurationError(path, 'a secret or jwks, since the client acts for itself')
   }
   if (!confidential && types.includes('client_credentials')) {
@@ -170,7 +201,7 @@ export const resolveClient = (
     )
   }
   if (types.length === 0 && introspects === undefined) {
-    throw new ConfigurationError(path, 'redirectUris, scopes or introspects: else the client can do nothing')
+    throw new ConfigurationError(path, 'redirectUris, scopes, exchange or introspects: else the client can do nothing')
   }
   return {
     id,
@@ -185,6 +216,8 @@ export const resolveClient = (
     grantTypes: [...new Set(types)],
     ...(dpopBoundAccessTokens ? { dpopBoundAccessTokens } : {}),
     ...(scopes === undefined ? {} : { scopes: resolveScopes(scopes, surroundings, `${path}.scopes`) }),
+    ...(exchange === undefined ? {} : { exchange: resolveExchange(exchange, surroundings, `${path}.exchange`) }),
+    ...(mayAct === undefined ? {} : { mayAct }),
     ...(introspects === undefined
       ? {}
       : {
@@ -199,11 +232,13 @@ export const resolveClient = (
 const defaultGrantTypes = (
   redirectUris: readonly string[],
   scopes: ClientSettings['scopes'],
+  exchange: ClientSettings['exchange'],
   may: { readonly confidential: boolean; readonly isWorkload: boolean; readonly enterprise: boolean },
 ): readonly ClientGrantType[] => [
   ...(redirectUris.length > 0 ? personGrantTypes : []),
   ...(scopes !== undefined && (may.confidential || !may.isWorkload) ? (['client_credentials'] as const) : []),
   ...(may.isWorkload || (may.confidential && may.enterprise) ? ([jwtBearerGrantType] as const) : []),
+  ...(exchange === undefined ? [] : ([tokenExchangeGrantType] as const)),
 ]
 
 const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, path: string) => {
@@ -211,6 +246,18 @@ const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, pat
   if (!result.ok) throw new ConfigurationError(path, `a redirect URI that can be used: ${result.reason}`)
   return result.uri
 }
+
+const resolveExchange = (
+  { serves = [], from = [], to, actors = [], impersonates = false }: ExchangeSettings,
+  surroundings: ClientSurroundings,
+  path: string,
+): ExchangePolicy => ({
+  serves: serves.map((key, index) => resourceAt(key, surroundings, `${path}.serves[${index}]`).identifier),
+  from,
+  to: to === undefined ? {} : resolveScopes(to, surroundings, `${path}.to`),
+  actors,
+  impersonates,
+})
 
 /** Resource to scopes, by the resource's identifier. */
 export const resolveScopes = (

@@ -34,10 +34,10 @@ export interface ServerContext {
   readonly configuredClients: ReadonlyMap<string, Client>
   /** Absent where client ids that are URLs are not taken. */
   readonly clientMetadataDocuments?: ClientMetadataDocuments
-  /** Private-use redirect schemes that are allowed besides the known ones. */
-  readonly privateSchemes: readonly string[]
   /** Whose assertions are taken. Absent where nobody's are. */
   readonly assertions?: Assertions
+  /** Private-use redirect schemes that are allowed besides the known ones. */
+  readonly privateSchemes: readonly string[]
   /** The upstream claims that access tokens carry, besides `iss` and `sub`. */
   readonly tokenClaims: readonly string[]
   readonly audit: Audit
@@ -46,12 +46,12 @@ export interface ServerContext {
   readonly logger: Logger
 }
 
-export interface Endpoints {
-  readonly authorize: string
 export interface Assertions extends TrustedIssuers {
   readonly keysOf: AssertionKeyLookup
 }
 
+export interface Endpoints {
+  readonly authorize: string
   readonly token: string
   readonly register: string
   readonly revoke: string

@@ -95,15 +95,18 @@ export type RevokedBy = Extract<AuditEvent, { type: 'grant.revoked' }>['by']
  * @throws StoreUnavailable it may or may not have ended; asking again is safe
  */
 export const revokeGrant = async (server: ServerContext, stored: Stored<Grant>, by: RevokedBy): Promise<void> => {
-  const { id, account, clientId, upstreamSession } = stored.value
+  const { id, kind, account, clientId, upstreamSession } = stored.value
   const { records, logger } = server
   const { values, now } = await records.get(stored.ref)
   if (!values[0]) return
+  // A child is in no index: it lives by its parent, and the session lives by that, too.
+  const indexes = [accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)]
   // Without a check: whatever a refresh writes at the same time, the grant ends; and its own commit then finds the grant absent.
   await commitRevocation(server, id, now, {
-    deletes: [stored.ref, accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)],
+    deletes: [stored.ref, ...(kind === 'exchange' ? [] : indexes)],
   })
   server.audit({ type: 'grant.revoked', grant: id, clientId, account, by })
+  if (kind === 'exchange') return
   try {
     await server.custody.release(upstreamSession)
   } catch (error) {

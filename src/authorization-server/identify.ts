@@ -1,10 +1,11 @@
 import type { AccessTokenFacts, UpstreamFacts } from '../identity/access-token.ts'
+import { type Actor, readActor, sameActor } from '../identity/actor.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
 import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { type WorkloadStatement, workloadRef } from '../records/assertion.ts'
 import { type Client, clientRef } from '../records/client.ts'
-import { grantRef } from '../records/grant.ts'
+import { actorOf, type Grant, grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
 import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
@@ -12,8 +13,14 @@ import { knownClient } from './known-client.ts'
 import type { SignedAccessToken } from './signed-access-token.ts'
 import { clientOfWorkload } from './workload-assertion.ts'
 
-/** What is known of whom a token is from, but for the token itself and where it was presented. */
-export type Identified = Omit<AccessTokenFacts, 'token' | 'resource'>
+export interface Identified {
+  /** What is known of whom a token is from, but for the token itself and where it was presented. */
+  readonly facts: Omit<AccessTokenFacts, 'token' | 'resource'>
+  /** Absent from a client's own token. */
+  readonly grant?: Grant
+  /** What ends the token when it is revoked: its grant, and all that this one descends from; or the token itself. */
+  readonly standsOn: readonly string[]
+}
 
 /**
  * What the store says of a token that was signed by us: whether it still lives, and what is newer there than in the token.
@@ -32,25 +39,60 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
     throw new TokenInvalid('claims')
   }
   if (!mayLive(server, clientId, client)) throw new TokenInvalid('revoked')
+  const actor = actorOf(grant)
+  if (!sameActor(actor, actorIn(signed))) throw new TokenInvalid('claims')
+  const standsOn = await livingChain(server, grant)
   const identified = await server.custody.identity(grant.upstreamSession)
   if (identified === 'schema') throw new TokenInvalid('schema')
   if (identified === 'gone') throw new TokenInvalid('revoked')
   return {
-    kind: 'user',
-    issuer,
-    subject,
-    clientId,
-    scopes: scopes.filter((scope) => granted.includes(scope)),
-    expiresAt,
-    claims,
-    ...('actor' in grant && grant.actor ? { actor: grant.actor } : {}),
-    upstream: identified.facts,
+    facts: {
+      kind: 'user',
+      issuer,
+      subject,
+      clientId,
+      actor,
+      scopes: scopes.filter((scope) => granted.includes(scope)),
+      expiresAt,
+      claims,
+      upstream: identified.facts,
+    },
+    grant,
+    standsOn,
   }
 }
 
+/** @throws TokenInvalid for an `act` that is no chain: without it the token would seem to be the person's own */
+const actorIn = ({ claims: { act }, issuer }: SignedAccessToken): Actor | undefined => {
+  if (act === undefined) return undefined
+  const actor = readActor(act, issuer)
+  if (!actor) throw new TokenInvalid('claims')
+  return actor
+}
+
+/**
+ * The grants that must live for this one to. Nothing is written to children when a grant ends: they look for it.
+ * @throws TokenInvalid where one has ended, or one of their clients has
+ */
+const livingChain = async ({ records, ...server }: ServerContext, grant: Grant): Promise<readonly string[]> => {
+  if (grant.kind !== 'exchange') return [grant.id]
+  const [ancestors, clients] = await Promise.all([
+    records.get(...grant.ancestors.map(grantRef)),
+    records.get(...grant.clients.map(clientRef)),
+  ])
+  const ended =
+    ancestors.values.some((ancestor) => ancestor === undefined) ||
+    grant.clients.some((id, index) => !mayLive(server, id, clients.values[index]))
+  if (ended) throw new TokenInvalid('revoked')
+  return [...grant.ancestors, grant.id]
+}
+
 /** A client that was deleted takes its tokens with it. The copy of a metadata document may go before the grants do: it says nothing. */
-export const mayLive = (server: ServerContext, clientId: string, stored: Stored<Client> | undefined): boolean =>
-  looksLikeClientIdUrl(clientId) || knownClient(server, clientId, stored) !== undefined
+export const mayLive = (
+  server: Pick<ServerContext, 'configuredClients'>,
+  clientId: string,
+  stored: Stored<Client> | undefined,
+): boolean => looksLikeClientIdUrl(clientId) || knownClient(server, clientId, stored) !== undefined
 
 /** What a client has for itself now, not what it had when the token was signed. */
 const identifyClient = async (server: ServerContext, signed: SignedAccessToken): Promise<Identified> => {
@@ -62,17 +104,21 @@ const identifyClient = async (server: ServerContext, signed: SignedAccessToken):
   const granted = client?.grantTypes.includes(isWorkload ? jwtBearerGrantType : 'client_credentials')
     ? client.scopes?.[resource]
     : undefined
+  if (claims.act !== undefined) throw new TokenInvalid('claims')
   if (!granted || revoked) throw new TokenInvalid('revoked')
   const upstream = isWorkload ? await identifyWorkload(server, clientId, workload?.value) : undefined
   return {
-    kind: 'client',
-    issuer,
-    subject,
-    clientId,
-    scopes: scopes.filter((scope) => granted.includes(scope)),
-    expiresAt,
-    claims,
-    ...(upstream && { upstream }),
+    facts: {
+      kind: 'client',
+      issuer,
+      subject,
+      clientId,
+      scopes: scopes.filter((scope) => granted.includes(scope)),
+      expiresAt,
+      claims,
+      ...(upstream && { upstream }),
+    },
+    standsOn: [id],
   }
 }
 

@@ -69,7 +69,7 @@ const describeAccessToken = async (
 ): Promise<JsonObject> => {
   if (!serves(client, signed.resource) || signed.expiresAt * 1000 <= now) return inactive
   try {
-    const { scopes, upstream } = await identify(server, signed)
+    const { scopes, upstream } = (await identify(server, signed)).facts
     return {
       // The token's own facts, and what is newer in the store over them.
       ...signed.claims,

@@ -10,7 +10,7 @@ export type KnownClient = Stored<Client> | { readonly value: Client; readonly re
  * @param stored what was read at `clientRef(id)`
  */
 export const knownClient = (
-  { configuredClients }: ServerContext,
+  { configuredClients }: Pick<ServerContext, 'configuredClients'>,
   id: string,
   stored: Stored<Client> | undefined,
 ): KnownClient | undefined => {

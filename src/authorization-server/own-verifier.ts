@@ -49,11 +49,11 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     // Taken before the grant is read: what is revoked in between is not remembered.
     const epoch = memory.epoch()
     const startedAt = clock.now()
-    const accessToken = createAccessToken({ ...(await identify(server, signed)), token, resource })
-    const revocable = signed.grant ?? signed.id
-    if (liveness.isRevoked(revocable)) throw new TokenInvalid('revoked')
+    const { facts, standsOn } = await identify(server, signed)
+    const accessToken = createAccessToken({ ...facts, token, resource })
+    if (standsOn.some(liveness.isRevoked)) throw new TokenInvalid('revoked')
     verifiedAt.set(accessToken, startedAt)
-    memory.remember(accessToken, epoch, revocable)
+    memory.remember(accessToken, epoch, ...standsOn)
     return accessToken
   }
 

@@ -2,6 +2,7 @@ import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { type ClientCredentials, invalidClient, readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { readForm, readParameters } from '../oauth/parameters.ts'
+import { tokenExchangeGrantType } from '../oauth/token-exchange.ts'
 import type { Client } from '../records/client.ts'
 import { grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
@@ -20,12 +21,14 @@ import { clientCredentials } from './grant-types/client-credentials.ts'
 import { AuditedRefusal, type GrantType, invalidGrant } from './grant-types/grant-type.ts'
 import { jwtBearer } from './grant-types/jwt-bearer.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
+import { tokenExchange } from './grant-types/token-exchange.ts'
 
 const grantTypes: ReadonlyMap<string, GrantType> = new Map([
   ['authorization_code', authorizationCode],
   ['refresh_token', refreshToken],
   ['client_credentials', clientCredentials],
   [jwtBearerGrantType, jwtBearer],
+  [tokenExchangeGrantType, tokenExchange],
 ])
 
 const maximumBody = 65_536

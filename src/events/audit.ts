@@ -72,6 +72,32 @@ export type AuditFacts =
   | { readonly type: 'code.redeemed'; readonly clientId: string; readonly grant: string }
   | { readonly type: 'code.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'code.replayed'; readonly clientId: string; readonly grant: string; readonly revoked: boolean }
+  /** Somebody's token became another one, with a grant of its own. */
+  | {
+      readonly type: 'token.exchanged'
+      /** Who exchanged. */
+      readonly clientId: string
+      readonly grant: string
+      /** The grant of the token that was exchanged, and its client. */
+      readonly parent: string
+      readonly parentClientId: string
+      readonly account: string
+      /** What allowed it. */
+      readonly by: 'audience' | 'may_act' | 'policy'
+      readonly resource: string
+      readonly scopes: readonly string[]
+      /** Who acts, the whole chain: the current one first. */
+      readonly actors: readonly { readonly issuer: string; readonly subject: string; readonly clientId?: string }[]
+      /** The client was let pass for the person: it is not among those who act. */
+      readonly impersonated: boolean
+    }
+  | {
+      readonly type: 'exchange.refused'
+      readonly reason: string
+      readonly clientId?: string
+      /** Of the token that was to be exchanged, where that is known. */
+      readonly grant?: string
+    }
   | { readonly type: 'token.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.rotated'; readonly clientId: string; readonly grant: string; readonly generation: number }
   | {

@@ -40,3 +40,15 @@ export const writeActor = ({ issuer, subject, clientId, actor }: Actor): JsonObj
 })
 
 const maximumChain = 16
+
+export const sameActor = (a: Actor | undefined, b: Actor | undefined): boolean =>
+  a === undefined || b === undefined
+    ? a === b
+    : a.issuer === b.issuer && a.subject === b.subject && a.clientId === b.clientId && sameActor(a.actor, b.actor)
+
+/** All who act, the current one first. */
+export const actorChain = (actor: Actor | undefined): readonly Omit<Actor, 'actor'>[] => {
+  if (!actor) return []
+  const { actor: before, ...current } = actor
+  return [current, ...actorChain(before)]
+}

@@ -11,9 +11,9 @@ export interface TokenMemory {
   epoch(): number
   /**
    * Remembers a verified token, unless something was forgotten since `epoch` was taken: what was read then may be out of date.
-   * @param group what is forgotten together, for instance a grant's id
+   * @param groups what it is forgotten with, for instance the ids of the grants that it stands on
    */
-  remember(token: AccessToken, epoch: number, group?: string): void
+  remember(token: AccessToken, epoch: number, ...groups: readonly string[]): void
   /** Forgets all tokens of a group, for instance of a revoked grant. */
   forget(group: string): void
   forgetAll(): void
@@ -27,21 +27,22 @@ export interface TokenMemoryOptions {
 
 interface Remembered {
   readonly accessToken: AccessToken
-  readonly group: string | undefined
+  readonly groups: readonly string[]
 }
 
 export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}): TokenMemory => {
   // A Map keeps the order of insertion: the first key is the one that was used longest ago.
   const tokens = new Map<string, Remembered>()
-  const groups = new Map<string, Set<string>>()
+  const members = new Map<string, Set<string>>()
   let epoch = 0
 
-  const drop = (token: string, group: string | undefined): void => {
+  const drop = (token: string, { groups }: Remembered): void => {
     tokens.delete(token)
-    if (group === undefined) return
-    const members = groups.get(group)
-    members?.delete(token)
-    if (members?.size === 0) groups.delete(group)
+    for (const group of groups) {
+      const together = members.get(group)
+      together?.delete(token)
+      if (together?.size === 0) members.delete(group)
+    }
   }
 
   return {
@@ -49,7 +50,7 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
       const found = tokens.get(token)
       if (!found) return undefined
       if (found.accessToken.expiresAt * 1000 <= now) {
-        drop(token, found.group)
+        drop(token, found)
         return undefined
       }
       if (found.accessToken.resource !== resource) return undefined
@@ -60,34 +61,36 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
 
     epoch: () => epoch,
 
-    remember(accessToken, since, group) {
+    remember(accessToken, since, ...groups) {
       if (since !== epoch || capacity === 0) return
       const { token } = accessToken
       const before = tokens.get(token)
-      if (before) drop(token, before.group)
-      tokens.set(token, { accessToken, group })
-      if (group !== undefined) {
-        const members = groups.get(group)
-        if (members) members.add(token)
-        else groups.set(group, new Set([token]))
+      if (before) drop(token, before)
+      tokens.set(token, { accessToken, groups })
+      for (const group of groups) {
+        const together = members.get(group)
+        if (together) together.add(token)
+        else members.set(group, new Set([token]))
       }
       if (tokens.size <= capacity) return
       for (const [oldest, remembered] of tokens) {
-        drop(oldest, remembered.group)
+        drop(oldest, remembered)
         break
       }
     },
 
     forget(group) {
       epoch += 1
-      for (const token of groups.get(group) ?? []) tokens.delete(token)
-      groups.delete(group)
+      for (const token of [...(members.get(group) ?? [])]) {
+        const remembered = tokens.get(token)
+        if (remembered) drop(token, remembered)
+      }
     },
 
     forgetAll() {
       epoch += 1
       tokens.clear()
-      groups.clear()
+      members.clear()
     },
 
     get size() {

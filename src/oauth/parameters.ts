@@ -1,8 +1,8 @@
 import { OAuthError } from './errors.ts'
 
-/** Only `resource` may be sent more than once. @see RFC 8707 §2 */
+/** Only `resource` and `audience` may be sent more than once. @see RFC 8707 §2, RFC 8693 §2.1 */
 export type Parameters<Name extends string> = {
-  readonly [Key in Name]?: Key extends 'resource' ? readonly string[] : string
+  readonly [Key in Name]?: Key extends 'resource' | 'audience' ? readonly string[] : string
 }
 
 /**
@@ -19,8 +19,8 @@ export const readParameters = <const Name extends string>(
     const values = source.getAll(name)
     for (const value of values) checkValue(name, value)
     const [first] = values
-    if (name === 'resource') {
-      if (values.length > maximumResources) throw new OAuthError('invalid_request', 'too many resource parameters')
+    if (name === 'resource' || name === 'audience') {
+      if (values.length > maximumResources) throw new OAuthError('invalid_request', `too many ${name} parameters`)
       const present = values.filter((value) => value !== '')
       if (present.length > 0) parameters[name] = present
     } else if (values.length > 1) {
@@ -39,10 +39,14 @@ const maximumLengths: Readonly<Record<string, number>> = {
   client_id: 2048,
   redirect_uri: 2048,
   resource: 2048,
+  audience: 2048,
   // A platform may say much of a person or a workload.
   assertion: 16_384,
   // Some clients keep a whole signed request in it, and it must come back unchanged.
   state: 8192,
+  // Access tokens carry the claims that the server names.
+  subject_token: 16_384,
+  actor_token: 16_384,
 }
 
 const checkValue = (name: string, value: string): void => {

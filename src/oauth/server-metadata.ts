@@ -6,6 +6,7 @@ import { dpopAlgorithms } from './dpop-proof.ts'
 import { isLoopbackHost } from './loopback.ts'
 import type { Resource } from './resource.ts'
 import { offlineAccess } from './scope.ts'
+import { tokenExchangeGrantType } from './token-exchange.ts'
 
 export interface ServerMetadataFacts {
   readonly issuer: string
@@ -44,7 +45,12 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],
-  grant_types_supported: [...grantTypes, 'client_credentials', ...(facts.assertions ? [jwtBearerGrantType] : [])],
+  grant_types_supported: [
+    ...grantTypes,
+    'client_credentials',
+    ...(facts.assertions ? [jwtBearerGrantType] : []),
+    tokenExchangeGrantType,
+  ],
   ...(facts.assertions?.enterprise ? { authorization_grant_profiles_supported: [idJagProfile] } : {}),
   // Some clients look for `none` here before they register.
   ...authentication('token'),

@@ -55,4 +55,3 @@ export const hashedEmail = (provider: string, email: string): string => hashStri
 export const accountEmailRef = (hashed: string) => refTo(accountEmails, hashed)
 
 export const emailOfAccountRef = (account: string) => refTo(emailOfAccounts, account)
-

@@ -1,5 +1,6 @@
 import { hashSecret } from '../crypto/hash.ts'
 import type { ClientKeys } from '../oauth/client-keys.ts'
+import type { ExchangePolicy } from '../policy/exchange.ts'
 import { recordType, refTo } from './records.ts'
 
 /** A client: registered, or described by the metadata document that its id is the URL of. @see RFC 7591 §2 */
@@ -23,6 +24,10 @@ export interface Client {
   readonly scopes?: Readonly<Record<string, readonly string[]>>
   /** The resources that it serves, and whose tokens it may ask about. */
   readonly introspects?: readonly string[]
+  /** What it may exchange. Present exactly where it has token exchange. */
+  readonly exchange?: ExchangePolicy
+  /** The client that may act for the people who granted something to this one. @see RFC 8693 §4.4 */
+  readonly mayAct?: string
   /** Milliseconds since the epoch. */
   readonly createdAt: number
   /** When the registration is forgotten: soon for one never used, later than any grant for one that was. Milliseconds since the epoch. */

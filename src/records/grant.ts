@@ -98,6 +98,9 @@ export const sessionGrants = recordType<Record<string, never>>({ name: 'session-
 
 export const grantRef = (id: string) => refTo(grants, id)
 
+/** Who acts for the person, the whole chain. */
+export const actorOf = (grant: Grant): Actor | undefined => ('actor' in grant ? grant.actor : undefined)
+
 /** Only these have a code and a refresh token. */
 export const isAuthorization = (stored: Stored<Grant> | undefined): stored is Stored<AuthorizationGrant> =>
   stored?.value.kind === 'authorization'

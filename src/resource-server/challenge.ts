@@ -15,7 +15,14 @@ export interface Challenge {
   readonly speaksDpop?: boolean
 }
 
-export const challengeHeader = ({ error, description, scopes, metadataUrl, algorithms, speaksDpop }: Challenge): string => {
+export const challengeHeader = ({
+  error,
+  description,
+  scopes,
+  metadataUrl,
+  algorithms,
+  speaksDpop,
+}: Challenge): string => {
   const scope = scopes.filter((each) => scopeToken.test(each)).join(' ')
   const refusal = [`error="${error}"`, `error_description="${quotable(description)}"`]
   const wanted = [...(scope === '' ? [] : [`scope="${scope}"`])]

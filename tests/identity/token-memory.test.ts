@@ -47,6 +47,17 @@ test('design 3, revocation: what was read before something was forgotten is not 
   expect(memory.recall('a', resource, 0)).toBeUndefined()
 })
 
+test('a token of several groups is forgotten with each of them', () => {
+  for (const group of ['parent', 'child']) {
+    const memory = createTokenMemory()
+    memory.remember(tokenOf('a'), memory.epoch(), 'parent', 'child')
+    memory.remember(tokenOf('b'), memory.epoch(), 'parent')
+    memory.forget(group)
+    expect(memory.recall('a', resource, 0)).toBeUndefined()
+    expect(memory.recall('b', resource, 0) === undefined).toBe(group === 'parent')
+  }
+})
+
 test('the memory is bounded, and what was used longest ago goes first', () => {
   const memory = createTokenMemory({ capacity: 2 })
   for (const name of ['a', 'b']) memory.remember(tokenOf(name), memory.epoch())

@@ -92,7 +92,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
       throw new AuditedRefusal('invalid_grant', 'the code was used before')
     }
     // Signed before the commit: once the code is spent, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt)
+    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt, client.value)
     if (decision === 'redeemed') return succeed(server, grant.value, target, accessToken)
     const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
     const result = await tryCommit(records, {

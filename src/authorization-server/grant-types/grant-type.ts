@@ -16,6 +16,8 @@ export interface TokenResponse {
   readonly expires_in: number
   readonly scope?: string
   readonly refresh_token?: string
+  /** @see RFC 8693 §2.2.1 */
+  readonly issued_token_type?: string
 }
 
 /** `scope` is always sent: then it is there when it differs from what was asked. */
@@ -34,7 +36,7 @@ export const tokenResponse = (
 /** One value of `grant_type`. */
 export interface GrantType {
   /** The audit event of a refusal. */
-  readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused' | 'assertion.refused'
+  readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused' | 'assertion.refused' | 'exchange.refused'
   /** Whether the configuration gives it anything to do. Always, if absent. */
   isServed?(server: ServerContext): boolean
   /** Reads the request, before anything is looked up. @throws OAuthError */

@@ -77,7 +77,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       throw new AuditedRefusal('invalid_grant', 'the refresh token was replaced long ago: sign in again')
     }
     // Signed before the commit: once the token is rotated, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt)
+    accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt, client.value)
     if (!('next' in decision)) {
       const current = await currentRefreshToken(server, grant.value)
       if (current === undefined) throw invalidGrant('retired_key')
