@@ -1,3 +1,9 @@
+export type {
+  AssertionIssuerOptions,
+  EnterpriseIssuerOptions,
+  WorkloadIssuerOptions,
+  WorkloadRule,
+} from './authorization-server/assertion-options.ts'
 export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
 export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
 export {

@@ -1,14 +1,16 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
-const examples = [...read('README.md').matchAll(/<!-- example: (\S+) -->\n```ts\n([\s\S]*?)```/g)]
+const pages = readdirSync(new URL('../../docs', import.meta.url)).filter((name) => name.endsWith('.md'))
+const examplesIn = (page: string) => [...read(page).matchAll(/<!-- example: (\S+) -->\n```ts\n([\s\S]*?)```/g)]
+const examples = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(examplesIn)
 
 test('the README shows examples', () => {
-  expect(examples.length).toBeGreaterThan(4)
+  expect(examplesIn('README.md').length).toBeGreaterThan(4)
 })
 
-test.each(examples.map(([, path = '', code]) => [path, code]))('%s stands in the README as it is', (path, code) => {
+test.each(examples.map(([, path = '', code]) => [path, code]))('%s stands where it is shown as it is', (path, code) => {
   expect(code).toBe(read(path))
 })
