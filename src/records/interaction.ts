@@ -47,6 +47,8 @@ export interface AuthorizationRequest {
   /** Percent-encoded as the client sent it: so it returns byte for byte, whatever it encodes. */
   readonly state?: string
   readonly codeChallenge: string
+  /** Thumbprint of the key that the code is for. @see RFC 9449 §10 */
+  readonly dpopJkt?: string
   /** What it is for; the first that was asked for is the first here. */
   readonly resources: ResourceScopes
   readonly prompt: readonly Prompt[]
