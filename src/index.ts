@@ -44,8 +44,16 @@ export type { AccessPolicy, PolicyCall, PolicyFunction, PolicyRule, Requirement 
 export { accessTokenOf } from './mcp/token-of.ts'
 export { ConfigurationError } from './oauth/configuration-error.ts'
 export type { Config, Options, ProtectedResourceOptions } from './options.ts'
+export { type ApiKeysOptions, apiKeys, createApiKey, type StoredApiKey } from './resource-server/api-keys.ts'
+export type { HandIssued } from './resource-server/hand-issued.ts'
 export { type IntrospectionOptions, introspection } from './resource-server/introspection-verifier.ts'
 export { jwks } from './resource-server/jwks-verifier.ts'
+export {
+  type DevelopmentTokensOptions,
+  developmentTokens,
+  type StaticTokensOptions,
+  staticTokens,
+} from './resource-server/static-tokens.ts'
 export type { Store } from './store/store.ts'
 export { StoreUnavailable } from './store/store.ts'
 export type { Provider } from './upstream/provider.ts'

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { systemRandom } from './events/random.ts'
 import type { Auth } from './http/auth.ts'
+import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
 import { minimumSecretLength } from './keys/secret.ts'
@@ -13,6 +14,7 @@ import { ConfigurationError } from './oauth/configuration-error.ts'
 import { createDpopNonces } from './oauth/dpop-nonce.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
+import { createActivity } from './resource-server/activity.ts'
 import type { GateDpop } from './resource-server/dpop.ts'
 import { type IssuerVerifier, verifierOf } from './resource-server/issuer.ts'
 import { createProofMemory } from './resource-server/proof-memory.ts'
@@ -65,6 +67,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     ...(dpopBoundAccessTokensRequired && { dpopBoundAccessTokensRequired }),
   }
   const resources = resolveResources(options.resource, { [options.resource]: described })
+  for (const issuer of issuers) issuer.check?.(options.resource)
   const sink: AuditSink = options.audit ?? ((event) => logger.info(event.type, event))
 
   const proofKey = dpopNonces
@@ -75,9 +78,12 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     ...(proofKey && { nonces: createDpopNonces(async (text) => base64url(hmacSha256(proofKey, text)), clock) }),
   }
 
+  const activity = createActivity()
   const protection = createProtection<Upstream>({
     resources: resources.map((resource) => ({ ...options, resource })),
-    authorizationServers: issuers.map(({ issuer }) => issuer),
+    authorizationServers: issuers
+      .filter(({ authorizationServer }) => authorizationServer !== false)
+      .map(({ issuer }) => issuer),
     // The upstream claims have the types of the issuers' schemas; below the gate's edge nobody looks at them.
     verifier: verifierOf(issuers) as TokenVerifier,
     bindingKeys() {
@@ -86,6 +92,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
       return secretKeys([base64url(systemRandom.bytes(32))])
     },
     dpop: () => dpop,
+    activity,
     audit: (facts) => void sink({ ...facts, at: clock.now() }),
     logger,
     clock,
@@ -98,6 +105,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     async ready() {
       await Promise.all(issuers.map((issuer) => issuer.ready?.()))
     },
+    close: (closing) => stopGracefully({ activity, streams: protection.streams, ...closing }),
   }
 }
 

@@ -15,6 +15,10 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
   verify(token: string, resource: string, jkt?: string): Promise<AccessToken<Upstream>>
   /** Whether a token is of this issuer, for tokens that don't say so in an `iss`. */
   recognises?(token: string): boolean
+  /** False where clients can't get its tokens by themselves: then the resource's metadata does not name it. */
+  readonly authorizationServer?: false
+  /** @throws ConfigurationError if it must not stand in front of this resource */
+  check?(resource: string): void
   /**
    * Fetches what verification needs. Rejects with `VerifierUnavailable` if that can't be had now; later calls try again. Rejects with
    * `ConfigurationError` if no token of the issuer could satisfy what is configured.

@@ -6,7 +6,7 @@ import { publicCors, publicPreflightResponse } from './cors.ts'
 const protectedResourceMetadata = (resource: Resource, authorizationServers: readonly string[]) => ({
   resource: resource.identifier,
   ...(resource.name === undefined ? {} : { resource_name: resource.name }),
-  authorization_servers: authorizationServers,
+  ...(authorizationServers.length === 0 ? {} : { authorization_servers: authorizationServers }),
   // The least that is useful, not all that exists: clients ask for every scope that they read here.
   ...(resource.defaultScopes.length === 0 ? {} : { scopes_supported: resource.defaultScopes }),
   bearer_methods_supported: resource.dpopBoundAccessTokensRequired ? [] : ['header'],
