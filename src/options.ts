@@ -4,10 +4,12 @@ import { type ClientOptions, clientOptionsSchema } from './authorization-server/
 import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
 import type { SigningAlgorithm } from './crypto/signing-algorithm.ts'
 import type { AuditSink } from './events/audit.ts'
+import type { AuditLog } from './events/audit-log.ts'
 import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
 import type { Random } from './events/random.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
+import type { HealthPaths } from './http/health.ts'
 import { type KeyRotationOptions, keyRotationSchema, type SigningKeys, signingSchema } from './keys/key-options.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
@@ -45,6 +47,8 @@ export interface Config {
   readonly subject?: 'random' | 'upstream' | undefined
   /** The claims of the provider that access tokens carry in `upstream_claims`, besides `iss` and `sub`: clients can read them. Handlers get all in any case. */
   readonly tokenClaims?: readonly string[] | undefined
+  /** With several providers: where the people of an e-mail domain sign in, by the provider's id. Others choose. */
+  readonly emailDomains?: Readonly<Record<string, string>> | undefined
   /** What pages look like. */
   readonly branding?: Branding | undefined
   /** Seconds. */
@@ -62,6 +66,8 @@ export interface Config {
    * counts as one address in the limits.
    */
   readonly trustedProxies?: readonly string[] | undefined
+  /** Where probes are answered: `/healthz` and `/readyz`, unless it is said; `false` for nowhere. */
+  readonly health?: HealthPaths | false | undefined
   /** Private-use redirect schemes that are allowed besides those of known clients, without the colon. */
   readonly privateSchemes?: readonly string[] | undefined
   /** How access tokens are signed: by keys that the server makes itself, of this algorithm (default ES256), or by keys of your own. */
@@ -77,8 +83,8 @@ export interface Options<Claims> extends Config {
   readonly upstream?: Provider<Claims> | readonly Provider<Claims>[] | undefined
   /** Without it: SQLite, in the folder `.countersign`. */
   readonly store?: Store | undefined
-  /** Receives every audit event; without it they go to the logger. */
-  readonly audit?: AuditSink | undefined
+  /** Receives every audit event: a function, a log that keeps them (`countersign/audit/…`), or several. Without it they go to the logger. */
+  readonly audit?: AuditSink | AuditLog | readonly (AuditSink | AuditLog)[] | undefined
   /** Silent by default. */
   readonly logger?: Logger | undefined
   readonly clock?: Clock | undefined
@@ -103,6 +109,8 @@ const documentRules = z.strictObject({
   deny: z.array(domainRule).optional(),
   loopback: z.boolean().optional(),
 })
+const path = z.string().regex(/^\/[!-~]*$/, 'an absolute path')
+const healthSchema = z.strictObject({ live: path.optional(), ready: path.optional() })
 const words = z.array(z.string().min(1))
 const secret = z.string().min(minimumSecretLength, `at least ${minimumSecretLength} characters of randomness`)
 
@@ -127,16 +135,20 @@ const configSchema = z.strictObject({
   resources: z.record(z.string(), resourceSchema).refine((all) => Object.keys(all).length > 0, 'at least one resource'),
   subject: z.enum(['random', 'upstream']).optional(),
   tokenClaims: words.optional(),
+  emailDomains: z
+    .record(z.string().regex(/^[a-z0-9.-]+\.[a-z0-9-]+$/, 'a domain in lower case'), z.string())
+    .optional(),
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
   clients: z.array(clientOptionsSchema).optional(),
+  assertions: assertionIssuersSchema.optional(),
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),
   trustedProxies: z.array(z.string().refine(isBlock, 'expected addresses or blocks like "10.0.0.0/8"')).optional(),
   privateSchemes: words.optional(),
+  health: z.union([healthSchema, z.literal(false)], 'paths for `live` and `ready`, or false').optional(),
   signing: signingSchema,
   keyRotation: keyRotationSchema.optional(),
-  assertions: assertionIssuersSchema.optional(),
   dpopNonces: z.boolean().optional(),
 })
 
@@ -151,6 +163,7 @@ export const checkOptions = <Claims>(options: Options<Claims>): void => {
   const [issue] = error?.issues ?? []
   if (issue) throw new ConfigurationError(pathOf(issue.path), expectedBy(issue))
   checkRequirements(options)
+  checkEmailDomains(options)
   checkExposure(options)
 }
 
@@ -168,6 +181,17 @@ const expectedBy = (issue: { code?: string | undefined; message: string; keys?: 
 const checkRequirements = ({ resources }: Options<unknown>): void => {
   for (const [path, { scopes = {}, ...policy }] of Object.entries(resources)) {
     checkPolicy(policy, Object.keys(scopes), `resources[${JSON.stringify(path)}]`)
+  }
+}
+
+const checkEmailDomains = <Claims>({ emailDomains = {}, upstream = [] }: Options<Claims>): void => {
+  const ids = ('open' in upstream ? [upstream] : upstream).map(({ id }) => id)
+  for (const [domain, id] of Object.entries(emailDomains)) {
+    if (!ids.includes(id))
+      throw new ConfigurationError(
+        `emailDomains[${JSON.stringify(domain)}]`,
+        `one of the providers (${ids.join(', ')})`,
+      )
   }
 }
 

@@ -8,7 +8,8 @@ import {
   type ServerContext,
 } from './authorization-server/context.ts'
 import { createServerDpop } from './authorization-server/dpop.ts'
-import type { Audit, AuditEvent } from './events/audit.ts'
+import type { Audit, AuditEvent, AuditSink } from './events/audit.ts'
+import type { AuditLog } from './events/audit-log.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { type Random, systemRandom } from './events/random.ts'
@@ -47,15 +48,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
   const keys = await openServerKeys(parts)
   const records = createRecords(store, keys)
   const upstream = { issuer: url, records, clock, random, audit, logger, fetch: options.fetch ?? globalThis.fetch }
-  const providers = parts.providers.map(
-    (provider): NamedProvider => ({
-      id: provider.id,
-      name: provider.name,
-      open: provider.open(upstream),
-      ...(provider.claims ? { claims: provider.claims } : {}),
-      ...(provider.derive ? { derive: provider.derive } : {}),
-    }),
-  )
+  const providers = parts.providers.map((provider): NamedProvider => ({ ...provider, open: provider.open(upstream) }))
   const lifetimes = { ...defaultLifetimes, ...options.lifetimes }
   const trusted = [...(parts.trusted?.issuers.values() ?? [])]
   const vouchers = trusted.flatMap(({ provider: id }) => (providers.some((each) => each.id === id) ? [] : [{ id }]))
@@ -70,6 +63,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     endpoints: parts.endpoints,
     resources,
     providers,
+    emailDomains: new Map(Object.entries(options.emailDomains ?? {})),
     accounts,
     // A grant may be made at the end of a browser session, and must not outlive what it stands on.
     custody: createCustody(upstream, [...providers, ...vouchers], {
@@ -82,8 +76,8 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     registration: { ...defaultRegistrationPolicy, ...options.registration },
     configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
-    privateSchemes: options.privateSchemes ?? [],
     ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),
+    privateSchemes: options.privateSchemes ?? [],
     tokenClaims: options.tokenClaims ?? [],
     audit,
     clock,
@@ -114,8 +108,8 @@ const documentsOf = (
       logger,
       fetch,
       privateSchemes,
-      rules,
       assertions: trusted?.enterprise ?? false,
+      rules,
     }),
   }
 }
@@ -132,7 +126,9 @@ export const endpointsBelow = (issuer: string): Endpoints => {
     jwks: `${base}/jwks`,
     consent: `${base}/authorize/consent`,
     signIn: `${base}/authorize/sign-in`,
+    account: `${base}/authorize/account`,
     callback: `${base}/authorize/callback`,
+    logout: `${base}/authorize/logout`,
   }
 }
 
@@ -148,16 +144,35 @@ const once = <T>(make: () => T): (() => T) => {
 
 /** Gives every event its time, and keeps a sink that fails from failing a request. */
 export const createAudit = ({ audit: sink, clock = systemClock }: Options<unknown>, logger: Logger): Audit => {
-  const record =
-    sink ?? (logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event))
+  const usual = logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event)
+  const sinks = sink === undefined ? [usual] : sinksIn(sink).map(recordTo)
   const failed = (error: unknown) => logger.error('the audit sink failed', { error })
   return (facts) => {
-    try {
-      const done = record({ ...facts, at: clock.now() })
-      if (done instanceof Promise) done.catch(failed)
-    } catch (error) {
-      failed(error)
+    const event = { ...facts, at: clock.now() }
+    for (const record of sinks) {
+      try {
+        const done = record(event)
+        if (done instanceof Promise) done.catch(failed)
+      } catch (error) {
+        failed(error)
+      }
     }
+  }
+}
+
+type Sinks = NonNullable<Options<unknown>['audit']>
+
+const sinksIn = (sink: Sinks): readonly (AuditSink | AuditLog)[] =>
+  Array.isArray(sink) ? sink : [sink as AuditSink | AuditLog]
+
+const recordTo = (sink: AuditSink | AuditLog): AuditSink =>
+  typeof sink === 'function' ? sink : (event) => sink.record(event)
+
+/** Writes what is left of audit events, and closes the logs that keep them. It never throws. */
+export const closeAudit = async ({ audit = [] }: Options<unknown>, logger: Logger): Promise<void> => {
+  const logs = sinksIn(audit).filter((sink): sink is AuditLog => typeof sink !== 'function')
+  for (const { status, ...outcome } of await Promise.allSettled(logs.map((log) => log.close()))) {
+    if (status === 'rejected') logger.error('an audit log could not be closed', outcome)
   }
 }
 

@@ -17,14 +17,17 @@ export interface SignInFacts {
   readonly account: string
   readonly upstreamSession: string
   readonly authTime: number
+  /** When that was here, milliseconds since the epoch. */
+  readonly createdAt?: number
 }
 
-/** Undefined where the account, the upstream session or its provider is gone, or the provider ended it: then it is no sign-in any more. */
+/** Undefined where the account, the upstream session or its provider is gone, the provider ended it, or the person signed out everywhere: then it is no sign-in any more. */
 export const identifyAccount = async (server: ServerContext, facts: SignInFacts): Promise<Somebody | undefined> => {
   const [account, identified] = await Promise.all([
     server.accounts.get(facts.account),
     server.custody.identity(facts.upstreamSession),
   ])
+  if (account?.signedOutAt !== undefined && (facts.createdAt ?? 0) <= account.signedOutAt) return undefined
   if (!account || typeof identified === 'string' || identified.session.ended) return undefined
   const provider = server.providers.find(({ id }) => id === identified.session.provider)
   if (!provider) return undefined
@@ -36,7 +39,7 @@ export const identifyAccount = async (server: ServerContext, facts: SignInFacts)
   }
 }
 
-const shownAccount = (provider: string, claims: JsonObject): ShownAccount => ({
+export const shownAccount = (provider: string, claims: JsonObject): ShownAccount => ({
   provider,
   ...text('name', claims.name),
   ...text('email', claims.email),

@@ -1,3 +1,4 @@
+import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { findResource } from '../oauth/resource.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
@@ -7,15 +8,29 @@ import { knownClient } from './known-client.ts'
 import { type AskedResource, type AskingClient, PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
+/** A client, as people recognise it; one that is gone by what its id says. */
+export const shownClient = (
+  id: string,
+  client: Client | undefined,
+): Pick<AskingClient, 'name' | 'verified' | 'publishedBy'> => {
+  if (client) {
+    return {
+      ...(client.name === undefined ? {} : { name: client.name }),
+      verified: client.source === 'configured',
+      ...(client.document === undefined ? {} : { publishedBy: publisher(client) }),
+    }
+  }
+  if (!looksLikeClientIdUrl(id) || !URL.canParse(id)) return { verified: false }
+  return { verified: false, publishedBy: { domain: new URL(id).host, onlyLocal: false } }
+}
+
 export const askingClient = (
   client: Client,
   { redirectKind, redirectHost }: Pick<AuthorizationRequest, 'redirectKind' | 'redirectHost'>,
 ): AskingClient => ({
-  ...(client.name === undefined ? {} : { name: client.name }),
-  verified: client.source === 'configured',
+  ...shownClient(client.id, client),
   redirectKind,
   redirectHost,
-  ...(client.document === undefined ? {} : { publishedBy: publisher(client) }),
 })
 
 const publisher = (client: Client): NonNullable<AskingClient['publishedBy']> => ({

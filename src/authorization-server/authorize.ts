@@ -9,7 +9,8 @@ import { askingClient } from './asking.ts'
 import { type AddressedRequest, checkRequest, readAddress } from './authorization-request.ts'
 import { errorLocation } from './authorization-response.ts'
 import { readBrowserSession } from './browser-session.ts'
-import { grantAgain, rememberedScopes } from './complete.ts'
+import { grantAgain } from './complete.ts'
+import { rememberedScopes } from './consents.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { beginInteraction, pageOf } from './interaction.ts'
 import { PageProblem, type Reply, redirect } from './pages.ts'
@@ -35,7 +36,7 @@ const begin = async (
   somebody: Somebody | undefined,
 ): Promise<Reply> => {
   const authorization = checkRequest(server, addressed)
-  await limit(server, arrival)
+  await limitRequests(server, arrival)
   const { prompt, maxAge, redirectKind, resources } = authorization
   const remembered = somebody ? await rememberedScopes(server, authorization, somebody.account.id) : {}
   const ownSession = somebody !== undefined
@@ -50,7 +51,10 @@ const begin = async (
   })
   if (decision.kind === 'error') throw new OAuthError(decision.error, decision.description)
   const { signIn, selectAccount, create, consent } = decision
-  if (somebody && !signIn && !selectAccount && !create && !consent) return grantAgain(server, authorization, somebody)
+  if (somebody && !signIn && !selectAccount && !create && !consent) {
+    // Where the person has just disconnected the client, it is decided again.
+    return (await grantAgain(server, authorization, somebody)) ?? begin(server, request, arrival, addressed, somebody)
+  }
   const shown = selectAccount || create ? undefined : somebody?.account.id
   const { interaction, cookies } = await beginInteraction(server, request, authorization, shown)
   return redirect(pageOf(server.endpoints.consent, interaction.id), cookies)
@@ -86,7 +90,8 @@ const hasConsented = async (server: ServerContext, account: string, clientId: st
 const mostRequests = 3_000
 const period = 600_000
 
-const limit = async (server: ServerContext, { address }: Arrival): Promise<void> => {
+/** Each makes us store something. @throws PageProblem */
+export const limitRequests = async (server: ServerContext, { address }: Arrival): Promise<void> => {
   if (address === undefined) return
   const { value, expiresIn } = await server.records.store.increment(
     `limit/interaction/${hashStrings(addressBlock(address))}`,

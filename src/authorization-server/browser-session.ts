@@ -1,8 +1,9 @@
 import { base64url } from '../crypto/bytes.ts'
-import type { Account } from '../records/account.ts'
+import { type Account, accountRef } from '../records/account.ts'
 import { type BrowserSession, browserSessionRef, sessionBrowserRef } from '../records/browser-session.ts'
 import { put } from '../records/records.ts'
 import type { UpstreamSession } from '../records/upstream-session.ts'
+import { StoreUnavailable } from '../store/store.ts'
 import { identifyAccount, type Somebody } from './account-label.ts'
 import type { ServerContext } from './context.ts'
 import { readCookies, setCookie } from './cookies.ts'
@@ -15,6 +16,44 @@ export const readBrowserSession = async (server: ServerContext, request: Request
   if (!cookie) return undefined
   const session = (await server.records.get(browserSessionRef(cookie))).values[0]?.value
   return session && identifyAccount(server, session)
+}
+
+/** The cookie of the browser session, which nobody else knows. */
+export const browserSecret = (server: ServerContext, request: Request): string | undefined =>
+  readCookies(server.issuer, request).get(name)
+
+/** Signs out in this browser. Answers the cookie to set. */
+export const endBrowserSession = async (server: ServerContext, request: Request): Promise<string> => {
+  const cookie = browserSecret(server, request)
+  if (cookie) {
+    const session = (await server.records.get(browserSessionRef(cookie))).values[0]?.value
+    if (session) {
+      const { account, upstreamSession } = session
+      await server.records.commit({ deletes: [browserSessionRef(cookie), sessionBrowserRef(upstreamSession, cookie)] })
+      server.audit({ type: 'sign_out', account, everywhere: false })
+      await releaseQuietly(server, upstreamSession)
+    }
+  }
+  return setCookie(server.issuer, name, '', 0)
+}
+
+/** Signs out of all browsers. Grants stay: they are clients'. */
+export const signOutEverywhere = async (server: ServerContext, account: string): Promise<void> => {
+  const { records } = server
+  const ref = accountRef(account)
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const { values, now } = await records.get(ref)
+    const [stored] = values
+    if (!stored) return
+    const { committed } = await records.commit({
+      unchanged: [stored],
+      puts: [put(ref, { ...stored.value, signedOutAt: now })],
+    })
+    if (!committed) continue
+    server.audit({ type: 'sign_out', account, everywhere: true })
+    return
+  }
+  throw new StoreUnavailable('an account changed again and again')
 }
 
 /**

@@ -3,12 +3,13 @@ import { hashSecret, matchesSecret } from '../crypto/hash.ts'
 import type { UpstreamAttempt } from '../records/interaction.ts'
 import { type NamedProvider, ProviderUnavailable, SignInRefused } from '../upstream/provider.ts'
 import { answerFinished } from './complete.ts'
-import { completeSignIn, signInProblem } from './complete-sign-in.ts'
+import { completeSignIn } from './complete-sign-in.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { advance, formOf, type OpenInteraction, pageOf, withInteraction } from './interaction.ts'
 import { PageProblem, page, type Reply, redirect } from './pages.ts'
 import { callbackOf, providerTrouble } from './provider-sign-in.ts'
 import { refused } from './refusal.ts'
+import { signInProblem } from './sign-in-problem.ts'
 
 type Claimed =
   | { readonly attempt: UpstreamAttempt; readonly open: OpenInteraction }

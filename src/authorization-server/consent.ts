@@ -1,11 +1,20 @@
 import { decidePrompt } from '../policy/sign-in.ts'
-import type { Interaction, ResourceScopes } from '../records/interaction.ts'
+import type { AuthorizationInteraction, ResourceScopes } from '../records/interaction.ts'
 import { identifyAccount, type Somebody } from './account-label.ts'
 import { readAsked, tickedResources } from './asking.ts'
 import { readBrowserSession } from './browser-session.ts'
-import { answerFinished, deny, finish, rememberedScopes } from './complete.ts'
+import { answerFinished, deny, finish } from './complete.ts'
+import { rememberedScopes } from './consents.ts'
 import type { Arrival, ServerContext } from './context.ts'
-import { advance, checkCsrf, formOf, isShown, type OpenInteraction, pageOf, withInteraction } from './interaction.ts'
+import {
+  advance,
+  checkCsrf,
+  formOf,
+  isShown,
+  type OpenAuthorization,
+  pageOf,
+  withAuthorization,
+} from './interaction.ts'
 import { PageProblem, page, type Reply, redirect } from './pages.ts'
 import { readPersonForm } from './person-form.ts'
 import { refused } from './refusal.ts'
@@ -13,14 +22,14 @@ import { startSignIn } from './sign-in.ts'
 
 /** The consent page: who asks for what, and for which account. */
 export const consentPage = (server: ServerContext, request: Request): Promise<Reply> =>
-  withInteraction(server, request, new URL(request.url).searchParams.get('interaction'), async (open) => {
+  withAuthorization(server, request, new URL(request.url).searchParams.get('interaction'), async (open) => {
     return (await answerFinished(server, open)) ?? (await show(server, request, open))
   })
 
 /** What the person decided there. */
 export const consentDecision = async (server: ServerContext, request: Request, arrival: Arrival): Promise<Reply> => {
   const form = await readPersonForm(server, request)
-  return withInteraction(server, request, form.get('interaction'), async (open) => {
+  return withAuthorization(server, request, form.get('interaction'), async (open) => {
     checkCsrf(server, open, form)
     const finished = await answerFinished(server, open)
     if (finished) return finished
@@ -48,7 +57,7 @@ export const consentDecision = async (server: ServerContext, request: Request, a
 const show = async (
   server: ServerContext,
   request: Request,
-  before: OpenInteraction,
+  before: OpenAuthorization,
   unticked?: ResourceScopes,
 ): Promise<Reply> => {
   const somebody = await whoIsHere(server, request, before)
@@ -76,7 +85,7 @@ const approve = async (
   server: ServerContext,
   request: Request,
   arrival: Arrival,
-  open: OpenInteraction,
+  open: OpenAuthorization,
   form: URLSearchParams,
 ): Promise<Reply> => {
   const { request: authorization, shownAccount, id } = open.value
@@ -108,7 +117,7 @@ const approve = async (
 const whoIsHere = async (
   server: ServerContext,
   request: Request,
-  { value }: OpenInteraction,
+  { value }: OpenAuthorization,
 ): Promise<Somebody | undefined> => {
   if (value.signedIn) return identifyAccount(server, value.signedIn)
   const chooses = value.request.prompt.includes('select_account') || value.request.prompt.includes('create')
@@ -117,7 +126,7 @@ const whoIsHere = async (
 
 const mustSignIn = (
   server: ServerContext,
-  { request, signedIn }: Interaction,
+  { request, signedIn }: AuthorizationInteraction,
   somebody: Somebody | undefined,
 ): boolean => {
   const decision = decidePrompt({

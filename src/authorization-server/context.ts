@@ -24,6 +24,8 @@ export interface ServerContext {
   readonly resources: readonly Resource[]
   readonly providers: readonly NamedProvider[]
   readonly accounts: Accounts
+  /** E-mail domain to the id of the provider where its people sign in. */
+  readonly emailDomains: ReadonlyMap<string, string>
   readonly custody: Custody
   readonly records: Records
   readonly keys: KeyRing
@@ -60,8 +62,12 @@ export interface Endpoints {
   /** Pages of an interaction. */
   readonly consent: string
   readonly signIn: string
+  /** Where people see which apps they have connected. */
+  readonly account: string
   /** Followed by `/` and a provider's id. */
   readonly callback: string
+  /** Where providers tell of logouts; followed by `/` and a provider's id. */
+  readonly logout: string
 }
 
 /** Seconds. */

@@ -27,6 +27,9 @@ export interface Approval {
   readonly resources: ResourceScopes
 }
 
+/** What is committed with a grant besides it; read anew where somebody was faster. */
+type CommittedWith = () => Promise<Pick<Unit, 'unchanged' | 'puts'>>
+
 /**
  * Writes the grant that a person approved, and its code. Until the code is redeemed the grant lives no longer than it, and no list shows it.
  * @throws StoreUnavailable
@@ -34,6 +37,7 @@ export interface Approval {
 export const issueCode = async (
   server: ServerContext,
   { request, account, upstreamSession, authTime, resources }: Approval,
+  committedWith: CommittedWith = async () => ({}),
 ): Promise<{ code: string; grant: string }> => {
   const { records, lifetimes, random } = server
   const id = newGrantId(random)
@@ -62,9 +66,17 @@ export const issueCode = async (
       expiresAt: now + codeLife,
     },
   }
-  await commitHeld(server, upstreamSession, {
-    unchanged: [ref],
-    puts: [put(ref, grant, codeLife), put(sessionGrantRef(upstreamSession, id), {}, codeLife)],
+  await commitHeld(server, upstreamSession, async () => {
+    const { unchanged = [], puts = [] } = await committedWith()
+    return {
+      unchanged: [ref, ...unchanged],
+      puts: [
+        put(ref, grant, codeLife),
+        put(accountGrantRef(account.id, id), { clientId: grant.clientId }, codeLife),
+        put(sessionGrantRef(upstreamSession, id), {}, codeLife),
+        ...puts,
+      ],
+    }
   })
   server.audit({
     type: 'code.issued',
@@ -77,11 +89,15 @@ export const issueCode = async (
 }
 
 /** The upstream session must outlive the code: it is in use from now on, and whoever was about to release it decides again. */
-const commitHeld = async ({ records, custody }: ServerContext, upstreamSession: string, unit: Unit): Promise<void> => {
+const commitHeld = async (
+  { records, custody }: ServerContext,
+  upstreamSession: string,
+  unit: CommittedWith,
+): Promise<void> => {
   for (let attempt = 0; attempt < 10; attempt++) {
     const held = await custody.hold(upstreamSession)
     if (!held) break
-    const { unchanged = [], puts = [] } = unit
+    const { unchanged = [], puts = [] } = await unit()
     const result = await records.commit({ unchanged: [...unchanged, held.unchanged], puts: [...puts, held.put] })
     if (result.committed) return
   }
@@ -130,6 +146,9 @@ export const revokeGrantById = async (
 
 const grantIdForm = /^[\w-]{22}$/
 
+/** Until its code was redeemed nobody has anything of a grant. */
+export const isRedeemed = (grant: Grant): boolean => grant.kind !== 'authorization' || grant.code.redeemed !== undefined
+
 /** A grant as its person or an operator may see it. */
 export interface GrantSummary {
   readonly id: string
@@ -174,7 +193,7 @@ export interface GrantPage {
 }
 
 /**
- * The live grants of the person whose tokens have this `sub`, in pages: redeemed ones, since only those are in the index. A page may be short or empty although there is
+ * The live grants of the person whose tokens have this `sub`, in pages: those whose code was redeemed. A page may be short or empty although there is
  * a next one.
  */
 export const listGrants = async (server: ServerContext, subject: string, cursor?: string): Promise<GrantPage> => {
@@ -189,7 +208,9 @@ export const listGrants = async (server: ServerContext, subject: string, cursor?
   const last = ids.at(-1)
   if (last === undefined) return { grants: [] }
   const { values } = await records.get(...ids.map(grantRef))
-  const grants = values.flatMap((stored) => (isAuthorization(stored) ? [summary(stored.value)] : []))
+  const grants = values.flatMap((stored) =>
+    isAuthorization(stored) && isRedeemed(stored.value) ? [summary(stored.value)] : [],
+  )
   return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
 }
 

@@ -1,6 +1,14 @@
 import { base64url } from '../crypto/bytes.ts'
 import { hashSecret, hashStrings, matchesSecret } from '../crypto/hash.ts'
-import { type AuthorizationRequest, type Interaction, interactionRef } from '../records/interaction.ts'
+import {
+  type AccountInteraction,
+  type AccountRequest,
+  type AuthorizationInteraction,
+  type AuthorizationRequest,
+  type Interaction,
+  interactionRef,
+  isAuthorizationInteraction,
+} from '../records/interaction.ts'
 import { put, type Stored } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
@@ -9,12 +17,15 @@ import { type PageForm, PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
 /** An interaction of this browser, as it was read. */
-export interface OpenInteraction {
+export interface OpenInteraction<Kind extends Interaction = Interaction> {
   readonly stored: Stored<Interaction>
-  readonly value: Interaction
+  readonly value: Kind
   /** The store's clock, milliseconds since the epoch. */
   readonly now: number
 }
+
+export type OpenAuthorization = OpenInteraction<AuthorizationInteraction>
+export type OpenVisit = OpenInteraction<AccountInteraction>
 
 /** Members to set; undefined ones are taken away. */
 export type InteractionChange = { readonly [Name in keyof Interaction]?: Interaction[Name] | undefined }
@@ -32,29 +43,27 @@ const cookiePrefix = 'i-'
 export const beginInteraction = async (
   server: ServerContext,
   request: Request,
-  authorization: AuthorizationRequest,
-  shownAccount: string | undefined,
+  asked: AuthorizationRequest | AccountRequest,
+  shownAccount?: string,
 ): Promise<{ interaction: Interaction; cookies: readonly string[] }> => {
   const { issuer, lifetimes, random, records } = server
   const id = base64url(random.bytes(16))
   const cookie = base64url(random.bytes(32))
   const ref = interactionRef(id)
   const { now } = await records.get(ref)
-  const interaction: Interaction = {
+  const interaction = {
     id,
     browser: hashSecret(cookie),
     csrf: base64url(random.bytes(32)),
-    request: authorization,
+    request: asked,
     ...(shownAccount === undefined ? {} : { shownAccount }),
     createdAt: now,
-  }
+  } as Interaction
   await records.commit({ unchanged: [ref], puts: [put(ref, interaction, lifetimes.interaction * 1000)] })
-  server.audit({
-    type: 'authorization.requested',
-    clientId: authorization.clientId,
-    interaction: id,
-    resources: authorization.resources,
-  })
+  if ('clientId' in asked) {
+    const { clientId, resources } = asked
+    server.audit({ type: 'authorization.requested', clientId, interaction: id, resources })
+  }
   const own = [...readCookies(issuer, request).keys()].filter((name) => name.startsWith(cookiePrefix))
   const surplus = own.slice(0, Math.max(0, own.length - mostCookies + 1))
   return {
@@ -86,6 +95,24 @@ export const withInteraction = async <T>(
   throw new StoreUnavailable('the interaction changed again and again')
 }
 
+/** As `withInteraction`, for one that is an authorization request. */
+export const withAuthorization = <T>(
+  server: ServerContext,
+  request: Request,
+  id: string | null | undefined,
+  act: (open: OpenAuthorization) => Promise<T>,
+): Promise<T> =>
+  withInteraction(server, request, id, async (open) => {
+    if (!isOfClient(open)) throw gone(server, open.value.id)
+    return act(open)
+  })
+
+/** Whether it is for the person's own account page. */
+export const isVisit = (open: OpenInteraction): open is OpenVisit => !isAuthorizationInteraction(open.value)
+
+/** Whether it is for a client, and not for the person's own account page. */
+export const isOfClient = (open: OpenInteraction): open is OpenAuthorization => isAuthorizationInteraction(open.value)
+
 const openInteraction = async (
   server: ServerContext,
   request: Request,
@@ -116,20 +143,20 @@ export const checkCsrf = (server: ServerContext, { value }: OpenInteraction, for
 }
 
 /** Writes the interaction's next state; where another request was faster, `withInteraction` begins again. */
-export const advance = async (
+export const advance = async <Kind extends Interaction>(
   server: ServerContext,
-  { stored, value, now }: OpenInteraction,
+  { stored, value, now }: OpenInteraction<Kind>,
   change: InteractionChange,
-): Promise<OpenInteraction> => {
-  const next = withoutUndefined({ ...value, ...change })
+): Promise<OpenInteraction<Kind>> => {
+  const next = withoutUndefined<Kind>({ ...value, ...change })
   const left = Math.max(1, value.createdAt + server.lifetimes.interaction * 1000 - now)
   const result = await server.records.commit({ unchanged: [stored], puts: [put(stored.ref, next, left)] })
   if (!result.committed) throw new InteractionMoved()
   return { stored: { ...stored, value: next, version: result.version }, value: next, now }
 }
 
-const withoutUndefined = (value: InteractionChange): Interaction =>
-  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as unknown as Interaction
+const withoutUndefined = <Kind extends Interaction>(value: InteractionChange): Kind =>
+  Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as unknown as Kind
 
 /** The address of one of an interaction's pages. */
 export const pageOf = (endpoint: string, interaction: string): string => `${endpoint}?interaction=${interaction}`

@@ -7,12 +7,13 @@ export type Reply =
   /** The host's own answer, to sign the person in by its own means. */
   | { readonly kind: 'response'; readonly response: Response; readonly cookies?: readonly string[] }
 
-export type Page = ConsentPage | SignInPage | ContinuePage | ProblemPage
+export type Page = ConsentPage | SignInPage | ContinuePage | AccountPage | ProblemPage
 
 /** Where a page's form goes, and what shows that it came from this page. */
 export interface PageForm {
   readonly action: string
-  readonly interaction: string
+  /** Absent on the account page, which is of no interaction. */
+  readonly interaction?: string
   readonly csrf: string
   /** Languages that the person reads, best first, as the client said. */
   readonly locales?: readonly string[]
@@ -78,15 +79,21 @@ export interface AskedResource {
 export interface SignInPage {
   readonly kind: 'sign-in'
   readonly form: PageForm
-  readonly client: AskingClient
-  readonly resources: readonly AskedResource[]
+  readonly purpose:
+    | { readonly kind: 'client'; readonly client: AskingClient; readonly resources: readonly AskedResource[] }
+    /** To see the account page; to prove again who one is; as another identity of the same account. */
+    | { readonly kind: 'visit' | 'confirm' | 'add' }
   /** A name and a password on this page. */
   readonly password?: { readonly provider: string; readonly name: string; readonly username: string }
+  /** An e-mail address may be entered, whose domain says where to sign in: `decision` is `email`, and `email` the address. */
+  readonly byEmail?: boolean
   /** Buttons that lead to other providers. */
   readonly others: readonly { readonly provider: string; readonly name: string }[]
   readonly refused?:
     | { readonly reason: 'credentials' }
     | { readonly reason: 'rate_limited'; readonly retryAfter: number }
+    /** No provider is for the domain. */
+    | { readonly reason: 'email' }
 }
 
 /** Somebody else than the account that was shown has signed in. The form has `decision` (`continue`, `switch`). */
@@ -97,6 +104,63 @@ export interface ContinuePage {
   readonly resources: readonly AskedResource[]
   readonly shown?: ShownAccount
   readonly signedIn: ShownAccount
+}
+
+/**
+ * Which apps may act for a person. The forms have `decision`: `disconnect` with `client`, `add` with `provider`, `sign_out`,
+ * `sign_out_everywhere`.
+ */
+export interface AccountPage {
+  readonly kind: 'account'
+  readonly form: PageForm
+  readonly account: ShownAccount
+  readonly apps: readonly ConnectedApp[]
+  /** The providers' names of the account's identities. */
+  readonly identities: readonly { readonly provider: string; readonly current: boolean }[]
+  /** Where else this person may sign in from now on. */
+  readonly addable: readonly { readonly provider: string; readonly name: string }[]
+  /** By us, and not only by the host. */
+  readonly signedInHere: boolean
+  readonly notice?: AccountNotice
+  /** Milliseconds since the epoch, as all times here. */
+  readonly now: number
+}
+
+export type AccountNotice =
+  | 'disconnected'
+  | 'added'
+  | 'already_yours'
+  /** The identity is another account's: two are never merged. */
+  | 'of_another'
+  | 'other_person'
+  /** The form was. */
+  | 'outdated'
+
+/** What a person allows one client. */
+export interface ConnectedApp {
+  readonly clientId: string
+  readonly client: Pick<AskingClient, 'name' | 'verified' | 'publishedBy'>
+  readonly resources: readonly AllowedResource[]
+  readonly since: number
+  /** Absent where it has no connection now, but would get one without asking. */
+  readonly usedAt?: number
+  /** Grants that live; what was used last comes first. */
+  readonly connections: readonly Connection[]
+}
+
+export interface AllowedResource {
+  readonly name?: string
+  readonly identifier: string
+  /** In the operator's words. */
+  readonly descriptions: readonly string[]
+}
+
+export interface Connection {
+  /** Absent where no code was sent anywhere: the app got its token in exchange for another's. */
+  readonly redirectHost?: string
+  readonly redirectKind?: RedirectKind
+  readonly since: number
+  readonly usedAt: number
 }
 
 /** Something is wrong; the page says what, and what to do. */

@@ -1,16 +1,19 @@
 import type { SignIn } from '../upstream/provider.ts'
 import { SignInRefused } from '../upstream/provider.ts'
-import { completeSignIn, signInProblem } from './complete-sign-in.ts'
+import { completeSignIn } from './complete-sign-in.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { type OpenInteraction, withInteraction } from './interaction.ts'
 import { PageProblem, type Reply, type SignInPage } from './pages.ts'
 import { refused } from './refusal.ts'
+import { signInProblem } from './sign-in-problem.ts'
 
-type ShowAgain = (
-  server: ServerContext,
-  open: OpenInteraction,
-  attempt: { readonly username?: string; readonly refused?: SignInPage['refused'] },
-) => Promise<Reply>
+/** What was tried on the sign-in page. */
+export interface SignInAttempt {
+  readonly username?: string
+  readonly refused?: SignInPage['refused']
+}
+
+type ShowAgain = (server: ServerContext, open: OpenInteraction, attempt: SignInAttempt) => Promise<Reply>
 
 /** A name and a password from our own page. Checked once, whatever else happens to the interaction meanwhile: a check is slow and counted. */
 export const signInByPassword = async (

@@ -8,10 +8,11 @@ import {
   SignInRefused,
 } from '../upstream/provider.ts'
 import { readBrowserSession } from './browser-session.ts'
-import { completeSignIn, signInProblem } from './complete-sign-in.ts'
+import { completeSignIn } from './complete-sign-in.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { advance, formOf, type OpenInteraction, pageOf } from './interaction.ts'
 import { page, type Reply, redirect } from './pages.ts'
+import { signInProblem } from './sign-in-problem.ts'
 
 // A second click, another tab or the back button may begin again while an earlier attempt is still the one that comes back.
 const mostAttempts = 4

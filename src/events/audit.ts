@@ -52,6 +52,13 @@ export type AuditFacts =
       readonly resources: Readonly<Record<string, readonly string[]>>
       readonly remembered: boolean
     }
+  /** By the person: all that it had of this account has ended. */
+  | {
+      readonly type: 'client.disconnected'
+      readonly clientId: string
+      readonly account: string
+      readonly grants: number
+    }
   | { readonly type: 'consent.denied'; readonly clientId: string; readonly interaction: string }
   | {
       readonly type: 'sign_in.succeeded'
@@ -61,6 +68,21 @@ export type AuditFacts =
       readonly subject: string
       readonly created: boolean
     }
+  /** A person added to their account another way to sign in. */
+  | {
+      readonly type: 'account.identity_added'
+      readonly account: string
+      readonly provider: string
+      readonly issuer: string
+      readonly subject: string
+    }
+  | {
+      readonly type: 'account.identity_refused'
+      readonly account: string
+      readonly provider: string
+      readonly reason: string
+    }
+  | { readonly type: 'sign_out'; readonly account: string; readonly everywhere: boolean }
   | { readonly type: 'sign_in.refused'; readonly provider: string; readonly reason: string; readonly address?: string }
   | {
       readonly type: 'code.issued'
@@ -99,6 +121,19 @@ export type AuditFacts =
       readonly grant?: string
     }
   | { readonly type: 'token.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
+  /** Somebody else's word was taken for a person (then there is a grant), or for a workload. */
+  | {
+      readonly type: 'assertion.accepted'
+      readonly provider: string
+      readonly issuer: string
+      readonly subject: string
+      readonly clientId: string
+      readonly grant?: string
+      readonly account?: string
+      readonly resource: string
+      readonly scopes: readonly string[]
+    }
+  | { readonly type: 'assertion.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.rotated'; readonly clientId: string; readonly grant: string; readonly generation: number }
   | {
       readonly type: 'refresh.repeated'
@@ -121,19 +156,6 @@ export type AuditFacts =
       readonly generation: number
       readonly presented: number
     }
-  /** Somebody else's word was taken for a person (then there is a grant), or for a workload. */
-  | {
-      readonly type: 'assertion.accepted'
-      readonly provider: string
-      readonly issuer: string
-      readonly subject: string
-      readonly clientId: string
-      readonly grant?: string
-      readonly account?: string
-      readonly resource: string
-      readonly scopes: readonly string[]
-    }
-  | { readonly type: 'assertion.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | { readonly type: 'refresh.refused'; readonly reason: string; readonly clientId?: string; readonly grant?: string }
   | {
       readonly type: 'grant.revoked'
@@ -164,6 +186,19 @@ export type AuditFacts =
       readonly subject: string
     }
   | { readonly type: 'upstream.refreshed'; readonly provider: string; readonly session: string }
+  /** The provider said that a person may go on, without new tokens. */
+  | { readonly type: 'upstream.checked'; readonly provider: string; readonly session: string }
+  /** Somebody signed out at the provider, and it told us. */
+  | {
+      readonly type: 'upstream.logged_out'
+      readonly provider: string
+      readonly issuer: string
+      readonly sub?: string
+      readonly sid?: string
+      readonly sessions: number
+      readonly grants: number
+    }
+  | { readonly type: 'upstream.logout_refused'; readonly provider: string; readonly reason: string }
   | { readonly type: 'upstream.failed'; readonly provider: string; readonly session?: string; readonly reason: string }
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }
   | { readonly type: 'upstream.revoked'; readonly provider: string; readonly session: string }

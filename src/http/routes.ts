@@ -1,4 +1,6 @@
+import { accountDecision, accountPage } from '../authorization-server/account-page.ts'
 import { authorize } from '../authorization-server/authorize.ts'
+import { backchannelLogout, logoutAddress } from '../authorization-server/backchannel-logout.ts'
 import { callback } from '../authorization-server/callback.ts'
 import { consentDecision, consentPage } from '../authorization-server/consent.ts'
 import type { Arrival, Endpoints, ServerContext } from '../authorization-server/context.ts'
@@ -16,7 +18,7 @@ import { parseLocales } from '../policy/sign-in.ts'
 import type { RequestInfo } from '../resource-server/handler.ts'
 import type { Branding } from './branding.ts'
 import { createPageResponder } from './page-response.ts'
-import { acceptedLanguages } from './pages/words.ts'
+import { acceptedLanguages } from './pages/language.ts'
 
 /** The authorization server's own routes. */
 export interface Routes {
@@ -74,10 +76,15 @@ const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): Readonly
     [pathOf(endpoints.introspect), machine(introspectEndpoint)],
     [pathOf(endpoints.authorize), { for: 'person', GET: authorize }],
     [pathOf(endpoints.consent), { for: 'person', GET: consentPage, POST: consentDecision }],
+    [pathOf(endpoints.account), { for: 'person', GET: accountPage, POST: accountDecision }],
     [pathOf(endpoints.signIn), { for: 'person', GET: signInPage, POST: signIn }],
     ...providerIds.map((id): [string, Route] => [
       pathOf(callbackOf({ endpoints }, id)),
       { for: 'person', GET: (server, request, arrival) => callback(server, request, arrival, id) },
+    ]),
+    ...providerIds.map((id): [string, Route] => [
+      pathOf(logoutAddress({ endpoints }, id)),
+      machine((server, request) => backchannelLogout(server, request, id)),
     ]),
   ])
 }

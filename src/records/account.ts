@@ -9,6 +9,8 @@ export interface Account {
   /** Milliseconds since the epoch. */
   readonly createdAt: number
   readonly identities: readonly Identity[]
+  /** The person signed out everywhere: who signed in before is signed in no more. Milliseconds since the epoch. */
+  readonly signedOutAt?: number
 }
 
 /** Who a person is at a provider. */
@@ -38,8 +40,6 @@ export const accountRef = (id: string) => refTo(accounts, id)
 /** The account of (provider issuer, provider subject). */
 export const identityRef = (issuer: string, subject: string) => refTo(identities, hashStrings(issuer, subject))
 
-/** What subjects this store was begun with: changing it would change every person's identity. */
-export const subjectModeRef = refTo(subjectModes, 'current')
 /** The accounts that signed in at a provider with a verified e-mail address, and have had no other since. */
 const accountEmails = recordType<{ readonly accounts: readonly string[] }>({
   name: 'account-email',
@@ -55,3 +55,6 @@ export const hashedEmail = (provider: string, email: string): string => hashStri
 export const accountEmailRef = (hashed: string) => refTo(accountEmails, hashed)
 
 export const emailOfAccountRef = (account: string) => refTo(emailOfAccounts, account)
+
+/** What subjects this store was begun with: changing it would change every person's identity. */
+export const subjectModeRef = refTo(subjectModes, 'current')

@@ -13,7 +13,7 @@ export interface Consent {
   readonly updatedAt: number
 }
 
-const consents = recordType<Consent>({ name: 'consent', schema: 1, sealed: false })
+export const consents = recordType<Consent>({ name: 'consent', schema: 1, sealed: false })
 
 export const consentRef = (account: string, clientId: string, redirectHost: string, resource: string) =>
   refTo(consents, account, hashStrings(clientId, redirectHost, resource))

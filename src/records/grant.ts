@@ -105,7 +105,10 @@ export const actorOf = (grant: Grant): Actor | undefined => ('actor' in grant ? 
 export const isAuthorization = (stored: Stored<Grant> | undefined): stored is Stored<AuthorizationGrant> =>
   stored?.value.kind === 'authorization'
 
-/** Index: the redeemed grants of an account. It lives as long as the grant may, so that a refresh stays one write; entries without a grant are dead. */
+/**
+ * Index: the grants of an account. Written with the code (living as long as it), and at redemption again (living as long as the grant may, so
+ * that a refresh stays one write); entries without a grant are dead.
+ */
 export const accountGrantRef = (account: string, grant: string) => refTo(accountGrants, account, grant)
 
 /**

@@ -2,20 +2,25 @@ import type { JsonObject } from '../identity/json.ts'
 import type { Prompt } from '../policy/sign-in.ts'
 import { recordType, refTo } from './records.ts'
 
-/** An authorization request under way in one browser, from `/authorize` to the code. */
-export interface Interaction {
+/** What is under way in one browser: an authorization request, from `/authorize` to the code; or a sign-in to the account page. */
+export type Interaction = AuthorizationInteraction | AccountInteraction
+
+export type AuthorizationInteraction = InteractionOf<AuthorizationRequest>
+export type AccountInteraction = InteractionOf<AccountRequest>
+
+interface InteractionOf<Request> {
   readonly id: string
   /** SHA-256 of the interaction's cookie, base64url: only the browser that began goes on. */
   readonly browser: string
   /** In every form of the interaction's pages. */
   readonly csrf: string
-  readonly request: AuthorizationRequest
+  readonly request: Request
   /** The account that the consent page showed. */
   readonly shownAccount?: string
   /** What the person allowed. Scopes are those that stayed ticked. */
   readonly approved?: { readonly resources: ResourceScopes; readonly at: number }
   /** Who signed in, in the course of this interaction. */
-  readonly signedIn?: { readonly account: string; readonly upstreamSession: string; readonly authTime: number }
+  readonly signedIn?: SignedIn
   /** Where a provider was asked: a few attempts, newest last, since a second click or the back button may begin another. */
   readonly upstream?: readonly UpstreamAttempt[]
   /** The person wants to sign in as somebody else than who was signed in. */
@@ -26,6 +31,15 @@ export interface Interaction {
   readonly createdAt: number
 }
 
+export interface SignedIn {
+  readonly account: string
+  readonly upstreamSession: string
+  /** Seconds since the epoch. */
+  readonly authTime: number
+  /** When that was here, milliseconds since the epoch. */
+  readonly createdAt?: number
+}
+
 /** A provider was asked; its answer must bring this `state`. */
 export interface UpstreamAttempt {
   readonly provider: string
@@ -34,6 +48,23 @@ export interface UpstreamAttempt {
   /** The answer came and is being checked: it counts once. Milliseconds since the epoch. */
   readonly claimedAt?: number
 }
+
+/** Somebody signs in to their account page. */
+export interface AccountRequest {
+  /** `visit`: to see it. `confirm`: again, before something is changed. `add`: as somebody whom the account is to have as another identity. */
+  readonly purpose: 'visit' | 'confirm' | 'add'
+  /** Whose page it was, where anybody was signed in. */
+  readonly account?: string
+  /** The provider to add. */
+  readonly provider?: string
+  readonly prompt: readonly Prompt[]
+  readonly maxAge?: number
+  readonly loginHint?: string
+  readonly locales?: readonly string[]
+}
+
+export const isAuthorizationInteraction = (interaction: Interaction): interaction is AuthorizationInteraction =>
+  !('purpose' in interaction.request)
 
 /** Resource to scopes. */
 export type ResourceScopes = Readonly<Record<string, readonly string[]>>
@@ -60,8 +91,8 @@ export interface AuthorizationRequest {
 }
 
 /** The first schema knew one resource alone. */
-function ofOneResource(value: unknown): Interaction {
-  const { request, approved, ...rest } = value as Omit<Interaction, 'request' | 'approved'> & {
+function ofOneResource(value: unknown): AuthorizationInteraction {
+  const { request, approved, ...rest } = value as Omit<AuthorizationInteraction, 'request' | 'approved'> & {
     readonly request: AuthorizationRequest & { readonly resource: string; readonly scopes: readonly string[] }
     readonly approved?: { readonly scopes: readonly string[]; readonly at: number }
   }

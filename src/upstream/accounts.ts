@@ -3,16 +3,36 @@ import { type Account, accountRef, identityRef, type SubjectMode, subjectModeRef
 import { put, type Stored } from '../records/records.ts'
 import { checkedClaims } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
-import { type NamedProvider, type SignIn, SignInRefused } from './provider.ts'
+import { type EmailLink, linkedAccount, rememberEmail } from './email-link.ts'
+import { type NamedProvider, type SignIn, SignInRefused, type Voucher } from './provider.ts'
 
-/** Accounts, found by who a person is at a provider: (issuer, subject). Never merged; nothing is linked by e-mail. */
+/** Accounts, found by who a person is at a provider: (issuer, subject). Never merged; nothing is linked by e-mail, unless the operator says so. */
 export interface Accounts {
   /**
    * The account of who signed in, made at the first time. Of concurrent first sign-ins of one person, one makes it.
+   * @param link where who comes for the first time may be somebody who is known by an e-mail address
    * @throws SignInRefused with reason `claims` where the provider's schema is not satisfied: then there is no account either
    */
-  resolve(providerId: string, signIn: SignIn): Promise<{ readonly account: Account; readonly created: boolean }>
+  resolve(
+    providerId: string,
+    signIn: SignIn,
+    link?: EmailLink,
+  ): Promise<{ readonly account: Account; readonly created: boolean }>
   get(id: string): Promise<Account | undefined>
+  /** The account that this person of a provider has, where there is one. */
+  byIdentity(issuer: string, subject: string): Promise<Account | undefined>
+  /** Whether accounts may have more than one identity: not where the subject is the provider's, of which there is one. */
+  readonly linkable: boolean
+  /**
+   * Adds to an account the identity of who signed in. `of_another`: that has an account already; two are never merged, since subjects would
+   * change. `full`: it has more than anyone needs.
+   * @throws SignInRefused as `resolve`
+   */
+  link(
+    account: string,
+    providerId: string,
+    signIn: SignIn,
+  ): Promise<'added' | 'already_yours' | 'of_another' | 'full' | 'gone'>
   /** The account that has this `sub` in our tokens. */
   bySubject(subject: string): Promise<Account | undefined>
   /**
@@ -26,6 +46,10 @@ export interface AccountsOptions {
   /** `random`: a random id of our own. `upstream`: the provider's subject; only with a single provider, that is not our own local accounts. */
   readonly subject: 'random' | 'upstream'
   readonly providers: readonly NamedProvider[]
+  /** Others whose word is taken for who a person is. */
+  readonly vouchers?: readonly Voucher[]
+  /** The ids of providers whose people may be found by a verified e-mail address. */
+  readonly knownByEmail?: ReadonlySet<string>
 }
 
 /** The configured subjects don't fit the store or the providers; the message says what to do. */
@@ -35,12 +59,18 @@ export class SubjectModeRefused extends Error {
 
 export const createAccounts = (
   { records, random }: Pick<UpstreamContext, 'records' | 'random'>,
-  { subject, providers }: AccountsOptions,
+  { subject, providers, vouchers = [], knownByEmail = new Set() }: AccountsOptions,
 ): Accounts => {
   const configured = configuredMode(subject, providers)
 
-  const resolve: Accounts['resolve'] = async (providerId, signIn) => {
-    const provider = providers.find(({ id }) => id === providerId)
+  const resolve: Accounts['resolve'] = async (providerId, signIn, link) => {
+    const resolved = await resolveOnce(providerId, signIn, link)
+    if (knownByEmail.has(providerId)) await rememberEmail(records, providerId, resolved.account.id, signIn)
+    return resolved
+  }
+
+  const resolveOnce: Accounts['resolve'] = async (providerId, signIn, link) => {
+    const provider = [...providers, ...vouchers].find(({ id }) => id === providerId)
     if (!provider) throw new TypeError(`no provider ${providerId}`)
     await checkedClaims(provider, signIn)
     const identity = identityRef(signIn.issuer, signIn.subject)
@@ -52,12 +82,24 @@ export const createAccounts = (
         const account = (await records.get(accountRef(known.value.account))).values[0]
         if (account) return { account: account.value, created: false }
       }
+      const who = { provider: providerId, issuer: signIn.issuer, subject: signIn.subject }
+      const linked = link && (await linkedAccount(records, link, signIn))
+      if (linked) {
+        const { stored, entry } = linked
+        const account: Account = { ...stored.value, identities: [...stored.value.identities, who] }
+        const result = await records.commit({
+          unchanged: [...(mode ? [mode] : []), known ?? identity, stored, entry],
+          puts: [put(identity, { account: account.id }), put(stored.ref, account)],
+        })
+        if (result.committed) return { account, created: false }
+        continue
+      }
       const id = base64url(random.bytes(16))
       const account: Account = {
         id,
         subject: subject === 'random' ? id : signIn.subject,
         createdAt: now,
-        identities: [{ provider: providerId, issuer: signIn.issuer, subject: signIn.subject }],
+        identities: [who],
       }
       const result = await records.commit({
         // The mode is part of what is decided here: another node may be about to be started with another.
@@ -97,8 +139,42 @@ export const createAccounts = (
     return identity && get(identity.value.account)
   }
 
-  return { resolve, checkSubjectMode, get, bySubject }
+  const byIdentity: Accounts['byIdentity'] = async (issuer, name) => {
+    const identity = (await records.get(identityRef(issuer, name))).values[0]
+    return identity && get(identity.value.account)
+  }
+
+  const linkable = subject === 'random'
+
+  const link: Accounts['link'] = async (id, providerId, signIn) => {
+    const provider = providers.find((each) => each.id === providerId)
+    if (!provider || !linkable) throw new TypeError(`${providerId} can't be added to an account`)
+    await checkedClaims(provider, signIn)
+    const { issuer, subject: name } = signIn
+    const ref = identityRef(issuer, name)
+    for (;;) {
+      const [account, known] = (await records.get(accountRef(id), ref)).values
+      if (!account) return 'gone'
+      // One that is another account's stays so, and one of an account that is gone is its own again at its next sign-in.
+      if (known) return known.value.account === id ? 'already_yours' : 'of_another'
+      const { identities } = account.value
+      if (identities.length >= mostIdentities) return 'full'
+      const identity = { provider: providerId, issuer, subject: name }
+      const result = await records.commit({
+        unchanged: [account, ref],
+        puts: [
+          put(ref, { account: id }),
+          put(account.ref, { ...account.value, identities: [...identities, identity] }),
+        ],
+      })
+      if (result.committed) return 'added'
+    }
+  }
+
+  return { resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
 }
+
+const mostIdentities = 20
 
 /** The mode to remember when this sign-in's account is the first. */
 const checkedMode = (stored: Stored<SubjectMode> | undefined, configured: SubjectMode, signIn: SignIn): SubjectMode => {

@@ -144,7 +144,7 @@ const textOf = (html: string): string =>
   decode(
     html
       .replace(/<style>.*?<\/style>/s, '')
-      .replace(/<\/?(bdi|strong|span)\b[^>]*>/g, '')
+      .replace(/<\/?(bdi|strong|span|time)\b[^>]*>/g, '')
       .replace(/<[^>]*>/g, ' ')
       .replace(/\s+/g, ' '),
   ).trim()

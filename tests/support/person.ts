@@ -170,6 +170,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     endpoints: endpointsBelow(issuer),
     resources,
     providers,
+    emailDomains: new Map(),
     accounts: createAccounts({ records, random }, { subject: 'random', providers }),
     custody: createCustody({ records, random, audit }, providers),
     records,
@@ -259,6 +260,7 @@ export const redeemed = async (
   { routes, issuer }: PersonServer,
   left: URL | undefined,
   redirectUri = webRedirect,
+  clientId = 'app',
 ): Promise<JsonObject> => {
   const response = await routes.respond(
     new Request(`${issuer}/token`, {
@@ -266,12 +268,23 @@ export const redeemed = async (
       body: new URLSearchParams({
         grant_type: 'authorization_code',
         code: left?.searchParams.get('code') ?? '',
-        client_id: 'app',
+        client_id: clientId,
         code_verifier: verifier,
         redirect_uri: redirectUri,
       }),
     }),
   )
+  return (await response?.json()) as JsonObject
+}
+
+/** What the client gets for its refresh token. */
+export const refreshed = async (
+  { routes, issuer }: PersonServer,
+  token: string,
+  clientId = 'app',
+): Promise<JsonObject> => {
+  const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, client_id: clientId })
+  const response = await routes.respond(new Request(`${issuer}/token`, { method: 'POST', body }))
   return (await response?.json()) as JsonObject
 }
 

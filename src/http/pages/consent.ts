@@ -1,6 +1,7 @@
 import { html } from 'hono/html'
 import type { AskedResource, ConsentPage, OfferedScope } from '../../authorization-server/pages.ts'
-import { accountName, clientName, hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
+import { accountName, clientName, hidden, type Look, layout, quotedName } from './layout.ts'
+import { type Markup, nothing } from './markup.ts'
 import { foreign } from './text.ts'
 import { whoAsks } from './who-asks.ts'
 

@@ -1,7 +1,8 @@
 import { html } from 'hono/html'
 import type { ContinuePage } from '../../authorization-server/pages.ts'
 import { resourceNames } from './consent.ts'
-import { accountName, hidden, type Look, layout, type Markup, nothing, quotedName, shortName } from './layout.ts'
+import { accountName, hidden, type Look, layout, quotedName, shortName } from './layout.ts'
+import { type Markup, nothing } from './markup.ts'
 
 export const continueTemplate = (look: Look, page: ContinuePage): Markup => {
   const use = { client: quotedName(look, page.client), resource: resourceNames(look, page.resources) }

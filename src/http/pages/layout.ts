@@ -1,11 +1,9 @@
 import { html } from 'hono/html'
 import type { AskingClient, PageForm, ShownAccount } from '../../authorization-server/pages.ts'
 import type { NamedBranding } from '../branding.ts'
+import { directionOf, type Language } from './language.ts'
+import { type Markup, nothing } from './markup.ts'
 import { foreign } from './text.ts'
-import { directionOf, type Language } from './words.ts'
-
-/** Markup that is safe to stand in a page: made by `html`, which escapes whatever is put into it. */
-export type Markup = ReturnType<typeof html>
 
 /** How a page looks, and what language it speaks. */
 export interface Look extends Language {
@@ -14,8 +12,6 @@ export interface Look extends Language {
   /** The host's own words, in the page's language where the host gave them. */
   host(text: string): Markup
 }
-
-export const nothing: Markup = html``
 
 /** The frame of every page. */
 export const layout = (look: Look, title: string, content: Markup): Markup => html`<!doctype html>
@@ -48,7 +44,7 @@ export const hostText = ({ lang, languages = {} }: NamedBranding, tag: string, t
 }
 
 export const hidden = ({ interaction, csrf, shown }: PageForm): Markup =>
-  html`<input type="hidden" name="interaction" value="${interaction}"><input type="hidden" name="csrf" value="${csrf}">${
+  html`${interaction === undefined ? nothing : html`<input type="hidden" name="interaction" value="${interaction}">`}<input type="hidden" name="csrf" value="${csrf}">${
     shown === undefined ? nothing : html`<input type="hidden" name="shown" value="${shown}">`
   }`
 

@@ -1,6 +1,7 @@
 import { html } from 'hono/html'
 import type { Problem, ProblemPage } from '../../authorization-server/pages.ts'
-import { from, hidden, type Look, layout, type Markup, nothing, quotedName } from './layout.ts'
+import { from, hidden, type Look, layout, quotedName } from './layout.ts'
+import { type Markup, nothing } from './markup.ts'
 import { foreign } from './text.ts'
 
 export const problemTemplate = (look: Look, page: ProblemPage): Markup => {

@@ -1,12 +1,14 @@
 import { html, raw } from 'hono/html'
 import type { Page } from '../../authorization-server/pages.ts'
 import type { NamedBranding } from '../branding.ts'
+import { accountTemplate } from './account.ts'
 import { consentTemplate } from './consent.ts'
 import { continueTemplate } from './continue.ts'
-import { hostText, type Look, type Markup } from './layout.ts'
+import { chooseLanguage, createLanguage } from './language.ts'
+import { hostText, type Look } from './layout.ts'
+import type { Markup } from './markup.ts'
 import { problemTemplate } from './problem.ts'
 import { signInTemplate } from './sign-in.ts'
-import { chooseLanguage, createLanguage } from './words.ts'
 
 /** Makes a page's HTML of its data. `locales` are the languages that the person reads, best first. */
 export const createRenderer = (
@@ -41,6 +43,8 @@ const template = (look: Look, page: Page): Markup => {
       return signInTemplate(look, page)
     case 'continue':
       return continueTemplate(look, page)
+    case 'account':
+      return accountTemplate(look, page)
     case 'problem':
       return problemTemplate(look, page)
   }

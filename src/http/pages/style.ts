@@ -7,8 +7,8 @@ const calmBlue: Rgb = [37, 84, 199]
 /** The one style sheet of all pages. It stands in each page, allowed by its hash, so that a page needs no second request. */
 export const styleSheet = ({ color }: Branding): string => {
   const accent = (color === undefined ? undefined : parseColor(color)) ?? calmBlue
-  return `:root{color-scheme:light dark;${colors('light', accent)}--page:#f4f5f7;--card:#fff;--text:#16181d;--quiet:#565b66;--line:#dcdfe5;--field:#8a909c;--soft:#f6f7f9;--warn:#fff6e0;--warn-line:#e7c66b;--warn-text:#5c4300;--bad:#fdecec;--bad-line:#eba9a9;--bad-text:#8a1616}
-@media (prefers-color-scheme:dark){:root{${colors('dark', accent)}--page:#101114;--card:#1b1d22;--text:#eef0f4;--quiet:#a9afbb;--line:#33373f;--field:#7b818d;--soft:#23262c;--warn:#2e2713;--warn-line:#6f5a1d;--warn-text:#f3dc9b;--bad:#351a1c;--bad-line:#7c3a3f;--bad-text:#ffc4c4}}
+  return `:root{color-scheme:light dark;${colors('light', accent)}--page:#f4f5f7;--card:#fff;--text:#16181d;--quiet:#565b66;--line:#dcdfe5;--field:#8a909c;--soft:#f6f7f9;--warn:#fff6e0;--warn-line:#e7c66b;--warn-text:#5c4300;--bad:#fdecec;--bad-line:#eba9a9;--bad-text:#8a1616;--good:#e8f5ec;--good-line:#a3d3b2;--good-text:#14532d}
+@media (prefers-color-scheme:dark){:root{${colors('dark', accent)}--page:#101114;--card:#1b1d22;--text:#eef0f4;--quiet:#a9afbb;--line:#33373f;--field:#7b818d;--soft:#23262c;--warn:#2e2713;--warn-line:#6f5a1d;--warn-text:#f3dc9b;--bad:#351a1c;--bad-line:#7c3a3f;--bad-text:#ffc4c4;--good:#16291d;--good-line:#2f5f41;--good-text:#b9ecc9}}
 ${rules}`
 }
 
@@ -34,9 +34,10 @@ strong{font-weight:600}
 .row>:first-child{min-width:0}
 .row form{flex:none}
 .who{font-weight:600}
-.badge{display:inline-block;vertical-align:1px;margin-left:4px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
+.badge{display:inline-block;vertical-align:1px;margin-inline-start:4px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
 .badge.known{white-space:normal;border-color:var(--line);background:var(--card);color:var(--quiet)}
 .note{margin:0 0 16px;padding:12px 16px;border:1px solid var(--warn-line);border-radius:12px;background:var(--warn);color:var(--warn-text);font-size:14px}
+.note.good{border-color:var(--good-line);background:var(--good);color:var(--good-text)}
 .note.bad{border-color:var(--bad-line);background:var(--bad);color:var(--bad-text)}
 fieldset{margin:0 0 16px;padding:0;border:0;min-width:0}
 legend{margin:0 0 8px;padding:0;font-size:14px;font-weight:600;color:var(--quiet)}
@@ -50,6 +51,22 @@ legend{margin:0 0 8px;padding:0;font-size:14px;font-weight:600;color:var(--quiet
 ul{margin:0 0 16px;padding:0;list-style:none;border:1px solid var(--line);border-radius:12px}
 li{padding:11px 16px}
 li+li{border-top:1px solid var(--line)}
+.apps{border:0;border-radius:0}
+.apps>li{padding:16px}
+.apps>li+li{border-top:1px solid var(--line)}
+.apps>li:last-child{margin-bottom:0}
+.apps p+p,.apps .plain-list+p{margin-top:8px}
+h2.who{margin:0 0 8px;font-size:16px;color:var(--text);font-weight:600}
+.plain-list{margin:4px 0 8px;padding:0 0 0 20px;border:0;border-radius:0;list-style:disc}
+.plain-list li{padding:2px 0}
+.plain-list li+li{border-top:0}
+details{margin-top:8px}
+summary{display:flex;align-items:center;min-height:44px;color:var(--link);font-size:14px;text-decoration:underline;text-underline-offset:3px;cursor:pointer}
+summary:hover{text-decoration-thickness:2px}
+details[open]>summary{margin-bottom:4px}
+.danger{border-color:var(--bad-line);background:var(--bad);color:var(--bad-text)}
+.danger:hover{background:var(--bad);box-shadow:inset 0 0 0 99px rgb(0 0 0/.06)}
+.flat{margin-top:0}
 label.field{display:block;margin:0 0 16px;font-size:14px;font-weight:600}
 label.field input{display:block;width:100%;min-height:48px;margin-top:6px;padding:10px 14px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:400;font-size:16px}
 .actions{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin-top:24px}
@@ -73,6 +90,6 @@ a.primary{color:var(--on-accent)}
 footer{max-width:440px;margin-top:16px;color:var(--quiet);font-size:13px;text-align:center}
 @media (max-width:480px){body{justify-content:flex-start;padding:0;background:var(--card)}main{max-width:none;padding:24px 20px;border:0;border-radius:0;box-shadow:none}footer{padding:0 20px 24px}}
 @media (max-width:340px){.actions{grid-template-columns:1fr}}
-@media (forced-colors:active){.primary{border:2px solid ButtonText}.badge,.note,.panel{border-color:CanvasText}}
+@media (forced-colors:active){.primary{border:2px solid ButtonText}.danger{border-color:ButtonText}.badge,.note,.panel{border-color:CanvasText}}
 @media (prefers-contrast:more){:root{--quiet:var(--text);--line:var(--field)}}
 `

@@ -1,6 +1,7 @@
 import { html } from 'hono/html'
 import type { AskingClient } from '../../authorization-server/pages.ts'
-import { from, type Look, type Markup, nothing, quotedName } from './layout.ts'
+import { from, type Look, quotedName } from './layout.ts'
+import { type Markup, nothing } from './markup.ts'
 import { foreign } from './text.ts'
 
 /** A name is only what a client says of itself: what can be relied on is where its description was read, and where the answer goes. */

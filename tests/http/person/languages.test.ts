@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { brandingSchema } from '../../../src/http/branding.ts'
 import { english } from '../../../src/http/pages/english.ts'
-import { acceptedLanguages, chooseLanguage, placeholdersOf, type Words } from '../../../src/http/pages/words.ts'
+import { acceptedLanguages, chooseLanguage } from '../../../src/http/pages/language.ts'
+import { placeholdersOf, type Words } from '../../../src/http/pages/words.ts'
 import { authorizeUrl, personServer, signInAs } from '../../support/person.ts'
 
 const german = {

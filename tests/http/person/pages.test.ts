@@ -95,6 +95,7 @@ test('the colours of text are readable on their surfaces, in light and in dark',
       ['link', 'soft'],
       ['warn-text', 'warn'],
       ['bad-text', 'bad'],
+      ['good-text', 'good'],
       ['on-accent', 'accent'],
     ] as const) {
       expect(contrast(value(text), value(surface)), `${text} on ${surface}`).toBeGreaterThanOrEqual(4.5)
