@@ -83,7 +83,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const trusted = resolveAssertionIssuers(assertions, { issuer: url, resources, providerIds })
   const surroundings = { issuer: url, resources, privateSchemes, ...(trusted && { assertions: trusted }) }
   const configuredClients = resolveClients(clients, surroundings)
-  checkWorkloadClients(assertions, configuredClients)
+  checkWorkloadClients(assertions, new Set(clients.map(({ id }) => id)))
   const parts = { options, resources, providers, endpoints, configuredClients, trusted, store, logger, audit }
 
   let opened: Opened | undefined

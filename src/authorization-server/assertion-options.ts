@@ -151,7 +151,7 @@ export const resolveAssertionIssuers = (
 /** @throws ConfigurationError for a rule that names a client which the configuration has not */
 export const checkWorkloadClients = (
   options: readonly AssertionIssuerOptions[],
-  configured: ReadonlyMap<string, unknown>,
+  configured: ReadonlySet<string>,
 ): void => {
   for (const [index, each] of options.entries()) {
     for (const [rule, { client }] of (each.kind === 'workload' ? each.workloads : []).entries()) {

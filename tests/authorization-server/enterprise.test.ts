@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { AssertionIssuerOptions } from '../../src/authorization-server/assertion-options.ts'
@@ -7,6 +7,7 @@ import { revokeGrantById } from '../../src/authorization-server/grants.ts'
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
+import { clientAssertionType } from '../../src/oauth/client-assertion.ts'
 import { memory } from '../../src/store/memory.ts'
 import { movable } from '../store/movable-clock.ts'
 import {
@@ -25,6 +26,7 @@ import {
   type TestServerOptions,
   testServer,
 } from '../support/authorization-server.ts'
+import { documentServer } from '../support/document-server.ts'
 import { type JwksIssuer, type SignOptions, startJwksIssuer } from '../support/jwks-issuer.ts'
 
 const secret = 'a secret of a client, long enough to be one'
@@ -277,6 +279,38 @@ describe('the client', () => {
     const answer = await present(to, await idJag(to, { client_id: client.client_id }), { ...client })
     expect(outcome(answer)).toEqual([400, 'unauthorized_client'])
   })
+})
+
+test('a client that publishes its metadata and its key, and has never been here: the assertion vouches for it', async () => {
+  const web = await documentServer()
+  try {
+    const { privateKey, publicKey } = await generateKeyPair('ES256')
+    web.metadata = {
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [{ ...(await exportJWK(publicKey)) } as Record<string, string>] },
+      grant_types: ['authorization_code', jwtBearerGrantType],
+    }
+    const to = await serverFor({ documents: { loopback: true } })
+    const client_id = `${web.origin}/client.json`
+    const now = Math.floor(to.clock.now() / 1000)
+    const key = () =>
+      new SignJWT({ iss: client_id, sub: client_id, aud: issuer, jti: crypto.randomUUID(), exp: now + 60 })
+        .setProtectedHeader({ alg: 'ES256' })
+        .sign(privateKey)
+    const send = async (assertion: string) =>
+      postToken(to, {
+        ...{ grant_type: jwtBearerGrantType, assertion, client_id },
+        ...{ client_assertion_type: clientAssertionType, client_assertion: await key() },
+      })
+    // Nobody else makes us ask for a document.
+    expect(outcome(await send(await idp.sign({}, { typ: 'JWT' })))).toEqual([400, 'invalid_grant'])
+    expect(web.requests).toEqual([])
+    const { status, body } = await send(await idJag(to, { client_id }))
+    expect(status).toBe(200)
+    expect((await createOwnVerifier(to.server).verify(body.access_token, mcp)).clientId).toBe(client_id)
+  } finally {
+    await web.stop()
+  }
 })
 
 describe('each is good once', () => {

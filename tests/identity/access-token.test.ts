@@ -7,6 +7,7 @@ import {
   type UpstreamIdentity,
   UpstreamTokenUnavailable,
 } from '../../src/identity/access-token.ts'
+import type { JsonObject } from '../../src/identity/json.ts'
 
 const secret = 'eyJhbGciOi.the-presented.token'
 
@@ -95,10 +96,12 @@ test('design 2, the provider’s own token comes by a method, and where there is
 })
 
 test('design 2, a client’s own token is told apart by its kind and has no person behind it', () => {
-  const token = createAccessToken(facts({ kind: 'client', subject: 'client-1' }))
+  const token = createAccessToken(facts({ kind: 'client', subject: 'client-1', upstream: undefined }))
   expect(token.kind).toBe('client')
   expect(token).not.toHaveProperty('upstream')
-  expectTypeOf<Extract<AccessToken, { kind: 'client' }>>().not.toHaveProperty('upstream')
+  // What a workload has there is its platform's word: none of the claims of people are promised.
+  type Said = NonNullable<Extract<AccessToken, { kind: 'client' }>['upstream']>['claims']
+  expectTypeOf<Said>().toEqualTypeOf<JsonObject>()
 })
 
 test('absent facts are absent members, not undefined ones', () => {
