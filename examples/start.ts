@@ -58,9 +58,12 @@ server.on('request', getRequestListener(app.fetch))
 console.log(instructions(`${url}/mcp`, password))
 console.log(`ready ${url}/mcp`)
 
-const stop = () => {
-  server.close(() => auth.close().then(() => process.exit(0)))
+// Nothing new comes in; what is under way is finished; then the rest is cut off.
+const stop = async () => {
+  server.close()
+  await auth.close({ within: 5_000 })
   server.closeAllConnections()
+  process.exit(0)
 }
 process.once('SIGINT', stop)
 process.once('SIGTERM', stop)

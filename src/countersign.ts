@@ -16,7 +16,9 @@ import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-
 import { systemClock } from './events/clock.ts'
 import { silentLogger } from './events/logger.ts'
 import type { Auth } from './http/auth.ts'
+import { createHealth } from './http/health.ts'
 import { createRoutes } from './http/routes.ts'
+import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 import { clientAddressReader } from './net/client-address.ts'
@@ -24,7 +26,8 @@ import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
-import { createAudit, createServerContext, endpointsBelow } from './server-context.ts'
+import { createActivity } from './resource-server/activity.ts'
+import { closeAudit, createAudit, createServerContext, endpointsBelow } from './server-context.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
 
@@ -34,8 +37,6 @@ export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
   readonly grants: GrantAdministration
   readonly clients: ClientAdministration
   readonly keys: KeyAdministration
-  /** Closes the store and ends what watches it. Calls afterwards are answered with 503. */
-  close(): Promise<void>
 }
 
 export interface GrantAdministration {
@@ -82,8 +83,8 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const providerIds = providers.map(({ id }) => id)
   const trusted = resolveAssertionIssuers(assertions, { issuer: url, resources, providerIds })
   const surroundings = { issuer: url, resources, privateSchemes, ...(trusted && { assertions: trusted }) }
-  const configuredClients = resolveClients(clients, surroundings)
   checkWorkloadClients(assertions, new Set(clients.map(({ id }) => id)))
+  const configuredClients = resolveClients(clients, surroundings)
   const parts = { options, resources, providers, endpoints, configuredClients, trusted, store, logger, audit }
 
   let opened: Opened | undefined
@@ -104,9 +105,22 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     providerIds,
     branding: options.branding ?? {},
     logger,
-    open: async () => (await current()).server,
+    open: async () => {
+      if (activity.stopped) throw new Error('the server is being stopped')
+      return (await current()).server
+    },
   })
 
+  const clock = options.clock ?? systemClock
+  const activity = createActivity()
+  let leaving = false
+  let closed: Promise<void> | undefined
+  const health = createHealth({
+    paths: options.health ?? {},
+    leaving: () => leaving,
+    check: async () => (await current()).server.records.store.get([]),
+    now: clock.now,
+  })
   const protection = createProtection<Claims>({
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
@@ -115,18 +129,29 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     verifier: {
       verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),
     },
+    activity,
     audit,
     logger,
-    clock: options.clock ?? systemClock,
+    clock,
   })
 
   return {
     issuer: url,
     ...protection,
-    handles: (pathname) => protection.metadata.handles(pathname) || routes.handles(pathname),
-    respond: async (request, info) =>
-      protection.metadata.respond(request) ??
-      routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }),
+    handles: (pathname) =>
+      protection.metadata.handles(pathname) || routes.handles(pathname) || health.handles(pathname),
+    async respond(request, info) {
+      const done = activity.begin()
+      try {
+        return (
+          protection.metadata.respond(request) ??
+          (await health.respond(request)) ??
+          (await routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }))
+        )
+      } finally {
+        done()
+      }
+    },
     ready: async () => {
       await open()
     },
@@ -144,10 +169,15 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
       list: async () => (await current()).server.keys.list(),
       rotate: async (options) => (await current()).server.keys.rotate(options),
     },
-    async close() {
-      opened?.verifier.close()
-      opened?.server.keys.close()
-      await store.close()
+    close(closing) {
+      leaving = true
+      closed ??= stopGracefully({ activity, streams: protection.streams, ...closing }).then(async () => {
+        opened?.verifier.close()
+        opened?.server.keys.close()
+        await store.close()
+        await closeAudit(options, logger)
+      })
+      return closed
     },
   }
 }

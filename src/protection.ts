@@ -13,6 +13,8 @@ import type { AccessPolicy } from './mcp/policy/rule.ts'
 import { requestPolicy } from './mcp/request-policy.ts'
 import { guardFactory } from './mcp/server-factory.ts'
 import type { Resource } from './oauth/resource.ts'
+import { type Activity } from './resource-server/activity.ts'
+import { unavailableResponse } from './resource-server/challenge.ts'
 import { withHeaders } from './resource-server/cors.ts'
 import type { GateDpop } from './resource-server/dpop.ts'
 import { createGate, type Gate } from './resource-server/gate.ts'
@@ -25,7 +27,7 @@ import type {
   ResponseGuard,
 } from './resource-server/handler.ts'
 import { createMetadataRoutes, type MetadataRoutes } from './resource-server/metadata.ts'
-import { createOpenStreams } from './resource-server/open-streams.ts'
+import { createOpenStreams, type OpenStreams } from './resource-server/open-streams.ts'
 import { requestWithSession, responseWithSession } from './resource-server/session-header.ts'
 
 /** How a resource is protected, besides what it is. */
@@ -50,6 +52,8 @@ export interface ProtectionFacts {
   readonly bindingKeys: () => BindingKeys | Promise<BindingKeys>
   /** What the proofs of bound tokens are checked against. */
   readonly dpop: () => GateDpop | Promise<GateDpop>
+  /** Counts what is under way; once it is stopped, nothing is let in. */
+  readonly activity: Activity
   readonly audit: Audit
   readonly logger: Logger
   readonly clock: Clock
@@ -59,6 +63,7 @@ export interface ProtectionFacts {
 export interface Protection<Upstream = UpstreamClaims>
   extends Pick<Auth<Upstream>, 'gate' | 'admit' | 'server' | 'vouches'> {
   readonly metadata: MetadataRoutes
+  readonly streams: OpenStreams
   /** Vouches for a token that no verifier saw: for `countersign/testing` alone, which finds it by this symbol. */
   readonly [adopt]: (token: AccessToken<unknown>) => void
 }
@@ -70,6 +75,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const { resources, authorizationServers, verifier, audit, logger, clock } = facts
   const verified = new WeakSet<AccessToken<unknown>>()
   const streams = createOpenStreams({ verifier, clock, audit })
+  const { activity } = facts
   let bound: Binding | undefined
   const bind = async (): Promise<Binding> => {
     bound ??= createBinding(await facts.bindingKeys(), clock)
@@ -85,6 +91,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const gateOf = findGate(gates)
 
   const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
+    if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
     const decision = await gate.admit(request, info)
     if (!decision.admitted) return decision
     const { token, parsedBody, filter, session, responseHeaders } = decision
@@ -93,7 +100,18 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       filter,
       session,
       messagesOnly: request.method === 'POST',
-      watch: (end) => streams.watch(token, answersCall(request, parsedBody), end),
+      watch(end) {
+        const unwatch = streams.watch(token, answersCall(request, parsedBody), (comeBack) => {
+          done()
+          end(comeBack)
+        })
+        const done = activity.begin()
+        return () => {
+          done()
+          unwatch()
+        }
+      },
+      begin: activity.begin,
     }
     return {
       admitted: true,
@@ -121,14 +139,21 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
         if (!admission.admitted) return admission.response
         const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
-        const forwarded = admission.forward(request)
-        return admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
+        const done = activity.begin()
+        try {
+          const forwarded = admission.forward(request)
+          return await admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
+        } finally {
+          done()
+        }
       }
     },
 
     server: (factory) => guardFactory(protection, factory),
 
     [adopt]: (token) => void verified.add(token),
+
+    streams,
 
     metadata: createMetadataRoutes(
       resources.map(({ resource }) => resource),

@@ -1,6 +1,7 @@
 import type { AccessToken, UpstreamClaims } from '../identity/access-token.ts'
 import type { TokenSource } from '../identity/context.ts'
 import type { AuthInfo, FetchHandler, GateRequest, RequestInfo, ResponseGuard } from '../resource-server/handler.ts'
+import type { Closing } from './stopping.ts'
 
 /** What stands in front of handlers: made by `countersign()` or `resourceServer()`, taken by the adapters. */
 export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
@@ -26,6 +27,11 @@ export interface Auth<Upstream = UpstreamClaims> extends TokenSource<Upstream> {
   ): (...args: Arguments) => Server
   /** Resolves when requests can be served. */
   ready(): Promise<void>
+  /**
+   * Stops: what is new is answered with 503, what is under way is waited for, streams end with a hint when to come again. Resolves when all
+   * has ended, within the bound. Stop listening first: `server.close()`. Calling it twice waits for the same end.
+   */
+  close(closing?: Closing): Promise<void>
 }
 
 export type Admission<Upstream = UpstreamClaims> =

@@ -1,6 +1,13 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { MessageFilter, ResponseGuard, SessionIds } from '../resource-server/handler.ts'
-import { isEventStream, privately, type TextFilter, textFilter } from '../resource-server/message-text.ts'
+import {
+  endsEvent,
+  isEventStream,
+  privately,
+  reconnection,
+  type TextFilter,
+  textFilter,
+} from '../resource-server/message-text.ts'
 import { sessionHeader } from '../resource-server/session-header.ts'
 
 /**
@@ -8,6 +15,7 @@ import { sessionHeader } from '../resource-server/session-header.ts'
  * that need neither are written as ever.
  */
 export const guardServerResponse = (response: ServerResponse, guard: ResponseGuard): void => {
+  response.once('close', guard.begin())
   if (guard.session) issueSession(response, guard.session)
   watchStream(response, guard)
   if (guard.filter) filterBody(response, guard.filter, guard.messagesOnly)
@@ -28,7 +36,12 @@ const issueSession = (response: ServerResponse, session: SessionIds): void => {
 }
 
 const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {
-  const { writeHead } = response
+  const { writeHead, write } = response
+  let between = true
+  response.write = ((chunk: string | Uint8Array, ...rest: [BufferEncoding, Callback]) => {
+    between = endsEvent(typeof chunk === 'string' ? Buffer.from(chunk.slice(-3)) : chunk)
+    return write.call(response, chunk, ...rest)
+  }) as ServerResponse['write']
   // Node calls this for implicit headers, too.
   response.writeHead = ((...head: [number, ...HeadArguments]) => {
     response.writeHead = writeHead
@@ -36,7 +49,10 @@ const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {
       // The connection is cut: whoever writes to the stream learns of it as of a client that went away.
       response.once(
         'close',
-        guard.watch(() => response.destroy()),
+        guard.watch((comeBack) => {
+          if (comeBack === undefined || !between) response.destroy()
+          else write.call(response, reconnection(comeBack), 'utf8', () => response.destroy())
+        }),
       )
     }
     return Reflect.apply(writeHead, response, head) as ServerResponse

@@ -56,8 +56,14 @@ export const protect = <Upstream>(
     values.set('accessToken', admission.accessToken)
     if (admission.parsedBody !== undefined) values.set('parsedBody', admission.parsedBody)
     context.req.raw = admission.forward(context.req.raw)
-    await withAccessToken(admission.accessToken, next)
-    const response = await admission.finish(context.res)
+    const done = admission.guard.begin()
+    let response: Response
+    try {
+      await withAccessToken(admission.accessToken, next)
+      response = await admission.finish(context.res)
+    } finally {
+      done()
+    }
     // Taken away first: otherwise what it replaces lends it its headers, the length among them.
     if (response !== context.res) context.res = undefined
     context.res = response

@@ -1,6 +1,6 @@
 import { rpcErrorResponse } from './challenge.ts'
 import type { ResponseGuard } from './handler.ts'
-import { isEventStream, privately, textFilter } from './message-text.ts'
+import { endsEvent, isEventStream, privately, reconnection, type TextFilter, textFilter } from './message-text.ts'
 
 /** A response as it may reach the caller: filtered, and ended with its token where it is a stream. */
 export const guardedResponse = async (response: Response, guard: ResponseGuard): Promise<Response> => {
@@ -44,19 +44,22 @@ const withBody = (response: Response, body: ReadableStream<Uint8Array> | string,
 const guardedBody = (
   body: ReadableStream<Uint8Array>,
   guard: ResponseGuard,
-  text: ReturnType<typeof textFilter>,
+  text: TextFilter | undefined,
 ): ReadableStream<Uint8Array> => {
   const reader = body.getReader()
   const decoder = text && new TextDecoder()
   let unwatch = () => {}
   let ended = false
+  /** Between two events: only there can another be put in. */
+  let between = true
 
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        unwatch = guard.watch(() => {
+        unwatch = guard.watch((comeBack) => {
           if (ended) return
           ended = true
+          if (comeBack !== undefined && between) controller.enqueue(utf8.encode(reconnection(comeBack)))
           controller.close()
           void reader.cancel().catch(() => {})
         })
@@ -72,10 +75,12 @@ const guardedBody = (
               controller.close()
               return
             }
-            if (!text || !decoder) return controller.enqueue(value)
-            const piece = await text.push(decoder.decode(value, { stream: true }))
+            const bytes = text && decoder ? await filtered(text, decoder, value) : value
             if (ended) return
-            if (piece !== '') return controller.enqueue(new TextEncoder().encode(piece))
+            if (bytes.length > 0) {
+              between = endsEvent(bytes)
+              return controller.enqueue(bytes)
+            }
           }
         } catch (error) {
           if (ended) return
@@ -94,6 +99,11 @@ const guardedBody = (
     { highWaterMark: 0 },
   )
 }
+
+const filtered = async (text: TextFilter, decoder: TextDecoder, bytes: Uint8Array): Promise<Uint8Array> =>
+  utf8.encode(await text.push(decoder.decode(bytes, { stream: true })))
+
+const utf8 = new TextEncoder()
 
 /** JSON-RPC's. */
 const internalError = -32603

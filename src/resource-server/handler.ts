@@ -78,8 +78,13 @@ export interface ResponseGuard {
   readonly messagesOnly: boolean
   /**
    * Puts a response that may go on for long under watch.
-   * @param end is called once, when it must end: the token has expired or was revoked
+   * @param end is called once, when it must end: the token has expired or was revoked, or this process stops
    * @returns takes it off again; call it when the response has ended by itself
    */
-  watch(end: () => void): () => void
+  watch(end: EndStream): () => void
+  /** Says that the handler is at work, so that a process that is to stop waits for it. @returns says that it is done */
+  begin(): () => void
 }
+
+/** @param comeBack where the client may open the stream again: in how many milliseconds; it is told so, if it can be */
+export type EndStream = (comeBack?: number) => void

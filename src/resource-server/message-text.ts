@@ -96,3 +96,15 @@ const eventStream = 'text/event-stream'
 const lineEnd = /\r\n|\n|\r/
 /** Characters. */
 const maximumText = 64 * 1024 * 1024
+
+/** Whether an event stream is between two events after these bytes. */
+export const endsEvent = (bytes: Uint8Array): boolean => {
+  const [before, last] = [bytes.at(-2), bytes.at(-1)]
+  return last === lineFeed && (before === lineFeed || (before === carriageReturn && bytes.at(-3) === lineFeed))
+}
+
+const lineFeed = 0x0a
+const carriageReturn = 0x0d
+
+/** Tells the client of an event stream when to open it again. @see HTML, server-sent events, `retry` */
+export const reconnection = (milliseconds: number): string => `retry: ${milliseconds}\n\n`

@@ -3,6 +3,7 @@ import type { Clock } from '../events/clock.ts'
 import type { AccessToken } from '../identity/access-token.ts'
 import { boundKeyOf } from '../identity/confirmation.ts'
 import { TokenInvalid, type TokenVerifier } from '../identity/verifier.ts'
+import type { EndStream } from './handler.ts'
 
 /** Responses that go on, each for as long as its token is good. One timer for all of them, and none while there are none. */
 export interface OpenStreams {
@@ -11,7 +12,9 @@ export interface OpenStreams {
    * @param end is called once, when the stream must end
    * @returns takes the stream off the watch
    */
-  watch(token: AccessToken, answers: boolean, end: () => void): () => void
+  watch(token: AccessToken, answers: boolean, end: EndStream): () => void
+  /** Ends those that only listen, or all, because this process stops. @param comeBack when a client may come again, in milliseconds; asked for each */
+  stop(which: 'listening' | 'all', comeBack: () => number): void
   readonly size: number
 }
 
@@ -23,7 +26,7 @@ export interface OpenStreamsOptions {
 
 interface OpenStream {
   readonly answers: boolean
-  readonly end: () => void
+  readonly end: EndStream
 }
 
 interface Watched {
@@ -46,13 +49,19 @@ export const createOpenStreams = ({ verifier, clock, audit }: OpenStreamsOptions
     timer = undefined
   }
 
-  const end = (key: string, { token, streams }: Watched, which: readonly OpenStream[], reason: string): void => {
+  const end = (
+    key: string,
+    { token, streams }: Watched,
+    which: readonly OpenStream[],
+    reason: string,
+    comeBack?: () => number,
+  ): void => {
     for (const stream of which) streams.delete(stream)
     if (streams.size === 0) forget(key)
     const { resource, clientId, issuer, subject } = token
     for (const stream of which) {
       audit({ type: 'access.ended', reason, resource, clientId, issuer, subject })
-      stream.end()
+      stream.end(comeBack?.())
     }
   }
 
@@ -107,6 +116,13 @@ export const createOpenStreams = ({ verifier, clock, audit }: OpenStreamsOptions
       return () => {
         streams.delete(stream)
         if (streams.size === 0 && watched.get(key)?.streams === streams) forget(key)
+      }
+    },
+
+    stop(which, comeBack) {
+      for (const [key, entry] of [...watched]) {
+        const ending = [...entry.streams].filter(({ answers }) => which === 'all' || !answers)
+        if (ending.length > 0) end(key, entry, ending, 'shutdown', comeBack)
       }
     },
 

@@ -4,6 +4,7 @@ import { silentLogger } from '../../src/events/logger.ts'
 import { secretKeys } from '../../src/keys/secret-keys.ts'
 import type { Resource } from '../../src/oauth/resource.ts'
 import { createProtection } from '../../src/protection.ts'
+import { createActivity } from '../../src/resource-server/activity.ts'
 import { challengeHeader } from '../../src/resource-server/challenge.ts'
 import { createMetadataRoutes, metadataUrl } from '../../src/resource-server/metadata.ts'
 import { createProofMemory } from '../../src/resource-server/proof-memory.ts'
@@ -113,6 +114,7 @@ describe('gates of several resources', () => {
       verifier: issuer,
       bindingKeys: () => secretKeys(['x'.repeat(32)]),
       dpop: () => ({ marks: createProofMemory() }),
+      activity: createActivity(),
       audit: () => {},
       logger: silentLogger,
       clock: systemClock,
