@@ -12,6 +12,7 @@ import { memory } from '../../src/store/memory.ts'
 import { movable } from '../store/movable-clock.ts'
 import {
   answered,
+  approved,
   callback,
   eventTypes,
   formPost,
@@ -26,6 +27,7 @@ import {
   type TestServer,
   testServer,
 } from '../support/authorization-server.ts'
+import { type DpopKey, dpopKey } from '../support/dpop-key.ts'
 import { unreliable } from '../support/unreliable-store.ts'
 
 const secret = 'a client secret of more than 32 characters'
@@ -47,14 +49,24 @@ const proof = (id: string) => ({ client_id: id, client_secret: secret })
 
 type Form = Readonly<Record<string, string | readonly string[]>>
 
-const exchange = (to: TestServer, client: string | Form, token: string, more: Form = {}) =>
-  postToken(to, {
-    grant_type: exchangeType,
-    subject_token: token,
-    subject_token_type: accessToken,
-    ...(typeof client === 'string' ? proof(client) : client),
-    ...more,
-  })
+const exchange = (
+  to: TestServer,
+  client: string | Form,
+  token: string,
+  more: Form = {},
+  headers: Record<string, string> = {},
+) =>
+  postToken(
+    to,
+    {
+      grant_type: exchangeType,
+      subject_token: token,
+      subject_token_type: accessToken,
+      ...(typeof client === 'string' ? proof(client) : client),
+      ...more,
+    },
+    headers,
+  )
 
 const actorToken = async (to: TestServer, id: string): Promise<Form> => {
   const { body } = await postToken(to, { grant_type: 'client_credentials', ...proof(id) })
@@ -401,6 +413,30 @@ describe('design 1: a child lives only while its whole chain does', () => {
     const { status, body } = await exchange(to, 'worker', subject)
     expect([status, body.error]).toEqual([503, 'temporarily_unavailable'])
   })
+})
+
+test('design 3, token exchange: a bound token is exchanged only with its key; the new one is bound to the key that is shown', async () => {
+  const { to, app, verifier, subject } = await setUp()
+  const [mine, stolen] = [await dpopKey(() => to.clock.now()), await dpopKey(() => to.clock.now())]
+  const headers = async (key: DpopKey) => ({ DPoP: await key.proof('POST', `${issuer}/token`) })
+  const { code, verifier: codeVerifier } = await approved(to, app)
+  const form = { grant_type: 'authorization_code', code, code_verifier: codeVerifier, redirect_uri: callback, ...app }
+  const bound = (await postToken(to, form, await headers(mine))).body.access_token
+  const ask = async (token: string, key?: DpopKey, more: Form = {}) =>
+    exchange(to, 'worker', token, more, key ? await headers(key) : {})
+  for (const key of [undefined, stolen]) {
+    expect((await ask(bound, key)).body.error).toBe('invalid_request')
+    expect(to.events.at(-1)).toMatchObject({ type: 'exchange.refused', reason: 'subject_token: binding' })
+  }
+  const own = await postToken(to, { grant_type: 'client_credentials', ...proof('worker') }, await headers(mine))
+  const actor = { actor_token: own.body.access_token, actor_token_type: accessToken }
+  expect((await ask(subject, stolen, actor)).body.error).toBe('invalid_request')
+  const { status, body } = await ask(bound, mine, actor)
+  expect([status, body.token_type, decodeJwt(body.access_token).cnf]).toEqual([200, 'DPoP', { jkt: mine.jkt }])
+  await expect(verifier.verify(body.access_token, mcp)).rejects.toMatchObject({ reason: 'binding' })
+  expect(await verifier.verify(body.access_token, mcp, mine.jkt)).toMatchObject({ clientId: 'worker' })
+  // Whoever shows a key binds a token that was not bound.
+  expect((await ask(subject, stolen)).body.token_type).toBe('DPoP')
 })
 
 test('the metadata says so', async () => {
