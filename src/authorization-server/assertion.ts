@@ -1,7 +1,10 @@
-import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
+import type { JWTPayload } from 'jose'
+import * as errors from 'jose/errors'
+import { decodeJwt } from 'jose/jwt/decode'
 import type { JsonObject } from '../identity/json.ts'
 import { assertionAlgorithms, idJagType, mediaTypeOf } from '../oauth/assertion.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import { jose } from '../oauth/jose.ts'
 import type { AssertionIssuer } from './assertion-options.ts'
 import { ClientKeysUnavailable } from './client-keys.ts'
 import type { ServerContext } from './context.ts'
@@ -75,6 +78,7 @@ const verified = async (
     clockTolerance: assertionSkew,
     currentDate: new Date(now),
   }
+  const { decodeProtectedHeader, jwtVerify } = await jose()
   try {
     const header = decodeProtectedHeader(text)
     checkType(issuer, header.typ)

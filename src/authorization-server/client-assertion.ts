@@ -1,7 +1,9 @@
-import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
+import type { JWTPayload } from 'jose'
+import * as errors from 'jose/errors'
 import { clientAssertionAlgorithms } from '../oauth/client-assertion.ts'
 import { invalidClient } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import { jose } from '../oauth/jose.ts'
 import type { Client } from '../records/client.ts'
 import { clientAssertionRef } from '../records/client-assertion.ts'
 import { put } from '../records/records.ts'
@@ -58,6 +60,7 @@ const verified = async (
     clockTolerance: skew,
     currentDate: new Date(now),
   }
+  const { decodeProtectedHeader, jwtVerify } = await jose()
   try {
     const header = decodeProtectedHeader(assertion)
     if (!types.includes(header.typ?.toLowerCase())) throw invalidClient(null, 'assertion_of_other_type')

@@ -1,8 +1,10 @@
-import { type CryptoKey, createLocalJWKSet, errors, type FlattenedJWSInput, type JWSHeaderParameters } from 'jose'
+import type { CryptoKey, createLocalJWKSet, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
+import * as errors from 'jose/errors'
 import type { GuardedFetch } from '../net/guarded-fetch.ts'
 import { GuardedFetchError } from '../net/guarded-fetch-error.ts'
 import { freshnessOf } from '../net/http-caching.ts'
 import type { ClientKeys } from '../oauth/client-keys.ts'
+import { jose } from '../oauth/jose.ts'
 
 /**
  * The public keys of a client that may have signed an assertion: one, or several where it does not say which; none where the client has none.
@@ -54,6 +56,7 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
       if (!Array.isArray(keys)) return failed
       const fresh = Math.min(mostFresh, Math.max(leastFresh, freshnessOf(response.headers, now) ?? leastFresh))
       const usable = keys.filter((key) => typeof key === 'object' && key !== null).slice(0, mostKeys)
+      const { createLocalJWKSet } = await jose()
       return { lookup: createLocalJWKSet({ keys: usable }), askedAt: now, hadAt: now, freshUntil: now + fresh }
     } catch (error) {
       if (error instanceof GuardedFetchError || error instanceof SyntaxError) return failed
@@ -89,12 +92,14 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
 }
 
 /** The keys of a set that may have signed it. */
-export const keysIn = (
+export const keysIn = async (
   { keys }: { readonly keys: readonly object[] },
   header: JWSHeaderParameters,
   assertion: FlattenedJWSInput,
-): Promise<readonly CryptoKey[]> =>
-  matching(createLocalJWKSet({ keys: keys.map((key) => ({ ...key })) }), header, assertion)
+): Promise<readonly CryptoKey[]> => {
+  const { createLocalJWKSet } = await jose()
+  return matching(createLocalJWKSet({ keys: keys.map((key) => ({ ...key })) }), header, assertion)
+}
 
 const matchingIn = (
   { lookup, hadAt }: Kept,

@@ -1,7 +1,9 @@
-import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import * as errors from 'jose/errors'
 import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid, type TokenInvalidReason } from '../identity/verifier.ts'
+import { jose } from '../oauth/jose.ts'
 import { parseScope } from '../oauth/scope.ts'
 import { accessTokenType } from './access-token.ts'
 import type { ServerContext } from './context.ts'
@@ -51,6 +53,7 @@ export const readSignedAccessToken = async (
     return key.key
   }
   try {
+    const { jwtVerify } = await jose()
     const { payload } = await jwtVerify(token, keyOf, options)
     return read(payload, issuer)
   } catch (error) {

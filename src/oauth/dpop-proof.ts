@@ -1,4 +1,6 @@
-import { calculateJwkThumbprint, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerify } from 'jose'
+import type { JWK } from 'jose'
+import * as errors from 'jose/errors'
+import { jose } from './jose.ts'
 
 /** The signature algorithms of DPoP proofs: never one with a shared secret, never none. @see RFC 9449 §11.6, RFC 9864 */
 export const dpopAlgorithms = ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'] as const
@@ -97,6 +99,7 @@ const jwtForm = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 /** The key is in the proof itself; no other place (`kid`, `jku`, `x5u`, `x5c`) is looked at. */
 const readKey = async (text: string): Promise<ProofKey> => {
+  const { calculateJwkThumbprint, decodeProtectedHeader, importJWK } = await jose()
   try {
     const { alg: algorithm, jwk } = decodeProtectedHeader(text)
     if (!dpopAlgorithms.some((each) => each === algorithm) || algorithm === undefined) {
@@ -126,6 +129,7 @@ const isText = (value: unknown, longest: number): value is string =>
   typeof value === 'string' && value !== '' && value.length <= longest
 
 const verified = async (text: string, { key, algorithm }: ProofKey, now: number) => {
+  const { jwtVerify } = await jose()
   try {
     const options = { algorithms: [algorithm], typ: 'dpop+jwt', currentDate: new Date(now), clockTolerance: dpopWindow }
     return (await jwtVerify(text, key, options)).payload

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { errors, type JWTVerifyOptions, jwtVerify } from 'jose'
+import type { JWTVerifyOptions } from 'jose'
+import * as errors from 'jose/errors'
 import { type Clock, systemClock } from '../events/clock.ts'
 import { type Logger, silentLogger } from '../events/logger.ts'
 import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
@@ -8,6 +9,7 @@ import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { jose } from '../oauth/jose.ts'
 import { sameResource } from '../oauth/resource.ts'
 import { checkSecureUrl, type Discovered, discover, type Fetch, fetchJson } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
@@ -96,6 +98,7 @@ export const jwks = <Upstream = UpstreamClaims>(
       requiredClaims: ['exp', 'aud', 'sub'],
       currentDate: new Date(clock.now()),
     }
+    const { jwtVerify } = await jose()
     let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
     const first = jwtVerify(
       token,

@@ -1,14 +1,9 @@
-import {
-  type CryptoKey,
-  createLocalJWKSet,
-  errors,
-  type FlattenedJWSInput,
-  type JSONWebKeySet,
-  type JWSHeaderParameters,
-} from 'jose'
+import type { CryptoKey, createLocalJWKSet, FlattenedJWSInput, JSONWebKeySet, JWSHeaderParameters } from 'jose'
+import * as errors from 'jose/errors'
 import type { Clock } from '../events/clock.ts'
 import type { Logger } from '../events/logger.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
+import { jose } from '../oauth/jose.ts'
 
 /** An issuer's keys, kept and fetched again as needed. */
 export interface KeySet {
@@ -48,7 +43,7 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
   const fetchOnce = async (): Promise<void> => {
     attempted = clock.now()
     try {
-      const set = await load()
+      const [set, { createLocalJWKSet }] = await Promise.all([load(), jose()])
       const lookup = createLocalJWKSet(usableKeys(set))
       const text = JSON.stringify(set)
       if (current && current.text !== text) changed()
