@@ -135,9 +135,7 @@ const configSchema = z.strictObject({
   resources: z.record(z.string(), resourceSchema).refine((all) => Object.keys(all).length > 0, 'at least one resource'),
   subject: z.enum(['random', 'upstream']).optional(),
   tokenClaims: words.optional(),
-  emailDomains: z
-    .record(z.string().regex(/^[a-z0-9.-]+\.[a-z0-9-]+$/, 'a domain in lower case'), z.string())
-    .optional(),
+  emailDomains: z.record(z.string(), z.string()).optional(),
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
   registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
@@ -187,11 +185,9 @@ const checkRequirements = ({ resources }: Options<unknown>): void => {
 const checkEmailDomains = <Claims>({ emailDomains = {}, upstream = [] }: Options<Claims>): void => {
   const ids = ('open' in upstream ? [upstream] : upstream).map(({ id }) => id)
   for (const [domain, id] of Object.entries(emailDomains)) {
-    if (!ids.includes(id))
-      throw new ConfigurationError(
-        `emailDomains[${JSON.stringify(domain)}]`,
-        `one of the providers (${ids.join(', ')})`,
-      )
+    const here = `emailDomains[${JSON.stringify(domain)}]`
+    if (!/^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(domain)) throw new ConfigurationError(here, 'a domain in lower case')
+    if (!ids.includes(id)) throw new ConfigurationError(here, `one of the providers (${ids.join(', ')})`)
   }
 }
 

@@ -119,6 +119,8 @@ export interface PersonServerOptions {
   readonly address?: string
   /** With them, client ids may be the URLs of documents. */
   readonly documents?: DocumentsContext['rules']
+  readonly emailDomains?: Readonly<Record<string, string>>
+  readonly subject?: 'random' | 'upstream'
 }
 
 export interface PersonServer {
@@ -170,8 +172,8 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     endpoints: endpointsBelow(issuer),
     resources,
     providers,
-    emailDomains: new Map(),
-    accounts: createAccounts({ records, random }, { subject: 'random', providers }),
+    emailDomains: new Map(Object.entries(options.emailDomains ?? {})),
+    accounts: createAccounts({ records, random }, { subject: options.subject ?? 'random', providers }),
     custody: createCustody({ records, random, audit }, providers),
     records,
     keys,
