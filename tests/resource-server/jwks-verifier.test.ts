@@ -105,11 +105,16 @@ describe('what a handler gets', () => {
     expect(() => jwks(issuer.issuer, { clientIdClaim: 'sub' })).toThrow(/subject/)
   })
 
-  test('a token whose subject is its client is the client’s own, and has no upstream', async () => {
-    const token = await issuer.sign({ sub: 'client-1', upstream_claims: { iss: 'https://a.example', sub: '1' } })
-    const verified = await verifier().verify(token, resource)
+  test('a token whose subject is its client is the client’s own, whatever its platform said of it', async () => {
+    const verified = await verifier().verify(await issuer.sign({ sub: 'client-1' }), resource)
     expect(verified.kind).toBe('client')
     expect(verified).not.toHaveProperty('upstream')
+    const workload = { sub: 'client-1', upstream_claims: { iss: 'https://a.example', sub: '1' } }
+    expect(await verifier().verify(await issuer.sign(workload), resource)).toMatchObject({
+      kind: 'client',
+      subject: 'client-1',
+      upstream: { issuer: 'https://a.example', subject: '1' },
+    })
   })
 
   test.each([
