@@ -7,7 +7,7 @@ import {
   type Endpoints,
   type ServerContext,
 } from './authorization-server/context.ts'
-import { createServerDpop } from './authorization-server/dpop.ts'
+import { createServerDpop } from './authorization-server/server-dpop.ts'
 import type { Audit, AuditEvent, AuditSink } from './events/audit.ts'
 import type { AuditLog } from './events/audit-log.ts'
 import { type Clock, systemClock } from './events/clock.ts'

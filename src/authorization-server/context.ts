@@ -12,7 +12,7 @@ import type { NamedProvider } from '../upstream/provider.ts'
 import type { AssertionKeyLookup } from './assertion-keys.ts'
 import type { TrustedIssuers } from './assertion-options.ts'
 import type { ClientMetadataDocuments } from './client-metadata-documents.ts'
-import type { ServerDpop } from './dpop.ts'
+import type { ServerDpop } from './server-dpop.ts'
 
 /** All that an endpoint needs, made once by the composition. Endpoints are functions of it and of a request. */
 export interface ServerContext {

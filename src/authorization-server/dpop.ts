@@ -1,40 +1,8 @@
-import { base64url } from '../crypto/bytes.ts'
-import { hmacSha256 } from '../crypto/hash.ts'
-import { type DpopMarks, dpopMarkLife } from '../oauth/dpop-marks.ts'
-import { createDpopNonces, type DpopNonces } from '../oauth/dpop-nonce.ts'
-import { createDpopProofReader, type DpopProof, DpopProofInvalid, type DpopProofReader } from '../oauth/dpop-proof.ts'
+import { type DpopProof, DpopProofInvalid } from '../oauth/dpop-proof.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { findResource } from '../oauth/resource.ts'
 import type { Client } from '../records/client.ts'
-import { dpopProofRef } from '../records/dpop-proof.ts'
-import { put } from '../records/records.ts'
 import type { ServerContext } from './context.ts'
-
-/** What checks DPoP proofs, here and at the gate. */
-export interface ServerDpop {
-  readonly read: DpopProofReader
-  /** In the store: a proof is good once, on whichever node. */
-  readonly marks: DpopMarks
-  /** Present where proofs must bring a nonce. */
-  readonly nonces?: DpopNonces
-}
-
-export const createServerDpop = (
-  { records, keys, clock }: Pick<ServerContext, 'records' | 'keys' | 'clock'>,
-  withNonces = false,
-): ServerDpop => {
-  const mac = async (text: string) => base64url(hmacSha256(keys.macKey().key, text))
-  return {
-    read: createDpopProofReader(),
-    marks: {
-      async use(proof, now) {
-        const ref = dpopProofRef(proof.jkt, proof.jti)
-        return (await records.commit({ unchanged: [ref], puts: [put(ref, {}, dpopMarkLife(proof, now))] })).committed
-      },
-    },
-    ...(withNonces ? { nonces: createDpopNonces(mac, clock) } : {}),
-  }
-}
 
 /**
  * The proof that came with a request, checked but not used up; undefined where there is none.

@@ -5,7 +5,8 @@ import { type CorsEndpoint, corsHeaders, corsMethods, preflight } from './cors.t
 /** What an endpoint answers when all is well. */
 export interface Answer {
   readonly status?: number
-  readonly body?: object
+  /** An object is sent as JSON, a text as it is: with a `Content-Type` in the headers. */
+  readonly body?: object | string
   readonly headers?: Readonly<Record<string, string>>
 }
 
@@ -42,8 +43,12 @@ const refusedMethod = (allow: string): Response =>
 
 const uncached = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
 
-const respond = (status: number, body: object | undefined, headers: Readonly<Record<string, string>> = {}): Response =>
-  new Response(body === undefined ? null : JSON.stringify(body), {
+const respond = (
+  status: number,
+  body: object | string | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Response =>
+  new Response(body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body), {
     status,
     headers: {
       ...corsHeaders,

@@ -1,8 +1,11 @@
+import { signJwt } from '../crypto/jws.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
 import { readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import { signedIntrospectionMediaType, signedIntrospectionType } from '../oauth/introspection.ts'
+import { prefers } from '../oauth/media-type.ts'
 import { readForm } from '../oauth/parameters.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { decideRefresh } from '../policy/refresh.ts'
@@ -10,7 +13,7 @@ import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationGrant } from '../records/grant.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
 import type { ServerContext } from './context.ts'
-import { answerMachine } from './endpoint.ts'
+import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients } from './find-client.ts'
 import { identify, mayLive } from './identify.ts'
 import { findPresented, readToken } from './presented-token.ts'
@@ -22,13 +25,13 @@ const maximumBody = 65_536
 /**
  * Tells a resource server what a token says now. Only to who authenticates, and only of tokens for the resources that it serves; of all
  * others it learns nothing, not even that they are good.
- * @see RFC 7662
+ * @see RFC 7662, RFC 9701
  */
 export const introspectEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
   answerMachine(server, request, 'introspect', async () => {
     const about: { clientId?: string } = {}
     try {
-      return { body: await introspect(server, request, about) }
+      return await introspect(server, request, about)
     } catch (error) {
       if (error instanceof OAuthError && error.status < 500) {
         server.audit({ type: 'introspection.refused', reason: error.reason, ...about })
@@ -39,11 +42,7 @@ export const introspectEndpoint = (server: ServerContext, request: Request): Pro
 
 const inactive = { active: false }
 
-const introspect = async (
-  server: ServerContext,
-  request: Request,
-  about: { clientId?: string },
-): Promise<JsonObject> => {
+const introspect = async (server: ServerContext, request: Request, about: { clientId?: string }): Promise<Answer> => {
   const form = await readForm(request, maximumBody)
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
@@ -54,10 +53,28 @@ const introspect = async (
   if (authentication === 'none' || !client.value.introspects?.length) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
   }
-  const token = await findPresented(server, readToken(form))
-  if (token?.kind === 'refresh') return describeRefreshToken(server, client.value, token.token, token.grant.value, now)
-  return token ? describeAccessToken(server, client.value, token.signed, now) : inactive
+  const body = await describe(server, client.value, readToken(form), now)
+  if (!prefers(request.headers.get('accept'), signedIntrospectionMediaType, 'application/json')) return { body }
+  return {
+    body: await signed(server, client.value.id, body, now),
+    headers: { 'Content-Type': signedIntrospectionMediaType },
+  }
 }
+
+const describe = async (server: ServerContext, client: Client, text: string, now: number): Promise<JsonObject> => {
+  const token = await findPresented(server, text)
+  if (token?.kind === 'refresh') return describeRefreshToken(server, client, token.token, token.grant.value, now)
+  return token ? describeAccessToken(server, client, token.signed, now) : inactive
+}
+
+/** What was said, for whom and when. Neither `sub` nor `exp` stands beside it, so that it is no token. @see RFC 9701 §5 */
+const signed = ({ keys, issuer }: ServerContext, clientId: string, answer: JsonObject, now: number): Promise<string> =>
+  signJwt(keys.signingKey(), signedIntrospectionType, {
+    iss: issuer,
+    aud: clientId,
+    iat: Math.floor(now / 1000),
+    token_introspection: answer,
+  })
 
 const serves = ({ introspects = [] }: Client, resource: string): boolean => introspects.includes(resource)
 

@@ -15,9 +15,18 @@ export const jwksEndpoint = (server: ServerContext, request: Request): Promise<R
     headers: { 'Cache-Control': `public, max-age=${server.keys.jwksMaxAge}` },
   }))
 
-const metadata = ({ issuer, endpoints, resources, clientMetadataDocuments, tokenClaims, assertions }: ServerContext) =>
+const metadata = ({
+  issuer,
+  endpoints,
+  resources,
+  clientMetadataDocuments,
+  tokenClaims,
+  assertions,
+  keys,
+}: ServerContext) =>
   authorizationServerMetadata({
     issuer,
+    signingAlgorithms: [keys.signingKey().algorithm],
     resources,
     endpoints,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],

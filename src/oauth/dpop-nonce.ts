@@ -1,5 +1,3 @@
-import type { Clock } from '../events/clock.ts'
-
 /** Values that a server gives to its clients, to be sent back in DPoP proofs: so nobody makes proofs long before they are used. */
 export interface DpopNonces {
   /** What a client is told to use from now on. */
@@ -14,9 +12,10 @@ const period = 60_000
 /**
  * Nonces that nobody keeps: each is a MAC of its time, so all who have the key make and know the same ones.
  * @param mac keyed; base64url
+ * @param clock milliseconds since the epoch
  * @see RFC 9449 §8
  */
-export const createDpopNonces = (mac: (text: string) => Promise<string>, clock: Clock): DpopNonces => {
+export const createDpopNonces = (mac: (text: string) => Promise<string>, clock: { now(): number }): DpopNonces => {
   const made = new Map<number, Promise<string>>()
   const nonceOf = (turn: number): Promise<string> => {
     const known = made.get(turn)

@@ -22,6 +22,8 @@ export interface ServerMetadataFacts {
   readonly resources: readonly Resource[]
   /** True where client ids may be the URLs of metadata documents. */
   readonly clientIdMetadataDocuments?: boolean
+  /** The algorithms of the server's own signatures: those of signed introspection answers. */
+  readonly signingAlgorithms?: readonly string[]
   /** What `upstream_claims` of its access tokens may hold. */
   readonly upstreamClaims?: readonly string[]
   /** Present where assertions of trusted issuers are taken; `enterprise` where identity assertions are. */
@@ -42,6 +44,9 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   ...(facts.endpoints.revoke ? authentication('revocation') : {}),
   ...endpoint('introspection_endpoint', facts.endpoints.introspect),
   ...(facts.endpoints.introspect ? authentication('introspection') : {}),
+  ...(facts.endpoints.introspect && facts.signingAlgorithms
+    ? { introspection_signing_alg_values_supported: facts.signingAlgorithms }
+    : {}),
   scopes_supported: supportedScopes(facts.resources),
   response_types_supported: ['code'],
   response_modes_supported: ['query'],

@@ -91,18 +91,30 @@ export const discoverUrl = async (
 }
 
 /** Bounded in size, and in time by the signal; redirects are not followed. */
+export const fetchText = async (
+  url: string,
+  fetch: Fetch,
+  signal: AbortSignal,
+  request: FetchRequest = {},
+): Promise<{ readonly text: string; readonly type: string }> => {
+  const response = await fetch(url, { ...request, signal, redirect: 'error' })
+  if (response.status !== 200) {
+    await response.body?.cancel()
+    throw new Error(`${url} answered ${response.status}`)
+  }
+  const type = (response.headers.get('content-type') ?? '').split(';', 1).join('').trim().toLowerCase()
+  return { text: await boundedText(response, url), type }
+}
+
+/** As `fetchText`. */
 export const fetchJson = async (
   url: string,
   fetch: Fetch,
   signal: AbortSignal,
   request: FetchRequest = {},
 ): Promise<object> => {
-  const response = await fetch(url, { ...request, signal, redirect: 'error' })
-  if (response.status !== 200) {
-    await response.body?.cancel()
-    throw new Error(`${url} answered ${response.status}`)
-  }
-  const value: unknown = JSON.parse(await boundedText(response, url))
+  const { text } = await fetchText(url, fetch, signal, request)
+  const value: unknown = JSON.parse(text)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${url} is no JSON object`)
   return value
 }

@@ -7,16 +7,18 @@ import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { signedIntrospectionMediaType } from '../oauth/introspection.ts'
 import { sameResource } from '../oauth/resource.ts'
-import { checkSecureUrl, discoverUrl, type Fetch, fetchJson } from './discovery.ts'
+import { createClientProof, type ResourceClient } from './client-proof.ts'
+import { checkSecureUrl, discoverUrl, type Fetch, fetchJson, fetchText } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
+import { createSignedAnswers } from './signed-answer.ts'
 import { applyUpstreamSchema } from './upstream-schema.ts'
 
-export interface IntrospectionOptions<Upstream> {
-  /** The client that this resource server is at the issuer. */
-  readonly clientId: string
-  readonly clientSecret: string
+export interface IntrospectionOptions<Upstream> extends ResourceClient {
+  /** Takes only answers that the issuer signed for this client, which can't be made up on the way and can be kept as evidence. @see RFC 9701 */
+  readonly signed?: boolean
   /** By default the issuer's metadata says it. */
   readonly endpoint?: string
   /** Audiences that stand for the resource, for an issuer that knows it by a name which is not its URL. */
@@ -36,7 +38,7 @@ export interface IntrospectionOptions<Upstream> {
 
 /**
  * Verifies access tokens by asking their issuer, so that revocation is seen and tokens may be opaque. The whole answer is in the token's `claims`;
- * it is as verified as the connection to the issuer is.
+ * it is as verified as the connection to the issuer is, or as its signature.
  * @param issuer byte for byte as its metadata has it
  * @throws ConfigurationError for options that can't be right
  * @see RFC 7662
@@ -51,10 +53,7 @@ export const introspection = <Upstream = UpstreamClaims>(
   if (options.endpoint !== undefined) checkSecureUrl(options.endpoint, 'endpoint')
   if (!(clockSkew >= 0 && clockSkew <= 300)) throw new ConfigurationError('clockSkew', '0 to 300 seconds')
   if (!(rememberedFor >= 0 && rememberedFor <= 300)) throw new ConfigurationError('rememberedFor', '0 to 300 seconds')
-  if (!options.clientId || !options.clientSecret) {
-    throw new ConfigurationError('clientSecret', 'the id and the secret of a client: nobody else may introspect')
-  }
-  const authorization = basicOf(options.clientId, options.clientSecret)
+  const proof = createClientProof(options, issuer, clock)
   const memory = createTokenMemory(options.remembered === undefined ? {} : { capacity: options.remembered })
   const askedAt = new WeakMap<AccessToken, number>()
   const underWay = new Map<string, Promise<AccessToken>>()
@@ -64,13 +63,22 @@ export const introspection = <Upstream = UpstreamClaims>(
     endpoint ??= (await discoverUrl(issuer, 'introspection_endpoint', fetch, signal)).url
     return endpoint
   }
+  const jwksUri = async (signal: AbortSignal) => (await discoverUrl(issuer, 'jwks_uri', fetch, signal)).url
+  const { clientId, signed = false } = options
+  const readSigned = createSignedAnswers({ issuer, clientId, jwksUri, fetch, clock, logger, clockSkew })
 
   const ask = async (token: string): Promise<JsonObject> => {
     const signal = AbortSignal.timeout(fetchTimeout)
     try {
-      const body = new URLSearchParams({ token, token_type_hint: 'access_token' }).toString()
-      const headers = { ...authorization, ...form }
-      return (await fetchJson(await endpointOf(signal), fetch, signal, { method: 'POST', headers, body })) as JsonObject
+      const url = await endpointOf(signal)
+      const { headers, parameters } = await proof()
+      const body = new URLSearchParams({ token, token_type_hint: 'access_token', ...parameters }).toString()
+      const accept = { Accept: signed ? signedIntrospectionMediaType : 'application/json' }
+      const request = { method: 'POST', headers: { ...headers, ...form, ...accept }, body } as const
+      if (!signed) return (await fetchJson(url, fetch, signal, request)) as JsonObject
+      const { text, type } = await fetchText(url, fetch, signal, request)
+      if (type !== signedIntrospectionMediaType) throw new Error(`${url} answered ${type}: its answers are not signed`)
+      return await readSigned(text)
     } catch (error) {
       // A refusal of our own credentials says nothing about the token.
       logger.error(`the introspection endpoint of ${issuer} gave no answer`, { error })
@@ -144,13 +152,7 @@ export const introspection = <Upstream = UpstreamClaims>(
   }
 }
 
-/** @see RFC 6749 §2.3.1: both are form-encoded before they are joined */
-const basicOf = (id: string, secret: string): { readonly Authorization: string } => {
-  const encoded = `${encodeURIComponent(id)}:${encodeURIComponent(secret)}`
-  return { Authorization: `Basic ${btoa(encoded)}` }
-}
-
-const form = { 'Content-Type': 'application/x-www-form-urlencoded', Accept: 'application/json' }
+const form = { 'Content-Type': 'application/x-www-form-urlencoded' }
 const accessTokenTypes: ReadonlySet<string> = new Set(['bearer', 'dpop', 'access_token'])
 const maximumToken = 16_384
 /** Milliseconds. */

@@ -9,7 +9,7 @@ import {
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
-import { createServerDpop } from '../../src/authorization-server/dpop.ts'
+import { createServerDpop } from '../../src/authorization-server/server-dpop.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
 import type { Branding } from '../../src/http/branding.ts'
