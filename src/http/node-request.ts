@@ -8,6 +8,8 @@ export interface NodeRequest extends IncomingMessage {
   auth?: AuthInfo | undefined
   /** The parsed body, where middleware read it. */
   body?: unknown
+  /** What tells the parsers of Express 4 that the body was read. */
+  _body?: boolean
   /** The URL before a framework took a mount path off it. */
   originalUrl?: string
 }

@@ -88,7 +88,10 @@ export const admission = <Upstream>(auth: Auth<Upstream>, path: string) => {
     request.auth = admitted.authInfo
     const { session } = admitted.guard
     if (session) setHeader(request, sessionHeader, session.requested)
-    if (admitted.parsedBody !== undefined) request.body = admitted.parsedBody
+    if (admitted.parsedBody !== undefined) {
+      request.body = admitted.parsedBody
+      request._body = true
+    }
     for (const [name, value] of Object.entries(admitted.responseHeaders)) response.setHeader(name, value)
     guardServerResponse(response, admitted.guard)
     return admitted

@@ -5,10 +5,12 @@ import { toNodeHandler } from '@modelcontextprotocol/node'
 import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { createMcpHandler, McpServer as McpServerV2 } from '@modelcontextprotocol/server'
-import express from 'express'
+import express5 from 'express'
+import fastify, { type FastifyInstance } from 'fastify'
 import { Hono } from 'hono'
 import type { Auth } from '../../../src/http/auth.ts'
 import * as onExpress from '../../../src/http/express.ts'
+import * as onFastify from '../../../src/http/fastify.ts'
 import * as onHono from '../../../src/http/hono.ts'
 import * as onNode from '../../../src/http/node.ts'
 import type { AccessToken } from '../../../src/identity/access-token.ts'
@@ -59,47 +61,17 @@ const serveV1 = async (
 
 const overHono = (app: Hono): RequestListener => getRequestListener(app.fetch, { overrideGlobalObjects: false })
 
-/** Every way to put the gate in front of an SDK server. */
-export const hosts: Readonly<Record<string, (auth: Auth) => RequestListener>> = {
-  'hono, SDK v2': (auth) => {
-    const app = new Hono()
-    app.use(onHono.routes(auth))
-    app.all('/mcp', onHono.protect(auth, '/mcp', handlerV2(auth)))
-    app.get('/other', (c) => c.text('untouched'))
-    return overHono(app)
-  },
+/** Fastify starts in its own time, and makes a server of its own that is not used here. */
+const overFastify = (fill: (app: FastifyInstance) => void): RequestListener => {
+  const app = fastify({ bodyLimit: 3 * 1024 * 1024 })
+  fill(app)
+  app.get('/other', (_, reply) => reply.send('untouched'))
+  const ready = app.ready()
+  return (request, response) => void ready.then(() => app.routing(request, response))
+}
 
-  'hono as middleware, SDK v2': (auth) => {
-    const mcp = handlerV2(auth)
-    const app = new Hono<{ Variables: { auth: onHono.AuthInfo; parsedBody?: unknown } }>()
-    app.use(onHono.routes(auth))
-    app.all('/mcp', onHono.protect(auth, '/mcp'), (c) =>
-      mcp.fetch(c.req.raw, { authInfo: c.get('auth'), parsedBody: c.get('parsedBody') }),
-    )
-    app.get('/other', (c) => c.text('untouched'))
-    return overHono(app as unknown as Hono)
-  },
-
-  'any fetch host, SDK v2': (auth) => {
-    const gated = auth.gate('/mcp', handlerV2(auth))
-    const fetch = async (request: Request) =>
-      (await auth.respond(request)) ??
-      (new URL(request.url).pathname === '/mcp' ? gated(request) : new Response('untouched'))
-    return getRequestListener(fetch, { overrideGlobalObjects: false })
-  },
-
-  'node:http, SDK v2': (auth) => onNode.listener(auth, { '/mcp': handlerV2(auth) }, (_, res) => res.end('untouched')),
-
-  'node:http, SDK v2 by its own adapter': (auth) =>
-    onNode.listener(auth, { '/mcp': toNodeHandler(handlerV2(auth)) as onNode.NodeHandler }, (_, res) =>
-      res.end('untouched'),
-    ),
-
-  'node:http, SDK v1': (auth) =>
-    onNode.listener(auth, { '/mcp': (request, response, body) => serveV1(auth, request, response, body) }, (_, res) =>
-      res.end('untouched'),
-    ),
-
+/** The ways of Express, on either of its versions: their types differ in nothing that is used here. */
+export const expressHosts = (express: typeof express5): Readonly<Record<string, (auth: Auth) => RequestListener>> => ({
   'express, SDK v1': (auth) => {
     const app = express()
     app.use(onExpress.routes(auth))
@@ -141,6 +113,65 @@ export const hosts: Readonly<Record<string, (auth: Auth) => RequestListener>> = 
     app.get('/other', (_, res) => void res.send('untouched'))
     return app
   },
+})
+
+/** Every way to put the gate in front of an SDK server. */
+export const hosts: Readonly<Record<string, (auth: Auth) => RequestListener>> = {
+  'hono, SDK v2': (auth) => {
+    const app = new Hono()
+    app.use(onHono.routes(auth))
+    app.all('/mcp', onHono.protect(auth, '/mcp', handlerV2(auth)))
+    app.get('/other', (c) => c.text('untouched'))
+    return overHono(app)
+  },
+
+  'hono as middleware, SDK v2': (auth) => {
+    const mcp = handlerV2(auth)
+    const app = new Hono<{ Variables: { auth: onHono.AuthInfo; parsedBody?: unknown } }>()
+    app.use(onHono.routes(auth))
+    app.all('/mcp', onHono.protect(auth, '/mcp'), (c) =>
+      mcp.fetch(c.req.raw, { authInfo: c.get('auth'), parsedBody: c.get('parsedBody') }),
+    )
+    app.get('/other', (c) => c.text('untouched'))
+    return overHono(app as unknown as Hono)
+  },
+
+  'any fetch host, SDK v2': (auth) => {
+    const gated = auth.gate('/mcp', handlerV2(auth))
+    const fetch = async (request: Request) =>
+      (await auth.respond(request)) ??
+      (new URL(request.url).pathname === '/mcp' ? gated(request) : new Response('untouched'))
+    return getRequestListener(fetch, { overrideGlobalObjects: false })
+  },
+
+  'node:http, SDK v2': (auth) => onNode.listener(auth, { '/mcp': handlerV2(auth) }, (_, res) => res.end('untouched')),
+
+  'node:http, SDK v2 by its own adapter': (auth) =>
+    onNode.listener(auth, { '/mcp': toNodeHandler(handlerV2(auth)) as onNode.NodeHandler }, (_, res) =>
+      res.end('untouched'),
+    ),
+
+  'node:http, SDK v1': (auth) =>
+    onNode.listener(auth, { '/mcp': (request, response, body) => serveV1(auth, request, response, body) }, (_, res) =>
+      res.end('untouched'),
+    ),
+
+  ...expressHosts(express5),
+
+  'fastify, SDK v2': (auth) =>
+    overFastify((app) => {
+      app.register(onFastify.routes(auth))
+      app.all('/mcp', onFastify.protect(auth, '/mcp', handlerV2(auth)))
+    }),
+
+  'fastify with a hook, SDK v1': (auth) =>
+    overFastify((app) => {
+      app.register(onFastify.routes(auth))
+      app.all('/mcp', { preHandler: onFastify.protect(auth, '/mcp') }, (request, reply) => {
+        reply.hijack()
+        return serveV1(auth, request.raw, reply.raw, request.body)
+      })
+    }),
 }
 
 export interface Running {

@@ -2,10 +2,12 @@ import { getRequestListener } from '@hono/node-server'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import express from 'express'
+import fastify from 'fastify'
 import { Hono } from 'hono'
 import { afterEach, expect, test } from 'vitest'
 import type { Auth } from '../../../src/http/auth.ts'
 import * as onExpress from '../../../src/http/express.ts'
+import * as onFastify from '../../../src/http/fastify.ts'
 import * as onHono from '../../../src/http/hono.ts'
 import * as onNode from '../../../src/http/node.ts'
 import { testIssuer } from '../../../src/testing.ts'
@@ -29,6 +31,15 @@ const endless = () => {
 
 test.each<[string, (auth: Auth) => Parameters<typeof listen>[0] extends (origin: string) => infer L ? L : never]>([
   ['express, SDK v1', (auth) => express().use('/mcp', onExpress.protect(auth, '/mcp'), serveStream)],
+  [
+    'fastify',
+    (auth) => {
+      const app = fastify()
+      app.get('/mcp', onFastify.protect(auth, '/mcp', { fetch: endless }))
+      const ready = app.ready()
+      return (request, response) => void ready.then(() => app.routing(request, response))
+    },
+  ],
   ['node, SDK v1', (auth) => onNode.listener(auth, { '/mcp': serveStream })],
   ['node, a fetch handler', (auth) => onNode.listener(auth, { '/mcp': { fetch: endless } })],
   [
