@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { ClientOptions } from '../../src/authorization-server/client-options.ts'
@@ -5,6 +6,7 @@ import { introspectEndpoint } from '../../src/authorization-server/introspect.ts
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { tokenEndpoint } from '../../src/authorization-server/token.ts'
 import { memory } from '../../src/store/memory.ts'
+import { StoreUnavailable } from '../../src/store/store.ts'
 import { movable } from '../store/movable-clock.ts'
 import {
   type Approved,
@@ -391,4 +393,38 @@ describe('attacks (RFC 9449 §11)', () => {
     expect([other.status, other.body.error]).toEqual([401, 'invalid_client'])
     expect((await refresh(to, client, first.refresh_token, {}, sent)).status).toBe(200)
   })
+})
+
+test('property: whatever is sent as a proof, it is refused as one, and the code is not spent', async () => {
+  const { to, key } = await setUp()
+  const client = await registered(to)
+  const code = await approved(to, client)
+  const good = (await headers(key)).DPoP
+  const bytes = fc.string({
+    unit: fc.integer({ min: 0x20, max: 0xff }).map((each) => String.fromCharCode(each)),
+    maxLength: 300,
+  })
+  const changed = fc
+    .tuple(fc.nat(good.length - 2), fc.constantFrom('A', '.', ' ', ',', '~'))
+    .map(([at, other]) => good.slice(0, at) + other + good.slice(at + 1))
+    .filter((text) => text !== good)
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(bytes, changed), async (DPoP) => {
+      const { status, body } = await redeemWith(to, client, code, { DPoP })
+      expect([status, body.error]).toEqual([400, 'invalid_dpop_proof'])
+    }),
+    { numRuns: 300 },
+  )
+  expect((await redeemWith(to, client, code, await headers(key))).status).toBe(200)
+}, 60_000)
+
+test('with the store away, a proof is our own trouble: 503, and the client keeps what it has', async () => {
+  const { to, key } = await setUp()
+  const client = await registered(to)
+  const { refresh_token: token } = await bound(to, client, key)
+  const marks = { use: () => Promise.reject(new StoreUnavailable('away')) }
+  const away = { ...to, server: { ...to.server, dpop: { ...to.server.dpop, marks } } }
+  const { status, body, headers: sent } = await refresh(away, client, token, {}, await headers(key))
+  expect([status, body.error, sent.get('retry-after')]).toEqual([503, 'temporarily_unavailable', '5'])
+  expect((await refresh(to, client, token, {}, await headers(key))).status).toBe(200)
 })

@@ -1,8 +1,12 @@
+import fc from 'fast-check'
 import { SignJWT } from 'jose'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { AuditEvent } from '../../src/events/audit.ts'
+import { silentLogger } from '../../src/events/logger.ts'
 import type { Auth } from '../../src/http/auth.ts'
 import { requireUser } from '../../src/identity/context.ts'
+import { resolveResources } from '../../src/oauth/resource.ts'
+import { createGate } from '../../src/resource-server/gate.ts'
 import { introspection } from '../../src/resource-server/introspection-verifier.ts'
 import type { IssuerVerifier } from '../../src/resource-server/issuer.ts'
 import { jwks } from '../../src/resource-server/jwks-verifier.ts'
@@ -409,6 +413,62 @@ describe('verifiers refuse a bound token without its proof, the gate or not', ()
     }
   })
 })
+
+test.each([
+  ['where used proofs are kept', { marks: { use: () => Promise.reject(new Error('away')) } }],
+  ['all of it', undefined],
+])('what can’t be known (%s away) is our own trouble: 503 without a challenge', async (_name, dpop) => {
+  const [served] = resolveResources(resource, { [resource]: {} })
+  const gate = createGate({
+    resource: served ?? expect.fail('no resource'),
+    verifier: issuer,
+    dpop: async () => dpop ?? Promise.reject(new Error('away')),
+    audit: (facts) => void events.push({ at: 0, ...facts }),
+    logger: silentLogger,
+    clock,
+  })
+  const admit = (headers: HeadersInit) => gate.admit(new Request(resource, { method: 'POST', headers }))
+  const token = issuer.accessToken({ jkt: key.jkt })
+  const headers = await key.headers(token, request)
+  const refused = await admit(headers)
+  if (refused.admitted) expect.fail('it was admitted')
+  const { response } = refused
+  expect([response.status, response.headers.get('www-authenticate')]).toEqual([503, null])
+  expect(response.headers.get('retry-after')).toBe('5')
+  const plain = { Authorization: `Bearer ${issuer.accessToken().token}` }
+  expect((await admit(plain)).admitted).toBe(true)
+})
+
+test('property: whatever is sent as scheme, token and proof, no token is let in without its own proof', async () => {
+  const { call } = serve()
+  const token = issuer.accessToken({ jkt: key.jkt })
+  const { DPoP } = await key.headers(token, request)
+  const [header = '', payload = '', signature = ''] = DPoP.split('.')
+  const bytes = fc.string({
+    unit: fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code)),
+    maxLength: 200,
+  })
+  const schemes = fc.constantFrom('DPoP', 'dpop', 'Bearer', 'Basic', 'DPoP Bearer', '')
+  const proofs = fc.oneof(
+    bytes,
+    fc.constantFrom(
+      '',
+      `${DPoP}, x`,
+      `${DPoP},${DPoP}`,
+      `${header}.${payload}.`,
+      `${header}.${payload}.${signature}AAAA`,
+      `${payload}.${header}.${signature}`,
+    ),
+  )
+  await fc.assert(
+    fc.asyncProperty(schemes, fc.oneof(bytes, fc.constant(token.token)), proofs, async (scheme, text, proof) => {
+      const response = await call({ Authorization: `${scheme} ${text}`, DPoP: proof })
+      expect([400, 401]).toContain(response.status)
+      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer /)
+    }),
+    { numRuns: 400 },
+  )
+}, 60_000)
 
 test('a proof that another kind of JWT is (an access token, an assertion) is none', async () => {
   const { call } = serve()
