@@ -27,6 +27,7 @@ export interface IssuedAccessToken {
  * Signs what a grant says now: a snapshot for verifiers that have no store.
  * @param now the store's clock, milliseconds since the epoch
  * @param jkt thumbprint of the key that the token is bound to
+ * @param options.longest what it may live at most, in seconds
  * @param options.mayAct the client that may act for the subject with a token exchange
  * @throws OAuthError `invalid_grant` where the upstream session no longer says who this is
  * @see RFC 9068 §2.2
@@ -37,14 +38,18 @@ export const issueAccessToken = async (
   { resource, scopes }: Target,
   now: number,
   jkt: string | undefined,
-  { mayAct }: { readonly mayAct?: string | undefined } = {},
+  {
+    longest = Number.POSITIVE_INFINITY,
+    mayAct,
+  }: { readonly longest?: number | undefined; readonly mayAct?: string | undefined } = {},
 ): Promise<IssuedAccessToken> => {
   if (namesClient(server, grant.subject, grant.clientId)) {
     throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
   }
   const upstream = await identityOf(server, grant)
   const actor = actorOf(grant)
-  return sign(server, { resource, scopes }, now, Math.floor(grant.expiresAt / 1000), jkt, {
+  const endsAt = Math.min(Math.floor(grant.expiresAt / 1000), Math.floor(now / 1000) + longest)
+  return sign(server, { resource, scopes }, now, endsAt, jkt, {
     iss: grant.issuer,
     sub: grant.subject,
     client_id: grant.clientId,

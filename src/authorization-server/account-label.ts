@@ -28,7 +28,8 @@ export const identifyAccount = async (server: ServerContext, facts: SignInFacts)
     server.custody.identity(facts.upstreamSession),
   ])
   if (account?.signedOutAt !== undefined && (facts.createdAt ?? 0) <= account.signedOutAt) return undefined
-  if (!account || typeof identified === 'string' || identified.session.ended) return undefined
+  if (!account || typeof identified === 'string') return undefined
+  if (identified.session.ended || identified.session.loggedOutAt !== undefined) return undefined
   const provider = server.providers.find(({ id }) => id === identified.session.provider)
   if (!provider) return undefined
   return {

@@ -102,6 +102,8 @@ export interface RegistrationPolicy {
   /** Registrations in an hour, per address and in all. */
   readonly perAddress: number
   readonly total: number
+  /** SHA-256 of the tokens of which a registration must bring one, base64url. Absent: anybody may register. */
+  readonly initialAccessTokens?: readonly string[]
 }
 
 export const defaultRegistrationPolicy: RegistrationPolicy = { perAddress: 100, total: 5_000 }

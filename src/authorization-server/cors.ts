@@ -2,10 +2,12 @@
 export const corsMethods = {
   metadata: ['GET', 'HEAD'],
   jwks: ['GET', 'HEAD'],
-  register: ['POST'],
+  // Without a client only POST; the others manage one.
+  register: ['POST', 'GET', 'PUT', 'DELETE'],
   token: ['POST'],
   revoke: ['POST'],
   introspect: ['POST'],
+  logout: ['POST'],
 } as const
 
 export type CorsEndpoint = keyof typeof corsMethods

@@ -11,6 +11,7 @@ import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { knownClient } from './known-client.ts'
 import type { SignedAccessToken } from './signed-access-token.ts'
+import { checkStanding, type FreshFor } from './upstream-standing.ts'
 import { clientOfWorkload } from './workload-assertion.ts'
 
 export interface Identified {
@@ -20,11 +21,12 @@ export interface Identified {
   readonly grant?: Grant
   /** What ends the token when it is revoked: its grant, and all that this one descends from; or the token itself. */
   readonly standsOn: readonly string[]
+  readonly freshFor?: FreshFor
 }
 
 /**
  * What the store says of a token that was signed by us: whether it still lives, and what is newer there than in the token.
- * @throws TokenInvalid, StoreUnavailable
+ * @throws TokenInvalid, StoreUnavailable, VerifierUnavailable
  */
 export const identify = (server: ServerContext, signed: SignedAccessToken): Promise<Identified> =>
   signed.grant === undefined ? identifyClient(server, signed) : identifyUser(server, signed, signed.grant)
@@ -45,6 +47,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
   const identified = await server.custody.identity(grant.upstreamSession)
   if (identified === 'schema') throw new TokenInvalid('schema')
   if (identified === 'gone') throw new TokenInvalid('revoked')
+  const freshFor = await checkStanding(server, identified)
   return {
     facts: {
       kind: 'user',
@@ -59,6 +62,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
     },
     grant,
     standsOn,
+    ...(freshFor === undefined ? {} : { freshFor }),
   }
 }
 

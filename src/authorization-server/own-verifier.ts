@@ -32,14 +32,14 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     else memory.forget(revoked)
   })
   const unwatch = server.keys.whenDropped(() => memory.forgetAll())
-  const verifiedAt = new WeakMap<AccessToken, number>()
+  const lookedUp = new WeakMap<AccessToken, { readonly at: number; readonly freshFor: number }>()
   const underWay = new Map<string, Promise<AccessToken>>()
 
   const recall = (token: string, resource: string): AccessToken | undefined => {
     const now = clock.now()
     const known = memory.recall(token, resource, now)
-    const age = known && now - (verifiedAt.get(known) ?? 0)
-    return age !== undefined && age >= 0 && age < claimsFreshFor ? known : undefined
+    const { at = 0, freshFor = 0 } = (known && lookedUp.get(known)) ?? {}
+    return now >= at && now - at < freshFor ? known : undefined
   }
 
   const verifyAnew = async (token: string, resource: string): Promise<AccessToken> => {
@@ -49,10 +49,10 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     // Taken before the grant is read: what is revoked in between is not remembered.
     const epoch = memory.epoch()
     const startedAt = clock.now()
-    const { facts, standsOn } = await identify(server, signed)
+    const { facts, standsOn, freshFor = claimsFreshFor } = await identify(server, signed)
     const accessToken = createAccessToken({ ...facts, token, resource })
     if (standsOn.some(liveness.isRevoked)) throw new TokenInvalid('revoked')
-    verifiedAt.set(accessToken, startedAt)
+    lookedUp.set(accessToken, { at: startedAt, freshFor: Math.min(freshFor, claimsFreshFor) })
     memory.remember(accessToken, epoch, ...standsOn)
     return accessToken
   }
@@ -74,7 +74,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
         checkBoundKey(accessToken.claims, jkt)
         return accessToken
       } catch (error) {
-        if (error instanceof TokenInvalid) throw error
+        if (error instanceof TokenInvalid || error instanceof VerifierUnavailable) throw error
         logger.error('an access token could not be verified', { error })
         throw new VerifierUnavailable('an access token could not be verified', { cause: error })
       }

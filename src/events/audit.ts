@@ -13,7 +13,14 @@ export type AuditFacts =
       readonly redirectHosts: readonly string[]
     }
   | { readonly type: 'client.created'; readonly clientId: string; readonly name?: string }
-  | { readonly type: 'client.deleted'; readonly clientId: string }
+  | { readonly type: 'client.deleted'; readonly clientId: string; readonly by: 'operator' | 'client' }
+  /** By itself. @see RFC 7592 §2.2 */
+  | {
+      readonly type: 'client.updated'
+      readonly clientId: string
+      readonly name?: string
+      readonly redirectHosts: readonly string[]
+    }
   /** For itself, with no person behind it. */
   | {
       readonly type: 'client.token_issued'
@@ -203,6 +210,8 @@ export type AuditFacts =
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }
   | { readonly type: 'upstream.revoked'; readonly provider: string; readonly session: string }
   | { readonly type: 'keys.created'; readonly keys: readonly string[] }
+  /** A log could not keep so many events, the last of them at `at`. */
+  | { readonly type: 'audit.dropped'; readonly count: number }
   /** The key ring is sealed for other secrets of the operator's than before. */
   | { readonly type: 'keys.sealed_again' }
   /** A new key was made. Until `activeFrom` it is only made known. */

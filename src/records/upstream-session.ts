@@ -1,5 +1,6 @@
+import { hashStrings } from '../crypto/hash.ts'
 import type { JsonObject } from '../identity/json.ts'
-import { recordType, refTo } from './records.ts'
+import { type Ref, recordType, refTo } from './records.ts'
 
 /** A sign-in at a provider: home of the provider's tokens and of what it said. */
 export interface UpstreamSession {
@@ -19,6 +20,12 @@ export interface UpstreamSession {
   readonly tokensAt?: number
   /** Raised at each renewal of the tokens. */
   readonly generation: number
+  /** When the provider last said that this person may go on, without new tokens. Milliseconds since the epoch. */
+  readonly checkedAt?: number
+  /** Raised each time that it said so. */
+  readonly checks?: number
+  /** When the person signed out at the provider: nothing new is begun on it, whatever goes on. */
+  readonly loggedOutAt?: number
   /** The renewal that is under way: a lease on this session. */
   readonly renewal?: { readonly attempt: string; readonly until: number }
   /** Some renewal's end is unknown since then: the provider may have taken our refresh token and its answer was lost. */
@@ -34,6 +41,8 @@ export type UpstreamEnd =
   | 'refused'
   /** It said no to a refresh token that an earlier request may have used up: the person must sign in there again, but was not refused. */
   | 'outcome_unknown'
+  /** The person signed out there, and what stood on this session ended with it. */
+  | 'logged_out'
   /** No grant stands on it any more. */
   | 'released'
 
@@ -56,3 +65,45 @@ export interface UpstreamTokens {
 const upstreamSessions = recordType<UpstreamSession>({ name: 'upstream-session', schema: 1, sealed: true })
 
 export const upstreamSessionRef = (id: string) => refTo(upstreamSessions, id)
+
+/** What a provider's logout names: one of its own sessions, or a person. */
+export type LogoutSubject =
+  | { readonly provider: string; readonly issuer: string; readonly sid: string }
+  | { readonly provider: string; readonly issuer: string; readonly sub: string }
+
+const keyOf = (subject: LogoutSubject): string =>
+  'sid' in subject
+    ? hashStrings(subject.provider, subject.issuer, 'sid', subject.sid)
+    : hashStrings(subject.provider, subject.issuer, 'sub', subject.sub)
+
+/** Index: the sessions that a logout ends. Written with the session, living as long as it. */
+const loggedInSessions = recordType<Record<string, never>>({ name: 'logged-in-session', schema: 1, sealed: false })
+
+const loggedInSessionRef = (subject: LogoutSubject, session: string) => refTo(loggedInSessions, keyOf(subject), session)
+
+/** For a list of the sessions that a logout ends. */
+export const loggedInSessionsOf = (subject: LogoutSubject) => ({ type: loggedInSessions, within: keyOf(subject) })
+
+/** The last logout of somebody, kept for as long as a sign-in may be under way that was begun before it. `at` in seconds, by the provider's clock. */
+const logouts = recordType<{ readonly at: number }>({ name: 'upstream-logout', schema: 1, sealed: false })
+
+export const logoutRef = (subject: LogoutSubject) => refTo(logouts, keyOf(subject))
+
+/** A logout token that was carried out: each counts once. */
+const usedLogouts = recordType<Record<string, never>>({ name: 'used-logout', schema: 1, sealed: false })
+
+export const usedLogoutRef = (provider: string, jti: string) => refTo(usedLogouts, hashStrings(provider, jti))
+
+/** Whom a session's sign-in is to be found by when a logout comes: by what its id_token said, since that is what the logout says too. */
+export const logoutSubjects = (session: Pick<UpstreamSession, 'provider' | 'issuer' | 'said'>): LogoutSubject[] => {
+  const { provider, issuer, said } = session
+  const { sub, sid } = said.find(({ source }) => source === 'id_token')?.claims ?? {}
+  return [
+    ...(typeof sub === 'string' ? [{ provider, issuer, sub }] : []),
+    ...(typeof sid === 'string' ? [{ provider, issuer, sid }] : []),
+  ]
+}
+
+/** The entries that make a session findable: written, and deleted, with it. */
+export const logoutIndex = (session: UpstreamSession): Ref<Record<string, never>>[] =>
+  logoutSubjects(session).map((subject) => loggedInSessionRef(subject, session.id))

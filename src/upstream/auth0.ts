@@ -1,9 +1,8 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface Auth0Options<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> {
+export interface Auth0Options<Claims = UpstreamClaims> extends PresetOptions<Claims> {
   readonly clientSecret: string
   /** Your tenant's domain, such as `example.eu.auth0.com`, or your custom domain. */
   readonly domain: string

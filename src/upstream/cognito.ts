@@ -1,10 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface CognitoOptions<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'clientSecret' | 'scopes' | 'claims'> {
+export interface CognitoOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
+  readonly clientSecret?: string
   /** The user pool's id, such as `eu-central-1_AbCdEfGhI`; its region is in it. */
   readonly userPool: string
 }

@@ -1,18 +1,24 @@
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
+import type { JsonObject } from '../identity/json.ts'
 import type { Account } from '../records/account.ts'
 import { type Put, put, type Stored } from '../records/records.ts'
-import { type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
-import { checkedClaims } from './claims.ts'
+import { logoutIndex, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
+import { checkedClaims, type Said } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
-import { type NamedProvider, type SignIn, SignInRefused } from './provider.ts'
+import { logOut, notLoggedOut } from './logout.ts'
+import { type LogoutToken, type SignIn, SignInRefused, type Voucher } from './provider.ts'
 import { releaseSession, remaining } from './release.ts'
-import { createRenewal } from './renewal.ts'
+import { type Checked, createRenewal } from './renewal.ts'
 
 /** Keeps what providers said and gave, one upstream session for each sign-in: its tokens sealed, its statements as they were. */
 export interface Custody {
-  /** Writes the session of a sign-in; the account is that which `Accounts.resolve` answered for it. */
-  begin(account: Account, providerId: string, signIn: SignIn): Promise<UpstreamSession>
+  /**
+   * Writes the session of a sign-in; the account is that which `Accounts.resolve` answered for it.
+   * @param keptFor milliseconds, where less than a session's whole time is wanted
+   * @throws SignInRefused where the person signed out at the provider meanwhile
+   */
+  begin(account: Account, providerId: string, signIn: SignIn, keptFor?: number): Promise<UpstreamSession>
   /**
    * Who the person is, for handlers: all that was said, and what the provider's schema makes of it now.
    * `gone`: the session is over, or its provider is no longer configured. `schema`: it does not satisfy the provider's schema (any more).
@@ -25,11 +31,28 @@ export interface Custody {
    * Undefined where the session is over.
    */
   hold(sessionId: string): Promise<Hold | undefined>
+  /** What the claims of a statement are for handlers. `gone` and `schema` as above. */
+  claimsOf(providerId: string, said: Said): Promise<JsonObject | 'gone' | 'schema'>
   /**
    * A provider's access token that is good now. Where it must be renewed, that is one request in the cluster, whoever asks.
    * @throws UpstreamTokenUnavailable
    */
   accessToken(sessionId: string): Promise<string>
+  /**
+   * Whether the person may go on, as the provider says: that is one request in the cluster, whoever asks.
+   * @param maxAge an answer of the provider's that is younger counts, in milliseconds
+   * @throws StoreUnavailable
+   */
+  check(sessionId: string, maxAge: number): Promise<Checked>
+  /**
+   * Carries out a provider's logout. Answers how many sessions it named, and those that have ended with what stands on them: the caller ends
+   * their grants. Doing it again changes nothing.
+   * @throws StoreUnavailable
+   */
+  logOut(
+    providerId: string,
+    token: LogoutToken,
+  ): Promise<{ readonly sessions: number; readonly ended: readonly string[] }>
   /**
    * Called after a grant has ended or a browser was signed out: when no live grant stands on the session any more, its tokens are revoked at
    * the provider (where that ends no other session of the person), and when no browser does either, it is deleted. Never throws because of
@@ -41,6 +64,8 @@ export interface Custody {
 export interface Identified {
   readonly facts: UpstreamFacts
   readonly session: UpstreamSession
+  /** The store's clock when that was read, milliseconds since the epoch. */
+  readonly now: number
 }
 
 export interface Hold {
@@ -63,15 +88,26 @@ const defaultLease = 45_000
 
 export const createCustody = (
   context: Pick<UpstreamContext, 'records' | 'random' | 'audit'>,
-  providers: readonly NamedProvider[],
+  providers: readonly Voucher[],
   { lifetime = defaultLifetime, lease = defaultLease }: CustodyOptions = {},
 ): Custody => {
   const { records, random } = context
   const byId = new Map(providers.map((provider) => [provider.id, provider]))
-  const accessToken = createRenewal({ ...context, providers: byId, lifetime, lease })
+  const { accessToken, check } = createRenewal({ ...context, providers: byId, lifetime, lease })
+
+  const claimsOf: Custody['claimsOf'] = async (providerId, said) => {
+    const provider = byId.get(providerId)
+    if (!provider) return 'gone'
+    try {
+      return await checkedClaims(provider, said)
+    } catch (error) {
+      if (error instanceof SignInRefused) return 'schema'
+      throw error
+    }
+  }
 
   return {
-    async begin(account, providerId, { issuer, subject, authTime, said, tokens }) {
+    async begin(account, providerId, { issuer, subject, authTime, said, tokens }, keptFor = lifetime) {
       const id = base64url(random.bytes(16))
       const ref = upstreamSessionRef(id)
       const { now } = await records.get(ref)
@@ -87,40 +123,44 @@ export const createCustody = (
         ...(tokens === undefined ? {} : { tokens, tokensAt: now }),
         generation: 0,
       }
-      await records.commit({ puts: [put(ref, session, lifetime)] })
-      return session
+      const ttl = Math.min(keptFor, lifetime)
+      for (;;) {
+        const unchanged = await notLoggedOut(records, session)
+        const puts = [put(ref, session, ttl), ...logoutIndex(session).map((entry) => put(entry, {}, ttl))]
+        if ((await records.commit({ unchanged, puts })).committed) return session
+      }
     },
 
     async identity(sessionId) {
-      const session = (await records.get(upstreamSessionRef(sessionId))).values[0]?.value
-      const provider = session && byId.get(session.provider)
-      if (!session || !provider) return 'gone'
-      try {
-        const claims = await checkedClaims(provider, session)
-        const facts: UpstreamFacts = {
-          provider: session.provider,
-          issuer: session.issuer,
-          subject: session.subject,
-          claims,
-          ...(session.tokens === undefined && session.ended === undefined
-            ? {}
-            : { accessToken: () => accessToken(sessionId) }),
-        }
-        return { facts, session }
-      } catch (error) {
-        if (error instanceof SignInRefused) return 'schema'
-        throw error
+      const { values, now } = await records.get(upstreamSessionRef(sessionId))
+      const session = values[0]?.value
+      if (!session) return 'gone'
+      const claims = await claimsOf(session.provider, session)
+      if (typeof claims === 'string') return claims
+      const facts: UpstreamFacts = {
+        provider: session.provider,
+        issuer: session.issuer,
+        subject: session.subject,
+        claims,
+        ...(session.tokens === undefined && session.ended === undefined
+          ? {}
+          : { accessToken: () => accessToken(sessionId) }),
       }
+      return { facts, session, now }
     },
+
+    claimsOf,
 
     async hold(sessionId) {
       const { values, now } = await records.get(upstreamSessionRef(sessionId))
       const [stored] = values
-      if (!stored || stored.value.ended) return undefined
+      if (!stored || stored.value.ended || stored.value.loggedOutAt !== undefined) return undefined
       return { unchanged: stored, put: put(stored.ref, stored.value, remaining({ lifetime }, stored.value, now)) }
     },
 
     accessToken,
+    check,
+    logOut: (providerId, token) => logOut(records, lifetime, byId.get(providerId) ?? { id: providerId }, token),
     release: (sessionId) => releaseSession({ ...context, providers: byId, lifetime }, sessionId),
   }
 }

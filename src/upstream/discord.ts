@@ -1,11 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
-import { type Oauth2Options, oauth2 } from './oauth2.ts'
+import { type Oauth2PresetOptions, oauth2 } from './oauth2.ts'
 import type { Provider } from './provider.ts'
 
-export interface DiscordOptions<Claims = UpstreamClaims>
-  extends Partial<Pick<Oauth2Options<Claims>, 'id' | 'name' | 'scopes'>>,
-    Pick<Oauth2Options<Claims>, 'clientId' | 'claims'> {
+export interface DiscordOptions<Claims = UpstreamClaims> extends Oauth2PresetOptions<Claims> {
   readonly clientSecret: string
   /** Whether to ask which servers the person is in, as the claim `guilds`. Needs the scope `guilds`. */
   readonly guilds?: boolean
@@ -23,16 +21,15 @@ export interface DiscordOptions<Claims = UpstreamClaims>
  * @see https://discord.com/developers/docs/topics/oauth2
  */
 export const discord = <Claims = UpstreamClaims>(options: DiscordOptions<Claims>): Provider<Claims> => {
-  const { clientId, clientSecret, guilds = false, claims } = options
+  const { guilds = false, ...common } = options
   const api = 'https://discord.com/api/v10'
   return oauth2({
-    id: options.id ?? 'discord',
-    name: options.name ?? 'Discord',
+    id: 'discord',
+    name: 'Discord',
+    ...common,
     issuer: 'https://discord.com',
     authorizationEndpoint: 'https://discord.com/oauth2/authorize',
     tokenEndpoint: `${api}/oauth2/token`,
-    clientId,
-    clientSecret,
     scopes: options.scopes ?? ['identify', 'email', ...(guilds ? ['guilds'] : [])],
     user: {
       url: `${api}/users/@me`,
@@ -40,7 +37,6 @@ export const discord = <Claims = UpstreamClaims>(options: DiscordOptions<Claims>
       ...(guilds ? { more: { guilds: `${api}/users/@me/guilds` } } : {}),
     },
     derive: standardClaims,
-    ...(claims === undefined ? {} : { claims }),
   })
 }
 

@@ -1,9 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { type OpenidOptions, openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-type Common<Claims> = Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> & {
+type Common<Claims> = PresetOptions<Claims> & {
   readonly clientSecret: string
 }
 
@@ -44,19 +44,16 @@ const guid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
  * @see https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
  */
 export const entra = <Claims = UpstreamClaims>(options: EntraOptions<Claims>): Provider<Claims> => {
-  const { id = 'entra', name = 'Microsoft', clientId, clientSecret, claims } = options
   return openid({
-    id,
-    name,
-    clientId,
-    clientSecret,
+    id: 'entra',
+    name: 'Microsoft',
+    ...options,
     clientAuthentication: 'client_secret_post',
     scopes: options.scopes ?? ['openid', 'profile', 'email', 'offline_access'],
     ...issuerOf(options),
     subject: 'oid',
     userinfo: false,
     revokeTokens: false,
-    ...(claims === undefined ? {} : { claims }),
   })
 }
 

@@ -1,11 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
-import { type Oauth2Options, oauth2 } from './oauth2.ts'
+import { type Oauth2PresetOptions, oauth2 } from './oauth2.ts'
 import type { Provider } from './provider.ts'
 
-export interface GithubOptions<Claims = UpstreamClaims>
-  extends Partial<Pick<Oauth2Options<Claims>, 'id' | 'name'>>,
-    Pick<Oauth2Options<Claims>, 'clientId' | 'claims'> {
+export interface GithubOptions<Claims = UpstreamClaims> extends Oauth2PresetOptions<Claims> {
   readonly clientSecret: string
   /** Default: `read:user` and `user:email`. A GitHub App has permissions instead and takes none: give an empty list. */
   readonly scopes?: readonly string[]
@@ -31,18 +29,18 @@ export interface GithubOptions<Claims = UpstreamClaims>
  * @see https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens
  */
 export const github = <Claims = UpstreamClaims>(options: GithubOptions<Claims>): Provider<Claims> => {
-  const { server, organizations = false, clientId, clientSecret, claims } = options
+  const { server, organizations = false, ...common } = options
+  const { clientId, clientSecret } = options
   const base = (server ?? 'https://github.com').replace(/\/+$/, '')
   const api = server === undefined ? 'https://api.github.com' : `${base}/api/v3`
   const headers = { accept: 'application/vnd.github+json', 'x-github-api-version': '2022-11-28' }
   return oauth2({
-    id: options.id ?? 'github',
-    name: options.name ?? 'GitHub',
+    id: 'github',
+    name: 'GitHub',
+    ...common,
     issuer: `${base}/login/oauth`,
     authorizationEndpoint: `${base}/login/oauth/authorize`,
     tokenEndpoint: `${base}/login/oauth/access_token`,
-    clientId,
-    clientSecret,
     clientAuthentication: 'client_secret_post',
     scopes: options.scopes ?? ['read:user', 'user:email'],
     scopeSeparator: ',',
@@ -75,7 +73,6 @@ export const github = <Claims = UpstreamClaims>(options: GithubOptions<Claims>):
         body: JSON.stringify({ access_token: token }),
       },
     }),
-    ...(claims === undefined ? {} : { claims }),
   })
 }
 

@@ -1,9 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface GitlabOptions<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'clientSecret' | 'scopes' | 'claims'> {
+export interface GitlabOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
+  readonly clientSecret?: string
   /** Your own GitLab's address. Default: `https://gitlab.com`. */
   readonly server?: string
 }

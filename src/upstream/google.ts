@@ -1,9 +1,8 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface GoogleOptions<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> {
+export interface GoogleOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
   readonly clientSecret: string
   /** Only people of this Google Workspace domain. Google shows its accounts only; give a `claims` schema with `hd` to enforce it. */
   readonly domain?: string

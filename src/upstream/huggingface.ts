@@ -1,11 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export type HuggingfaceOptions<Claims = UpstreamClaims> = Pick<
-  OpenidOptions<Claims>,
-  'id' | 'name' | 'clientId' | 'clientSecret' | 'scopes' | 'claims'
->
+export interface HuggingfaceOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
+  readonly clientSecret?: string
+}
 
 /**
  * Sign in with Hugging Face.

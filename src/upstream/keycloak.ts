@@ -1,10 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface KeycloakOptions<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'clientSecret' | 'scopes' | 'claims'> {
+export interface KeycloakOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
+  readonly clientSecret?: string
   /** The realm's address, such as `https://id.example.com/realms/staff`; with `/auth` before `/realms` on old servers. */
   readonly realm: string
 }

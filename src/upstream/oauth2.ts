@@ -6,7 +6,7 @@ import { authorizationParameters, checkedUrl, checkParameters } from './authoriz
 import { boundedFetch } from './bounded-fetch.ts'
 import type { UpstreamContext } from './context.ts'
 import { type Oauth2Client, oauth2Client } from './oauth2-client.ts'
-import { describe, refreshFailure, signInFailure, unavailable } from './openid-errors.ts'
+import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
 import {
   type BeginRequest,
   type ClaimsSchema,
@@ -18,10 +18,16 @@ import {
   type SignIn,
   SignInRefused,
 } from './provider.ts'
+import { type RevalidationOptions, revalidationOf } from './revalidation.ts'
 import { tokensOf } from './token-answer.ts'
 import { askUser, type UserApi } from './user-api.ts'
 
-export interface Oauth2Options<Claims = UpstreamClaims> {
+/** What a preset takes as it is. */
+export type Oauth2PresetOptions<Claims> = RevalidationOptions &
+  Partial<Pick<Oauth2Options<Claims>, 'id' | 'name' | 'scopes'>> &
+  Pick<Oauth2Options<Claims>, 'clientId' | 'claims'>
+
+export interface Oauth2Options<Claims = UpstreamClaims> extends RevalidationOptions {
   /** Part of the redirect URI, and `upstream.provider` for handlers. */
   readonly id: string
   /** What people read on the sign-in page. */
@@ -79,6 +85,7 @@ export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>):
     name,
     ...(claims === undefined ? {} : { claims }),
     ...(derive === undefined ? {} : { derive }),
+    ...revalidationOf(id, options),
     open: (context) => openOauth2(options, context),
   }
 }
@@ -172,8 +179,18 @@ const openOauth2 = (options: Omit<Oauth2Options<unknown>, 'claims'>, context: Up
     return { tokens: renewed, said: [said] }
   }
 
+  const validate = async ({ subject, tokens }: Renewable): Promise<readonly Statement[]> => {
+    try {
+      const person = await askUser(options.user, tokens.accessToken, fetch)
+      if (person.subject !== subject) throw new ProviderUnavailable('the user API answered another person')
+      return [{ source: 'userinfo', at: clock.now(), claims: person.claims }]
+    } catch (error) {
+      throw validationFailure(error)
+    }
+  }
+
   const { revocation } = options
-  if (!revocation) return { kind: 'redirect', begin, complete, refresh }
+  if (!revocation) return { kind: 'redirect', begin, complete, refresh, validate }
   const revoke = async ({ accessToken }: UpstreamTokens): Promise<'revoked'> => {
     const { url, init } = revocation(accessToken)
     let answer: Response
@@ -186,5 +203,5 @@ const openOauth2 = (options: Omit<Oauth2Options<unknown>, 'claims'>, context: Up
     if (answer.ok || answer.status === 404 || answer.status === 422) return 'revoked'
     throw new ProviderUnavailable('the provider did not revoke a token', { detail: `status ${answer.status}` })
   }
-  return { kind: 'redirect', begin, complete, refresh, revoke }
+  return { kind: 'redirect', begin, complete, refresh, validate, revoke }
 }

@@ -1,9 +1,8 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
-import { type OpenidOptions, openid } from './openid.ts'
+import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface OktaOptions<Claims = UpstreamClaims>
-  extends Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims'> {
+export interface OktaOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
   readonly clientSecret: string
   /** Your Okta domain, such as `example.okta.com`, without `-admin`. */
   readonly domain: string

@@ -65,6 +65,11 @@ export const refreshFailure = (error: unknown): UpstreamRefused | ProviderUnavai
   return unavailable(error)
 }
 
+/** What it means that an access token which should be good was not taken: only a 401 is a "no". @see RFC 6750 §3.1 */
+export const validationFailure = (error: unknown): UpstreamRefused | ProviderUnavailable => {
+  return statusOf(error) === 401 ? new UpstreamRefused('the provider has ended this session') : unavailable(error)
+}
+
 export const unavailable = (error: unknown): ProviderUnavailable => {
   if (error instanceof ProviderUnavailable) return error
   return new ProviderUnavailable('the provider is out of reach, or not configured for this server', {
@@ -77,9 +82,14 @@ export const unavailable = (error: unknown): ProviderUnavailable => {
 /** An OAuth error, a challenge, or another 4xx: the provider did nothing. */
 const refusedOutright = (error: unknown): boolean => {
   if (told(error).error !== undefined) return true
-  const { status, cause } = (error ?? {}) as { status?: unknown; cause?: unknown }
-  const answered = typeof status === 'number' ? status : cause instanceof Response ? cause.status : 0
+  const answered = statusOf(error)
   return answered >= 400 && answered < 500
+}
+
+const statusOf = (error: unknown): number => {
+  const { status, cause } = (error ?? {}) as { status?: unknown; cause?: unknown }
+  const { status: caused } = (cause ?? {}) as { status?: unknown }
+  return typeof status === 'number' ? status : typeof caused === 'number' ? caused : 0
 }
 
 // An error of the library holds the provider's whole answer, with its tokens. What is kept of it is its text.

@@ -6,11 +6,14 @@ import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import type { UpstreamContext } from './context.ts'
-import { describe, refreshFailure, signInFailure, unavailable } from './openid-errors.ts'
+import { readLogoutToken } from './logout-token.ts'
+import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
 import { type OpenidClient, type OpenidServer, openidServer } from './openid-server.ts'
 import {
   type BeginRequest,
   type ClaimsSchema,
+  type LogoutEnds,
+  type LogoutToken,
   type Provider,
   ProviderUnavailable,
   type RedirectProvider,
@@ -18,10 +21,16 @@ import {
   type Renewal,
   type SignIn,
   SignInRefused,
+  UpstreamRefused,
 } from './provider.ts'
+import { type RevalidationOptions, revalidationOf } from './revalidation.ts'
 import { tokensOf } from './token-answer.ts'
 
-export interface OpenidOptions<Claims = UpstreamClaims> {
+/** What a preset takes as it is. */
+export type PresetOptions<Claims> = RevalidationOptions &
+  Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds'>
+
+export interface OpenidOptions<Claims = UpstreamClaims> extends RevalidationOptions {
   /** Default: `openid`. */
   readonly id?: string
   /** What people read on the sign-in page. Default: the issuer's host. */
@@ -58,6 +67,12 @@ export interface OpenidOptions<Claims = UpstreamClaims> {
   readonly accessTokenClaims?: boolean
   /** Claims in standard names, made of all that the provider said. They are added; what was said stays. */
   readonly derive?: (said: JsonObject) => JsonObject
+  /**
+   * What ends when the provider says, by back-channel logout, that the person signed out there: our own browser sessions (`sessions`), or also
+   * all that their clients have by that sign-in (`grants`). Default: `grants`, unless the provider gave a token for `offline_access`.
+   * The address to register there is `<url>/authorize/logout/<id>`.
+   */
+  readonly logoutEnds?: LogoutEnds
   /** What an id_token must say besides: answers what is wrong, for the audit log. Who does not satisfy it can't sign in. */
   readonly check?: (idToken: JsonObject) => string | undefined
   /**
@@ -84,6 +99,8 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
     name: options.name ?? issuer.host,
     ...(options.claims === undefined ? {} : { claims: options.claims }),
     ...(options.derive === undefined ? {} : { derive: options.derive }),
+    ...(options.logoutEnds === undefined ? {} : { logoutEnds: options.logoutEnds }),
+    ...revalidationOf(options.id ?? 'openid', options),
     open: (context) => openProvider({ ...options, scopes }, issuer, context),
   }
 }
@@ -267,13 +284,52 @@ const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContex
     }
   }
 
+  const validate = async ({ subject, tokens }: Renewable): Promise<readonly Statement[]> => {
+    const at = await server()
+    if (at.metadata.userinfo_endpoint === undefined) throw new UpstreamRefused('nobody can be asked about this session')
+    try {
+      return [statement('userinfo', await at.library.fetchUserInfo(at.configuration, tokens.accessToken, subject))]
+    } catch (error) {
+      throw validationFailure(error)
+    }
+  }
+
+  const readLogout = async (token: string): Promise<LogoutToken> => {
+    if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) {
+      throw new SignInRefused('untrusted', { detail: 'logout token: not a signed JWT' })
+    }
+    const at = await server()
+    try {
+      await at.verifySignature(token)
+    } catch (error) {
+      throw signInFailure(error)
+    }
+    const { issuerTemplate } = options
+    return readLogoutToken(token, {
+      clientId: options.clientId,
+      isIssuer: (named, { tid }) =>
+        named ===
+        (issuerTemplate === undefined ? at.metadata.issuer : issuerTemplate.replace('{tenantid}', String(tid ?? ''))),
+      now: Math.floor(clock.now() / 1000),
+    })
+  }
+
   const statement = (source: Statement['source'], claims: object): Statement => ({
     source,
     at: clock.now(),
     claims: claims as { readonly [name: string]: Json | undefined },
   })
 
-  return { kind: 'redirect', begin, complete, refresh, ...(options.revokeTokens === false ? {} : { revoke }) }
+  return {
+    kind: 'redirect',
+    begin,
+    complete,
+    refresh,
+    readLogout,
+    // Where the provider's own `sub` is not our subject, userinfo alone does not say whose it is.
+    ...(options.userinfo === false || options.subject !== undefined ? {} : { validate }),
+    ...(options.revokeTokens === false ? {} : { revoke }),
+  }
 }
 
 type Answer = TokenEndpointResponse & TokenEndpointResponseHelpers

@@ -3,6 +3,7 @@ import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import type { UpstreamContext } from './context.ts'
+import type { Revalidation } from './revalidation.ts'
 
 /** Checks and types what a provider says; nothing is dropped by it. */
 export type ClaimsSchema<Claims> = StandardSchemaV1<unknown, Claims>
@@ -19,16 +20,27 @@ export interface Provider<Claims = UpstreamClaims> {
    * the schema sees them; what was said is kept as it was. Pure, and it never throws.
    */
   readonly derive?: (said: JsonObject) => JsonObject
+  /** When the provider is asked again whether a person may go on. Absent: never. */
+  readonly revalidation?: Revalidation
+  /** What ends when the person signs out there. */
+  readonly logoutEnds?: LogoutEnds
   /** Called once, at start. It may not do network requests: a provider that is down must not keep the server from starting. */
   open(context: UpstreamContext): OpenProvider
 }
 
-/** A provider in use. */
-export interface NamedProvider {
+/** Somebody whose word is taken: a provider in use, or an issuer of assertions, to which nobody is sent to sign in. */
+export interface Voucher {
   readonly id: string
-  readonly name: string
   readonly claims?: ClaimsSchema<unknown>
   readonly derive?: (said: JsonObject) => JsonObject
+  readonly revalidation?: Revalidation
+  readonly logoutEnds?: LogoutEnds
+  readonly open?: OpenProvider
+}
+
+/** A provider in use. */
+export interface NamedProvider extends Voucher {
+  readonly name: string
   readonly open: OpenProvider
 }
 
@@ -47,6 +59,16 @@ export interface RedirectProvider {
   complete(callback: URL, pending: JsonObject, redirectUri: string): Promise<SignIn>
   /** New tokens for old. @throws UpstreamRefused the session has ended there; ProviderUnavailable for all else */
   refresh?(current: Renewable): Promise<Renewal>
+  /**
+   * Asks with an access token that is still good whether the person may go on; answers what the provider says anew. For sessions without a
+   * refresh token. @throws UpstreamRefused the provider no longer takes the token; ProviderUnavailable for all else
+   */
+  validate?(current: Renewable): Promise<readonly Statement[]>
+  /**
+   * What a logout token of the provider's says. Present where it can send some.
+   * @throws SignInRefused with reason `untrusted`; ProviderUnavailable where its keys can't be had
+   */
+  readLogout?(token: string): Promise<LogoutToken>
   /**
    * Ends the tokens at the provider; `unsupported` where it has no way to. Present only where that ends no other session of the person.
    * @throws ProviderUnavailable
@@ -106,6 +128,23 @@ export interface Renewal {
   /** What the provider said anew; the statements of the same source are replaced. */
   readonly said: readonly Statement[]
 }
+
+/** What a provider says with a logout: this session there, or this person, has signed out. @see OpenID Connect Back-Channel Logout 1.0 §2.4 */
+export interface LogoutToken {
+  readonly issuer: string
+  readonly sub?: string
+  readonly sid?: string
+  /** Seconds, by the provider's clock. */
+  readonly issuedAt: number
+  readonly expiresAt: number
+  readonly jti: string
+}
+
+/**
+ * What ends when somebody signs out at the provider. `sessions`: only our own browser sessions, and what is under way; `grants`: also all that
+ * clients have by that sign-in. By default grants end too, unless the provider gave a token for offline access, which outlives its session there.
+ */
+export type LogoutEnds = 'sessions' | 'grants'
 
 /** A sign-in that must not become an identity. `reason` is for the audit log; the page has words of its own for each. */
 export class SignInRefused extends Error {

@@ -1,12 +1,17 @@
 import { sessionBrowsers } from '../records/browser-session.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
-import { type UpstreamSession, type UpstreamTokens, upstreamSessionRef } from '../records/upstream-session.ts'
+import {
+  logoutIndex,
+  type UpstreamSession,
+  type UpstreamTokens,
+  upstreamSessionRef,
+} from '../records/upstream-session.ts'
 import type { UpstreamContext } from './context.ts'
-import { type NamedProvider, ProviderUnavailable } from './provider.ts'
+import { ProviderUnavailable, type Voucher } from './provider.ts'
 
 export interface ReleaseContext extends Pick<UpstreamContext, 'records' | 'audit'> {
-  readonly providers: ReadonlyMap<string, NamedProvider>
+  readonly providers: ReadonlyMap<string, Voucher>
   readonly lifetime: number
 }
 
@@ -29,7 +34,7 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     const kept = (await records.list(sessionBrowsers, sessionId, { limit: 1 })).values.length > 0
     if (kept && !revocable) return
     if (!revocable) {
-      if ((await records.commit({ unchanged: [stored], deletes: [ref] })).committed) return
+      if ((await records.commit({ unchanged: [stored], deletes: [ref, ...logoutIndex(session)] })).committed) return
       continue
     }
     const marked = await mark(context, stored, now)
@@ -39,7 +44,7 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     const { committed } = await records.commit(
       kept
         ? { unchanged: [marked], puts: [put(ref, rest, remaining(context, marked.value, now))] }
-        : { unchanged: [marked], deletes: [ref] },
+        : { unchanged: [marked], deletes: [ref, ...logoutIndex(session)] },
     )
     if (committed) return
   }

@@ -89,7 +89,10 @@ const nextPage = ({ headers }: Response, from: string): string | undefined => {
 }
 
 const failed = (what: string, { status }: Response): ProviderUnavailable =>
-  new ProviderUnavailable(`${what} of the provider answered with status ${status}`, { nothingDone: status < 500 })
+  new ProviderUnavailable(`${what} of the provider answered with status ${status}`, {
+    nothingDone: status < 500,
+    cause: { status },
+  })
 
 const isObject = (value: Json): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

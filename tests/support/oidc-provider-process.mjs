@@ -9,7 +9,7 @@ import { exportJWK, generateKeyPair } from 'jose'
 import Provider from 'oidc-provider'
 
 const settings = JSON.parse(process.env.OIDC_PROVIDER ?? '{}')
-const state = { mode: 'normal', delay: 0, claims: settings.accounts ?? {} }
+const state = { mode: 'normal', delay: 0, disabled: [], claims: settings.accounts ?? {} }
 const requests = {}
 const count = (what) => {
   requests[what] = (requests[what] ?? 0) + 1
@@ -37,9 +37,43 @@ const claimsOf = (login) => ({
   ...state.claims[login],
 })
 
+// The provider's own memory forgets what it knew before the last thousand entries.
+const kept = new Map()
+const grantMembers = new Map()
+class Adapter {
+  constructor(model) {
+    this.prefix = `${model}:`
+  }
+  async upsert(id, payload) {
+    const key = this.prefix + id
+    kept.set(key, payload)
+    if (payload.uid) kept.set(`${this.prefix}uid:${payload.uid}`, payload)
+    if (payload.grantId) grantMembers.set(payload.grantId, [...(grantMembers.get(payload.grantId) ?? []), key])
+  }
+  async find(id) {
+    return kept.get(this.prefix + id)
+  }
+  findByUid(uid) {
+    return this.find(`uid:${uid}`)
+  }
+  async consume(id) {
+    kept.get(this.prefix + id).consumed = Math.floor(Date.now() / 1000)
+  }
+  async destroy(id) {
+    const payload = kept.get(this.prefix + id)
+    if (payload?.uid) kept.delete(`${this.prefix}uid:${payload.uid}`)
+    kept.delete(this.prefix + id)
+  }
+  async revokeByGrantId(grantId) {
+    for (const key of grantMembers.get(grantId) ?? []) kept.delete(key)
+    grantMembers.delete(grantId)
+  }
+}
+
 const isLoopback = (uri) => URL.canParse(uri) && ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(uri).hostname)
 
 const provider = new Provider(issuer, {
+  adapter: Adapter,
   clients: [
     {
       client_id: settings.clientId,
@@ -48,6 +82,9 @@ const provider = new Provider(issuer, {
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1:1/callback'],
+      ...(settings.logoutUri
+        ? { backchannel_logout_uri: settings.logoutUri, backchannel_logout_session_required: true }
+        : {}),
     },
   ],
   jwks: { keys: [await privateJwk('RS256', 'rsa-1')] },
@@ -55,7 +92,7 @@ const provider = new Provider(issuer, {
   scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
   claims: {
     openid: ['sub'],
-    profile: ['name', 'preferred_username', 'picture'],
+    profile: ['name', 'preferred_username', 'picture', 'department'],
     email: ['email', 'email_verified'],
     groups: ['groups', 'roles'],
   },
@@ -72,11 +109,18 @@ const provider = new Provider(issuer, {
     Session: 86_400,
     Interaction: 3_600,
   },
-  features: { devInteractions: { enabled: false }, revocation: { enabled: true }, introspection: { enabled: true } },
-  findAccount: (_context, login) => ({
-    accountId: login,
-    claims: async () => ({ sub: login, ...claimsOf(login.replace(/^sub-/, '')) }),
-  }),
+  features: {
+    devInteractions: { enabled: false },
+    revocation: { enabled: true },
+    introspection: { enabled: true },
+    backchannelLogout: { enabled: true },
+  },
+  // Its own guard lets nothing reach this computer, where the tests' servers are.
+  fetch: (url, { dispatcher: _guarded, ...options }) => fetch(url, options),
+  findAccount: (_context, login) =>
+    state.disabled.includes(login.replace(/^sub-/, ''))
+      ? undefined
+      : { accountId: login, claims: async () => ({ sub: login, ...claimsOf(login.replace(/^sub-/, '')) }) },
   interactions: { url: (_context, { uid }) => `/interaction/${uid}` },
 })
 

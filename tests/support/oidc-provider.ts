@@ -22,6 +22,8 @@ export interface OidcProviderOptions {
   readonly accessTokenLifetime?: number
   /** Seconds. Default: 3600. */
   readonly idTokenLifetime?: number
+  /** Where it tells of logouts, with the `sid` of the session there. */
+  readonly logoutUri?: string
   /** Login to claims, over those that everybody has. */
   readonly accounts?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
 }
@@ -34,6 +36,8 @@ export interface OidcProviderControl {
   /** Whether it can be reached at all; what it knows stays. */
   readonly listen?: boolean
   readonly claims?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** Logins that an administrator has disabled: refreshes are refused, and userinfo. */
+  readonly disabled?: readonly string[]
 }
 
 export interface OidcProvider {
@@ -112,6 +116,20 @@ export class CookieJar {
       else this.#cookies.set(name, pair.slice(at + 1).trim())
     }
   }
+}
+
+/** Signs out of the provider, as the person in whose browser these cookies are. */
+export const signOutAt = async ({ issuer }: OidcProvider, jar: CookieJar): Promise<void> => {
+  const asked = await fetch(`${issuer}/session/end`, { headers: { cookie: jar.header } })
+  jar.take(asked)
+  const [, xsrf = ''] = /name="xsrf" value="([^"]+)"/.exec(await asked.text()) ?? []
+  const answer = await fetch(`${issuer}/session/end/confirm`, {
+    method: 'POST',
+    redirect: 'manual',
+    headers: { cookie: jar.header },
+    body: new URLSearchParams({ xsrf, logout: 'yes' }),
+  })
+  if (answer.status >= 400) throw new Error(`the provider answered ${answer.status}: ${await answer.text()}`)
 }
 
 export interface SignInOptions {

@@ -46,10 +46,7 @@ export const testContext = async (shared: Partial<Pick<TestContext, 'clock' | 's
 }
 
 export const named = (provider: Provider<unknown>, context: UpstreamContext): NamedProvider => ({
-  id: provider.id,
-  name: provider.name,
-  ...(provider.claims === undefined ? {} : { claims: provider.claims }),
-  ...(provider.derive === undefined ? {} : { derive: provider.derive }),
+  ...provider,
   open: provider.open(context),
 })
 

@@ -27,7 +27,7 @@ export const startLyingProvider = async () => {
 
   const idToken = (issuer: string): Promise<string> => jwt(issuer, { nonce: state.nonce, ...state.lie.claims })
 
-  const jwt = async (issuer: string, said: Readonly<Record<string, unknown>>): Promise<string> => {
+  const jwt = async (issuer: string, said: Readonly<Record<string, unknown>>, typ?: string): Promise<string> => {
     const now = Math.floor(Date.now() / 1000)
     const claims = {
       ...{
@@ -46,6 +46,7 @@ export const startLyingProvider = async () => {
       return `${part({ alg: 'none' })}.${part(claims)}.`
     }
     const header = {
+      ...(typ === undefined ? {} : { typ }),
       alg: signature === 'HS256' ? 'HS256' : 'RS256',
       kid: signature === 'unknown key' ? 'key-2' : 'key-1',
     }
@@ -112,6 +113,9 @@ export const startLyingProvider = async () => {
     get keyRequests() {
       return state.keyRequests
     },
+    /** A JWT with these claims over those of an id_token, as true as the lie told last makes it. */
+    jwt: (said: Readonly<Record<string, unknown>>, typ?: string) =>
+      jwt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, said, typ),
     tell(lie: Lie) {
       state.lie = lie
     },

@@ -12,6 +12,7 @@ import { revokeGrant } from '../grants.ts'
 import { knownClient } from '../known-client.ts'
 import { targetOf } from '../target.ts'
 import { isGenuine, parseRefreshToken, type RefreshToken } from '../tokens.ts'
+import { standingAtRefresh } from '../upstream-standing.ts'
 import {
   AuditedRefusal,
   decideUntilFinal,
@@ -77,7 +78,10 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       throw new AuditedRefusal('invalid_grant', 'the refresh token was replaced long ago: sign in again')
     }
     // Signed before the commit: once the token is rotated, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt, client.value)
+    accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt, {
+      longest: await standingAtRefresh(server, grant.value),
+      mayAct: client.value.mayAct,
+    })
     if (!('next' in decision)) {
       const current = await currentRefreshToken(server, grant.value)
       if (current === undefined) throw invalidGrant('retired_key')

@@ -1,0 +1,240 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { openid } from '../../src/upstream/openid.ts'
+import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
+import { type Connected, upstreamWorld, type WorldOptions } from '../support/upstream-world.ts'
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+let provider: OidcProvider
+beforeAll(async () => {
+  provider = await startOidcProvider({ accessTokenLifetime: 7200 })
+})
+afterAll(() => provider.stop())
+afterEach(() => provider.control({ mode: 'normal', delay: 0, listen: true, claims: {}, disabled: [] }))
+
+const minute = 60_000
+type Policy = Pick<Parameters<typeof openid>[0], 'revalidate' | 'maximumStaleness' | 'userinfo'>
+
+const server = (policy: Policy, shared: WorldOptions = {}, at = provider) => {
+  const { issuer, clientId, clientSecret } = at
+  return upstreamWorld(openid({ issuer, clientId, clientSecret, ...policy }), shared)
+}
+
+const alice = (url: string) => signInAt(url, { login: 'alice' })
+const refreshes = async (at = provider) => (await at.requests()).refresh_token ?? 0
+const renewed = (connected: Connected, { body }: { body: Readonly<Record<string, unknown>> }): Connected => ({
+  ...connected,
+  accessToken: String(body.access_token),
+  refreshToken: String(body.refresh_token),
+})
+/** The provider ends the person's session, as an administrator does. */
+const disable = async (login: string) => provider.control({ disabled: [login] })
+
+describe('fault 18: when the provider is asked is a policy', () => {
+  test('never: neither refreshes nor calls ask it', async () => {
+    const world = server({})
+    const connected = await world.connect(alice)
+    const before = await refreshes()
+    await world.clock.pass(5 * minute)
+    expect((await world.call(connected.accessToken)).status).toBe(200)
+    expect((await world.refresh(connected)).status).toBe(200)
+    expect(await refreshes()).toBe(before)
+  })
+
+  test('on refresh: each asks once, parallel ones share it, and calls ask nobody', async () => {
+    const world = server({ revalidate: 'on_refresh' })
+    const connected = await world.connect(alice)
+    const before = await refreshes()
+    await world.clock.pass(5 * minute)
+    expect((await world.call(connected.accessToken)).status).toBe(200)
+    expect(await refreshes()).toBe(before)
+    const answers = await Promise.all([1, 2, 3, 4].map(() => world.refresh(connected)))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect(await refreshes()).toBe(before + 1)
+    await world.clock.pass(minute)
+    const [first] = answers
+    if (!first) throw new Error('no answer')
+    expect((await world.refresh(renewed(connected, first))).status).toBe(200)
+    expect(await refreshes()).toBe(before + 2)
+  })
+
+  test('every minute: calls share one request, on two nodes too, and what the provider says anew is seen', async () => {
+    const world = server({ revalidate: 60 })
+    const other = server({ revalidate: 60 }, world)
+    const connected = await world.connect(alice)
+    const before = await refreshes()
+    await provider.control({ delay: 300, claims: { alice: { department: 'Sales' } } })
+    await world.clock.pass(70_000)
+    const calls = [world, other].flatMap((node) => Array.from({ length: 20 }, () => node.call(connected.accessToken)))
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+    await expect.poll(() => world.types().concat(other.types()).includes('upstream.refreshed')).toBe(true)
+    expect(await refreshes()).toBe(before + 1)
+    await world.clock.pass(2_000)
+    expect(await world.whoami(connected.accessToken)).toMatchObject({ upstream: { claims: { department: 'Sales' } } })
+    expect(await refreshes()).toBe(before + 1)
+  })
+
+  test('a call does not wait for the provider; only after twice the time the first ones do', async () => {
+    const world = server({ revalidate: 60 })
+    const connected = await world.connect(alice)
+    await world.call(connected.accessToken)
+    await provider.control({ delay: 1_500 })
+    const timed = async () => {
+      const started = performance.now()
+      expect((await world.call(connected.accessToken)).status).toBe(200)
+      return performance.now() - started
+    }
+    await world.clock.pass(65_000)
+    expect(await timed()).toBeLessThan(1_000)
+    await expect.poll(() => world.types().includes('upstream.refreshed'), { timeout: 20_000 }).toBe(true)
+    await world.clock.pass(150_000)
+    expect(await timed()).toBeGreaterThan(1_000)
+  })
+})
+
+describe('what is a no', () => {
+  test('on refresh: invalid_grant, and the access tokens are over too', async () => {
+    const world = server({ revalidate: 'on_refresh' })
+    const connected = await world.connect(alice)
+    expect((await world.call(connected.accessToken)).status).toBe(200)
+    await world.clock.pass(minute)
+    await disable('alice')
+    const refused = await world.refresh(connected)
+    expect([refused.status, refused.body.error]).toEqual([400, 'invalid_grant'])
+    expect((await world.call(connected.accessToken)).status).toBe(401)
+    expect(world.events).toContainEqual(expect.objectContaining({ type: 'grant.revoked', by: 'upstream' }))
+    expect(world.events).toContainEqual(expect.objectContaining({ type: 'upstream.ended', reason: 'refused' }))
+  })
+
+  test('every minute: calls end on all nodes, and so do the other grants of that sign-in, but not other people’s', async () => {
+    const world = server({ revalidate: 60 })
+    const other = server({ revalidate: 60 }, world)
+    const browser = world.newBrowser()
+    const one = await world.connect(alice, { browser })
+    const two = await world.connect(alice, { browser })
+    const bob = await world.connect((url) => signInAt(url, { login: 'bob' }))
+    for (const node of [world, other]) {
+      for (const { accessToken } of [one, two, bob]) expect((await node.call(accessToken)).status).toBe(200)
+    }
+    await disable('alice')
+    await world.clock.pass(130_000)
+    expect((await world.call(one.accessToken)).status).toBe(401)
+    await expect.poll(async () => (await other.call(two.accessToken)).status).toBe(401)
+    expect((await other.call(bob.accessToken)).status).toBe(200)
+    expect((await world.refresh(two)).body.error).toBe('invalid_grant')
+    expect((await world.refresh(bob)).status).toBe(200)
+  })
+
+  test('without refresh tokens userinfo is asked with the access token; when that ends, the person must sign in again', async () => {
+    const without = await startOidcProvider({ refreshTokens: false, accessTokenLifetime: 300 })
+    try {
+      const world = server({ revalidate: 60 }, {}, without)
+      const connected = await world.connect(alice)
+      await world.clock.pass(130_000)
+      expect((await world.call(connected.accessToken)).status).toBe(200)
+      expect(world.types()).toContain('upstream.checked')
+      await world.clock.pass(200_000)
+      expect((await world.call(connected.accessToken)).status).toBe(401)
+    } finally {
+      await without.stop()
+    }
+  })
+
+  test('parallel refreshes that share a no are all refused with it', async () => {
+    const world = server({ revalidate: 'on_refresh', userinfo: false })
+    const connected = await world.connect(alice)
+    await disable('alice')
+    await world.clock.pass(10 * minute)
+    const [first, second] = await Promise.all([world.refresh(connected), world.refresh(connected)])
+    expect([first.body.error, second.body.error]).toEqual(['invalid_grant', 'invalid_grant'])
+  })
+})
+
+describe('what is down', () => {
+  const modes = {
+    'not listening': { listen: false },
+    '503': { mode: 'error' },
+    misconfigured: { mode: 'invalid_client' },
+  } as const
+  for (const [what, mode] of Object.entries(modes)) {
+    test(`fault 4, design 3, upstream: ${what}: refreshes succeed with a short token, calls go on, and 503 only beyond the staleness`, async () => {
+      const world = server({ revalidate: 60, maximumStaleness: 1_800 })
+      let connected = await world.connect(alice)
+      await provider.control(mode)
+      for (let minutes = 2; minutes < 30; minutes += 9) {
+        await world.clock.pass((minutes === 2 ? 2 : 9) * minute)
+        const answer = await world.refresh(connected)
+        expect(answer.status).toBe(200)
+        expect(answer.body.expires_in).toBeLessThanOrEqual(60)
+        connected = renewed(connected, answer)
+        expect((await world.call(connected.accessToken)).status).toBe(200)
+      }
+      await world.clock.pass(2 * minute)
+      const refused = await world.refresh(connected)
+      expect([refused.status, refused.body.error]).toEqual([503, 'temporarily_unavailable'])
+      expect(refused.headers.get('retry-after')).toBeTruthy()
+      expect(JSON.stringify(refused.body)).not.toMatch(/10\.0\.0\.7|127\.0\.0\.1|maintenance/)
+
+      await provider.control({ mode: 'normal', listen: true })
+      await world.clock.pass(6_000)
+      const back = await world.refresh(connected)
+      expect(back.status).toBe(200)
+      expect(back.body.expires_in).toBeGreaterThan(60)
+      expect((await world.call(String(back.body.access_token))).status).toBe(200)
+    })
+  }
+
+  test('a call beyond the staleness is answered with 503 and without a challenge', async () => {
+    const world = server({ revalidate: 60, maximumStaleness: 120 })
+    const connected = await world.connect(alice)
+    await provider.control({ mode: 'error' })
+    await world.clock.pass(110_000)
+    expect((await world.call(connected.accessToken)).status).toBe(200)
+    await world.clock.pass(30_000)
+    const answer = await world.call(connected.accessToken)
+    expect(answer.status).toBe(503)
+    expect(answer.headers.get('www-authenticate')).toBeNull()
+  })
+
+  test('issue of the field: the provider is away for ten minutes, and of many signed-in people nobody is signed out', async () => {
+    const people = 25
+    const world = server({ revalidate: 60 })
+    const other = server({ revalidate: 60 }, world)
+    const connected: Connected[] = []
+    for (let person = 0; person < people; person++) {
+      connected.push(await world.connect((url) => signInAt(url, { login: `person-${person}` })))
+    }
+    await provider.control({ listen: false })
+    for (let step = 0; step < 5; step++) {
+      await world.clock.pass(2 * minute)
+      for (const [index, each] of connected.entries()) {
+        const node = index % 2 === 0 ? world : other
+        const answer = await node.refresh(each)
+        expect(answer.status).toBe(200)
+        connected[index] = renewed(each, answer)
+        expect((await node.call(connected[index].accessToken)).status).toBe(200)
+      }
+    }
+    await provider.control({ listen: true })
+    await world.clock.pass(2 * minute)
+    for (const [index, each] of connected.entries()) {
+      const node = index % 2 === 0 ? other : world
+      const answer = await node.refresh(each)
+      expect(answer.status).toBe(200)
+      expect(await node.whoami(answer.body.access_token ?? '')).toMatchObject({
+        upstream: { claims: { preferred_username: `person-${index}` } },
+      })
+    }
+    expect(world.types().concat(other.types())).not.toContain('upstream.ended')
+    expect(world.types().concat(other.types())).not.toContain('grant.revoked')
+  })
+})
+
+test.each([
+  { revalidate: 0 },
+  { revalidate: 1.5 },
+  { maximumStaleness: -1 },
+  { revalidate: 600, maximumStaleness: 60 },
+])('%o is refused at start', (policy) => {
+  expect(() => server(policy)).toThrow(TypeError)
+})
