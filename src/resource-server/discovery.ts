@@ -5,7 +5,7 @@ import { isLoopbackHost } from '../oauth/loopback.ts'
 /** What is used of `fetch`; a host may bring one that is guarded. */
 export type Fetch = (
   url: string,
-  init: FetchRequest & { readonly signal: AbortSignal; readonly redirect: 'error' },
+  init: FetchRequest & { readonly signal: AbortSignal; readonly redirect: 'manual' },
 ) => Promise<Response>
 
 /** Without it: GET. */
@@ -90,14 +90,14 @@ export const discoverUrl = async (
   throw new VerifierUnavailable(`no metadata of ${issuer} could be read: ${problems.join('; ')}`)
 }
 
-/** Bounded in size, and in time by the signal; redirects are not followed. */
+/** Bounded in size, and in time by the signal. Redirects are not followed but refused, as all that is not 200; `error` not every host knows. */
 export const fetchText = async (
   url: string,
   fetch: Fetch,
   signal: AbortSignal,
   request: FetchRequest = {},
 ): Promise<{ readonly text: string; readonly type: string }> => {
-  const response = await fetch(url, { ...request, signal, redirect: 'error' })
+  const response = await fetch(url, { ...request, signal, redirect: 'manual' })
   if (response.status !== 200) {
     await response.body?.cancel()
     throw new Error(`${url} answered ${response.status}`)
