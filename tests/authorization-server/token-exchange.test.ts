@@ -343,6 +343,19 @@ describe('design 1: a child lives only while its whole chain does', () => {
     },
   )
 
+  test('also long after the revocation log has forgotten it', async () => {
+    const { to, subject } = await setUp({ lifetimes: { accessToken: 3_600 } })
+    const first = (await exchange(to, 'agent', subject)).body.access_token
+    const second = (await exchange(to, 'worker', first)).body.access_token
+    await revoke(to, proof('agent'), first)
+    await to.pass(1_800_000)
+    expect((await to.store.list('revocation/', { limit: 10 })).entries).toEqual([])
+    const verifier = createOwnVerifier(to.server)
+    expect((await verifier.verify(subject, mcp)).kind).toBe('user')
+    await expect(verifier.verify(second, mcp)).rejects.toMatchObject({ reason: 'revoked' })
+    expect((await exchange(to, 'worker', second)).body.error).toBe('invalid_request')
+  })
+
   test('ending one in the middle ends those after it, and none before', async () => {
     const { to, verifier, subject } = await setUp()
     const first = (await exchange(to, 'agent', subject)).body.access_token
