@@ -194,6 +194,8 @@ const separated = (resources: Options<unknown>['resources']) => {
       ...(name && { name }),
       ...(scopes && { scopes }),
       ...(defaultScopes && { defaultScopes }),
+      // The gate needs it, too.
+      ...(protection.implies && { implies: protection.implies }),
       ...(dpopBoundAccessTokensRequired && { dpopBoundAccessTokensRequired }),
       ...(lifetimes && { lifetimes }),
     }

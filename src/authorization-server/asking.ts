@@ -1,5 +1,6 @@
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
-import { findResource } from '../oauth/resource.ts'
+import { findResource, type Resource } from '../oauth/resource.ts'
+import { withImplied } from '../oauth/scope-hierarchy.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
 import { redirectsOf } from './client-document.ts'
@@ -66,6 +67,7 @@ export const readAsked = async (server: ServerContext, request: AuthorizationReq
         identifier: resource.identifier,
         ...(resource.name === undefined ? {} : { name: resource.name }),
         scopes: scopes.map((scope) => ({
+          ...comesWith(resource, scopes, scope),
           value: tickedValue(index, scope),
           scope,
           description: resource.scopes[scope] ?? scope,
@@ -76,17 +78,34 @@ export const readAsked = async (server: ServerContext, request: AuthorizationReq
   }
 }
 
+/** The nearest of the others that implies it: ticking that one is enough. */
+const comesWith = (resource: Resource, scopes: readonly string[], scope: string): { readonly comesWith?: string } => {
+  const size = (each: string) => withImplied([each], resource.implies).length
+  const [nearest] = scopes
+    .filter(
+      (each) => each !== scope && size(each) > size(scope) && withImplied([each], resource.implies).includes(scope),
+    )
+    .sort((a, b) => size(a) - size(b))
+  return nearest === undefined ? {} : { comesWith: resource.scopes[nearest] ?? nearest }
+}
+
 /** Two resources may have scopes of one name. No scope has a space in it. */
 const tickedValue = (index: number, scope: string): string => (index === 0 ? scope : `${index} ${scope}`)
 
 /**
- * What stayed ticked, of what was asked for. A resource of which nothing did is not granted at all.
+ * What stayed ticked, of what was asked for, with what that implies. A resource of which nothing did is not granted at all.
  * @param values of the form's `scope`
  */
-export const tickedResources = ({ resources }: AuthorizationRequest, values: readonly string[]): ResourceScopes =>
+export const tickedResources = (
+  server: ServerContext,
+  { resources }: AuthorizationRequest,
+  values: readonly string[],
+): ResourceScopes =>
   Object.fromEntries(
     Object.entries(resources).flatMap(([resource, scopes], index) => {
-      const ticked = scopes.filter((scope) => values.includes(tickedValue(index, scope)))
+      const chosen = scopes.filter((scope) => values.includes(tickedValue(index, scope)))
+      const all = withImplied(chosen, findResource(server.resources, resource)?.implies)
+      const ticked = scopes.filter((scope) => all.includes(scope))
       return ticked.length > 0 || scopes.length === 0 ? [[resource, ticked]] : []
     }),
   )

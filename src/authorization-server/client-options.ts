@@ -6,6 +6,7 @@ import { grantTypes as personGrantTypes } from '../oauth/client-metadata.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { parseRedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
+import { withImplied } from '../oauth/scope-hierarchy.ts'
 import { tokenExchangeGrantType } from '../oauth/token-exchange.ts'
 import type { ExchangePolicy } from '../policy/exchange.ts'
 import type { Client } from '../records/client.ts'
@@ -272,7 +273,7 @@ export const resolveScopes = (
     const unknown = allowed.find((scope) => !Object.hasOwn(resource.scopes, scope))
     if (unknown !== undefined) throw new ConfigurationError(here, `scopes of this resource, not "${unknown}"`)
     if (Object.hasOwn(resolved, resource.identifier)) throw new ConfigurationError(here, 'each resource once')
-    resolved[resource.identifier] = [...new Set(allowed)]
+    resolved[resource.identifier] = withImplied([...new Set(allowed)], resource.implies)
   }
   if (Object.keys(resolved).length === 0) throw new ConfigurationError(path, 'at least one resource')
   return resolved

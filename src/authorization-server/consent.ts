@@ -91,7 +91,7 @@ const approve = async (
   const { request: authorization, shownAccount, id } = open.value
   // Another tab may have shown another account since.
   if (!isShown(open, form, shownAccount)) return show(server, request, open)
-  const resources = tickedResources(authorization, form.getAll('scope'))
+  const resources = tickedResources(server, authorization, form.getAll('scope'))
   if (Object.keys(resources).length === 0) return show(server, request, open, {})
   const approved = { resources, at: open.now }
   const audit = () =>

@@ -2,6 +2,7 @@ import { type Actor, readActor } from '../identity/actor.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { findResource, sameResource } from '../oauth/resource.ts'
 import { offlineAccess, parseScope } from '../oauth/scope.ts'
+import { withImplied } from '../oauth/scope-hierarchy.ts'
 import { type SignIn, SignInRefused } from '../upstream/provider.ts'
 import { type Assertion, refusedAssertion } from './assertion.ts'
 import type { EnterpriseIssuer } from './assertion-options.ts'
@@ -75,15 +76,15 @@ export const enterpriseTarget = (
     throw new OAuthError('invalid_target', 'resource is not one that the assertion is for')
   }
   if (wanted.size > 1) throw new OAuthError('invalid_target', 'an access token is for one resource: name it')
-  const { identifier, scopes, defaultScopes } = target
+  const { identifier, scopes, defaultScopes, implies } = target
   const most = issuer.scopes ? (issuer.scopes[identifier] ?? undefined) : Object.keys(scopes)
   if (!most) throw new OAuthError('invalid_target', 'this issuer may not give access to this resource')
-  const asserted = assertedScopes(claims.scope) ?? defaultScopes
+  const asserted = withImplied(assertedScopes(claims.scope) ?? defaultScopes, implies)
   const granted = asserted.filter((each) => Object.hasOwn(scopes, each) && most.includes(each))
   if (granted.length === 0 && asserted.length > 0) {
     throw new OAuthError('invalid_scope', 'the assertion has no scope that can be given here')
   }
-  return { resource: identifier, scopes: narrowedScopes(granted, scope) }
+  return { resource: identifier, scopes: narrowedScopes(granted, scope, implies) }
 }
 
 const assertedScopes = (scope: unknown): readonly string[] | undefined => {

@@ -47,6 +47,8 @@ export interface OfferedScope {
   readonly scope: string
   /** What it allows, in the operator's words. */
   readonly description: string
+  /** What another of the scopes allows that implies this one, in the operator's words. */
+  readonly comesWith?: string
   readonly ticked: boolean
   /** This person allowed it to this client before. */
   readonly before: boolean

@@ -1,6 +1,7 @@
 import { OAuthError } from '../oauth/errors.ts'
 import { findResource, sameResource } from '../oauth/resource.ts'
 import { offlineAccess, parseScope } from '../oauth/scope.ts'
+import { type ScopeHierarchy, withImplied } from '../oauth/scope-hierarchy.ts'
 import type { Grant } from '../records/grant.ts'
 import type { ServerContext } from './context.ts'
 
@@ -23,10 +24,11 @@ export const targetOf = (
   { resource, scope }: { readonly resource?: readonly string[]; readonly scope?: string },
 ): Target => {
   const granted = resourceOf(grant, resource)
-  if (!findResource(server.resources, granted)) {
+  const served = findResource(server.resources, granted)
+  if (!served) {
     throw new OAuthError('invalid_grant', 'the resource of this grant is no longer served', { reason: 'resource_gone' })
   }
-  return { resource: granted, scopes: narrowedScopes(grant.resources[granted] ?? [], scope) }
+  return { resource: granted, scopes: narrowedScopes(grant.resources[granted] ?? [], scope, served.implies) }
 }
 
 const resourceOf = (grant: Grant, requested: readonly string[] = []): string => {
@@ -39,13 +41,21 @@ const resourceOf = (grant: Grant, requested: readonly string[] = []): string => 
   return first
 }
 
-/** @throws OAuthError `invalid_scope` */
-export const narrowedScopes = (granted: readonly string[], requested: string | undefined): readonly string[] => {
+/**
+ * What is asked for of what was granted; with a scope comes what it implies.
+ * @throws OAuthError `invalid_scope`
+ */
+export const narrowedScopes = (
+  granted: readonly string[],
+  requested: string | undefined,
+  implies: ScopeHierarchy | undefined,
+): readonly string[] => {
   if (requested === undefined) return granted
   const scopes = parseScope(requested)
   if (!scopes) throw new OAuthError('invalid_scope', 'scope is malformed')
   const wanted = scopes.filter((scope) => scope !== offlineAccess)
   if (!wanted.every((scope) => granted.includes(scope)))
     throw new OAuthError('invalid_scope', 'scope is wider than what was granted')
-  return wanted.length === 0 ? granted : wanted
+  if (wanted.length === 0) return granted
+  return withImplied(wanted, implies).filter((scope) => granted.includes(scope))
 }

@@ -1,5 +1,6 @@
 import { ConfigurationError } from './configuration-error.ts'
 import { isLoopbackHost } from './loopback.ts'
+import type { ScopeHierarchy } from './scope-hierarchy.ts'
 
 /** A protected resource as its host configures it. */
 export interface ResourceOptions {
@@ -9,6 +10,8 @@ export interface ResourceOptions {
   readonly scopes?: Readonly<Record<string, string>>
   /** Granted when a client asks for none, and named in the first challenge; without it all of `scopes`. */
   readonly defaultScopes?: readonly string[]
+  /** What a scope allows besides itself: `{ 'notes:write': ['notes:read'] }`. Whoever is granted it is granted that, too. */
+  readonly implies?: ScopeHierarchy | undefined
   /** Takes only access tokens that are bound to a key of their client. @see RFC 9728 §2, RFC 9449 */
   readonly dpopBoundAccessTokensRequired?: boolean
   /** In place of the server's, in seconds. */
@@ -22,6 +25,7 @@ export interface Resource {
   readonly name: string | undefined
   readonly scopes: Readonly<Record<string, string>>
   readonly defaultScopes: readonly string[]
+  readonly implies?: ScopeHierarchy
   /** Seconds, where it has one of its own. */
   readonly accessTokenLifetime?: number
   readonly dpopBoundAccessTokensRequired?: boolean
@@ -58,9 +62,21 @@ const resolveResource = (url: string, key: string, options: ResourceOptions, pat
     name: options.name,
     scopes: { ...scopes },
     defaultScopes: [...new Set(defaultScopes)],
+    ...(options.implies ? { implies: checkedHierarchy(options.implies, scopes, path) } : {}),
     ...(options.lifetimes?.accessToken === undefined ? {} : { accessTokenLifetime: options.lifetimes.accessToken }),
     ...(options.dpopBoundAccessTokensRequired ? { dpopBoundAccessTokensRequired: true } : {}),
   }
+}
+
+const checkedHierarchy = (implies: unknown, scopes: Readonly<Record<string, string>>, path: string): ScopeHierarchy => {
+  if (!isRecord(implies)) throw new ConfigurationError(`${path}.implies`, 'an object')
+  for (const [scope, implied] of Object.entries(implies)) {
+    const here = `${path}.implies[${JSON.stringify(scope)}]`
+    if (!Array.isArray(implied)) throw new ConfigurationError(here, 'a list of scopes')
+    const unknown = [scope, ...implied].find((each) => typeof each !== 'string' || !Object.hasOwn(scopes, each))
+    if (unknown !== undefined) throw new ConfigurationError(here, `scopes of this resource, not "${unknown}"`)
+  }
+  return structuredClone(implies) as ScopeHierarchy
 }
 
 /** Types don't reach a configuration that was written in JavaScript or YAML; a member misspelt would be a scope forgotten. */
@@ -82,7 +98,14 @@ const checkShape = (options: unknown, path: string): void => {
   }
 }
 
-const members: readonly string[] = ['name', 'scopes', 'defaultScopes', 'lifetimes', 'dpopBoundAccessTokensRequired']
+const members: readonly string[] = [
+  'name',
+  'scopes',
+  'defaultScopes',
+  'implies',
+  'lifetimes',
+  'dpopBoundAccessTokensRequired',
+]
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

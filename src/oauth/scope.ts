@@ -1,4 +1,5 @@
 import type { Resource } from './resource.ts'
+import { withImplied } from './scope-hierarchy.ts'
 
 /** Asks for a refresh token. Accepted from everyone, and no scope of any resource. @see OpenID Connect Core §11 */
 export const offlineAccess = 'offline_access'
@@ -19,10 +20,10 @@ export const parseScope = (text: string): string[] | undefined => {
 export const formatScope = (scopes: readonly string[]): string => scopes.join(' ')
 
 /**
- * What a request at the authorization endpoint asks for of this resource. Scopes that the resource doesn't have are dropped; where none
+ * What a request at the authorization endpoint asks for of this resource, with all that it implies. Scopes that the resource doesn't have are dropped; where none
  * is left (or none was sent), its default set. `offline_access` is never among them.
  */
 export const grantableScopes = (requested: readonly string[] | undefined, resource: Resource): readonly string[] => {
   const known = (requested ?? []).filter((scope) => scope !== offlineAccess && Object.hasOwn(resource.scopes, scope))
-  return known.length > 0 ? [...new Set(known)] : resource.defaultScopes
+  return withImplied(known.length > 0 ? [...new Set(known)] : resource.defaultScopes, resource.implies)
 }

@@ -259,7 +259,7 @@ export const signInAs = (browser: TestBrowser, page: Visit, username: string, pa
 
 /** What the client would get at `/token` for the code of a redirect. */
 export const redeemed = async (
-  { routes, issuer }: PersonServer,
+  { routes, issuer }: { readonly routes: Pick<Routes, 'respond'>; readonly issuer: string },
   left: URL | undefined,
   redirectUri = webRedirect,
   clientId = 'app',

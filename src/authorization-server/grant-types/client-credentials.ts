@@ -51,5 +51,6 @@ export const clientTarget = (server: ServerContext, { scopes = {} }: Client, { r
     throw new OAuthError('invalid_target', 'resource is not one that this client may use for itself')
   }
   if (wanted.size > 1) throw new OAuthError('invalid_target', 'an access token is for one resource: name it')
-  return { resource: target, scopes: narrowedScopes(scopes[target] ?? [], scope) }
+  const { implies } = findResource(server.resources, target) ?? {}
+  return { resource: target, scopes: narrowedScopes(scopes[target] ?? [], scope, implies) }
 }

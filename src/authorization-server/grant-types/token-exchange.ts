@@ -111,7 +111,10 @@ const decide = async (
     limits,
   })
   if (!decision.allowed) throw refusal(decision.reason)
-  const target = { resource, scopes: narrowedScopes(decision.scopes, asked.scope) }
+  const target = {
+    resource,
+    scopes: narrowedScopes(decision.scopes, asked.scope, findResource(server.resources, resource)?.implies),
+  }
   checkBinding(server, client.value, resource, jkt)
   return issue(server, exchange, { signed, parent: grant, limits, target, decision })
 }

@@ -37,8 +37,8 @@ const offered = (look: Look, resource: AskedResource, oneOfMany: boolean): Marku
 
 const address = (text: string): Markup => html`<span class="address">${foreign(text, 200)}</span>`
 
-const checkbox = (look: Look, { value, description, ticked, before }: OfferedScope): Markup =>
-  html`<label class="scope"><input type="checkbox" name="scope" value="${value}"${ticked ? html` checked` : nothing}><span>${look.host(description)}${before ? html`<small>${look.say('consent.before')}</small>` : nothing}</span></label>`
+const checkbox = (look: Look, { value, description, comesWith, ticked, before }: OfferedScope): Markup =>
+  html`<label class="scope"><input type="checkbox" name="scope" value="${value}"${ticked ? html` checked` : nothing}><span>${look.host(description)}${comesWith === undefined ? nothing : html`<small>${look.say('consent.comes_with', { scope: look.host(comesWith) })}</small>`}${before ? html`<small>${look.say('consent.before')}</small>` : nothing}</span></label>`
 
 const whoAllows = (look: Look, { account, form, providers, signInFollows }: ConsentPage): Markup => {
   if (!account) {

@@ -26,7 +26,6 @@ export const english = {
   'consent.scopes': 'It will be able to',
   'consent.before': 'Allowed before',
   'consent.comes_with': 'Comes with “{scope}”',
-  'consent.includes': 'Includes: {scopes}',
   'consent.nothing': 'Nothing is ticked. Tick at least one, or choose “Decline”.',
   'consent.allow': 'Allow',
   'consent.decline': 'Decline',

@@ -1,5 +1,6 @@
 import type { AccessToken } from '../../identity/access-token.ts'
 import type { JsonObject } from '../../identity/json.ts'
+import { type ScopeHierarchy, withImplied } from '../../oauth/scope-hierarchy.ts'
 import { meets, type PolicyCall, type PolicyRule } from './rule.ts'
 
 export type Verdict =
@@ -77,15 +78,12 @@ const own = (values: JsonObject, name: string) => (Object.hasOwn(values, name) ?
 const allowed: Verdict = { outcome: 'allow' }
 
 /** @param implies what a scope allows besides itself, in any number of steps */
-export const scopeHierarchy = (implies: Readonly<Record<string, readonly string[]>>): HeldScopes => {
-  const below = new Map(Object.entries(implies))
+export const scopeHierarchy = (implies: ScopeHierarchy): HeldScopes => {
   const known = new WeakMap<AccessToken, ReadonlySet<string>>()
   return (token) => {
     const remembered = known.get(token)
     if (remembered) return remembered
-    const held = new Set(token.scopes)
-    // A set yields what is added to it on the way.
-    for (const scope of held) for (const implied of below.get(scope) ?? []) held.add(implied)
+    const held = new Set(withImplied(token.scopes, implies))
     known.set(token, held)
     return held
   }

@@ -1,5 +1,6 @@
 import type { AccessToken } from '../../identity/access-token.ts'
 import type { Json, JsonObject } from '../../identity/json.ts'
+import type { ScopeHierarchy } from '../../oauth/scope-hierarchy.ts'
 
 /** What is asked for, as a rule's function sees it. */
 export interface PolicyCall {
@@ -61,7 +62,7 @@ export interface AccessPolicy {
    */
   readonly lists?: 'reachable' | 'usable' | undefined
   /** What a scope allows besides itself: `{ 'notes:write': ['notes:read'] }`. */
-  readonly implies?: Readonly<Record<string, readonly string[]>> | undefined
+  readonly implies?: ScopeHierarchy | undefined
 }
 
 export type Kind = 'tools' | 'resources' | 'prompts'
