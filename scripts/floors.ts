@@ -4,7 +4,7 @@
  */
 export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly string[] }[] = [
   { floor: '1', rooms: ['identity', 'oauth', 'crypto', 'events', 'policy'] },
-  { floor: '2', rooms: ['store', 'net'] },
+  { floor: '2', rooms: ['store', 'net', 'audit'] },
   { floor: '3', rooms: ['records', 'keys'] },
   { floor: '4', rooms: ['upstream'] },
   { floor: '5', rooms: ['authorization-server', 'resource-server'] },
@@ -17,6 +17,7 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
 
 /** Rooms that may import another of their own floor. */
 export const NEIGHBOURS: Readonly<Record<string, readonly string[]>> = {
+  audit: ['store'],
   keys: ['records'],
   options: ['protection'],
   'server-keys': ['options'],

@@ -14,6 +14,7 @@ export {
   type KeyAdministration,
 } from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
+export type { AuditLog, AuditPage, AuditQuery } from './events/audit-log.ts'
 export type { Clock } from './events/clock.ts'
 export type { Logger } from './events/logger.ts'
 export type { Random } from './events/random.ts'

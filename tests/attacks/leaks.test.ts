@@ -1,8 +1,11 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
+import { sqliteAudit } from '../../src/audit/sqlite.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
 import {
   createTarget,
   credentials,
@@ -47,9 +50,12 @@ interface Seen {
 const password = 'correct horse battery staple'
 
 /** A whole flow, with everything that can go wrong in it, and every secret that was seen in it. */
-const wholeFlow = async (engine: (clock: { now(): number }) => Store): Promise<Seen> => {
+const wholeFlow = async (
+  engine: (clock: { now(): number }) => Store,
+  more: Pick<NonNullable<Parameters<typeof createTarget>[0]>, 'auditLog'> = {},
+): Promise<Seen> => {
   const people = localAccounts()
-  const target = await createTarget({ engine, upstream: [elsewhere('a'), people] })
+  const target = await createTarget({ engine, upstream: [elsewhere('a'), people], ...more })
   await target.auth.ready()
   await people.accounts.create({ username: 'Alice', password, email: 'alice@example.org' })
   const secrets = new Map<string, string>(Object.entries(upstreamSecrets))
@@ -126,7 +132,11 @@ const wholeFlow = async (engine: (clock: { now(): number }) => Store): Promise<S
 
 test('stolen database, logs, audit log, addresses, errors and all that a host can look at: no secret is in them', async () => {
   const { written, engine } = recording()
-  const { target, secrets, addresses, errors } = await wholeFlow(engine)
+  const { path, remove } = temporaryDirectory()
+  const auditLog = sqliteAudit(`${path}/audit.db`)
+  const { target, secrets, addresses, errors } = await wholeFlow(engine, { auditLog })
+  await auditLog.flush()
+  expect((await auditLog.query({ limit: 1000 })).events).toHaveLength(target.events.length)
   expect(secrets.size).toBeGreaterThan(30)
   expect(target.log.length).toBeGreaterThan(0)
   expect(target.events.map(({ type }) => type)).toEqual(
@@ -147,6 +157,9 @@ test('stolen database, logs, audit log, addresses, errors and all that a host ca
     store: written.join('\n'),
     log: target.log.join('\n'),
     audit: JSON.stringify(target.events),
+    'the audit log': readdirSync(path)
+      .map((file) => readFileSync(`${path}/${file}`, 'latin1'))
+      .join('\n'),
     addresses: addresses.join('\n'),
     errors: shown(errors),
     'the server': shown(target.auth) + JSON.stringify(target.auth) + shown(target.store),
@@ -160,6 +173,9 @@ test('stolen database, logs, audit log, addresses, errors and all that a host ca
       .map(([name]) => `${name} in ${place}`),
   )
   expect(found).toEqual([])
+  expect(places['the audit log']).toContain('refresh.replayed')
+  await auditLog.close()
+  remove()
 })
 
 test('the test above finds what it looks for', async () => {

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { type Countersign, countersign } from '../../../src/countersign.ts'
 import type { AuditEvent } from '../../../src/events/audit.ts'
+import type { AuditLog } from '../../../src/events/audit-log.ts'
 import type { JsonObject } from '../../../src/identity/json.ts'
 import type { Options } from '../../../src/options.ts'
 import type { HandlerContext } from '../../../src/resource-server/handler.ts'
@@ -137,9 +138,13 @@ export const encode = (form: Form): URLSearchParams => {
 }
 
 export const createTarget = async (
-  options: Partial<Options<unknown>> & { readonly engine?: (clock: ReturnType<typeof movable>) => Store } = {},
+  options: Partial<Options<unknown>> & {
+    readonly engine?: (clock: ReturnType<typeof movable>) => Store
+    /** Keeps the events, too. */
+    readonly auditLog?: AuditLog
+  } = {},
 ): Promise<Target> => {
-  const { engine, ...over } = options
+  const { engine, auditLog, ...over } = options
   const clock = movable()
   // The composition refuses a store that ends with the process for an https address; here that is what is wanted.
   const store = unreliable({ ...(engine?.(clock) ?? memory({ clock })), location: { kind: 'server' } })
@@ -154,7 +159,7 @@ export const createTarget = async (
     secret: randomBytes(32).toString('base64url'),
     clock,
     store,
-    audit: (event) => void events.push(event),
+    audit: [(event) => void events.push(event), ...(auditLog ? [auditLog] : [])],
     logger: { debug: note, info: note, warn: note, error: note },
     upstream: passwords,
     // Nothing here may ask other servers; where it is what is attacked, the test says so.

@@ -1,0 +1,57 @@
+import pg from 'pg'
+import { describe, expect, test } from 'vitest'
+import { postgresAudit } from '../../src/audit/postgres.ts'
+import { startPostgres } from '../support/postgres.ts'
+import { tcpProxy } from '../support/tcp-proxy.ts'
+import { approved, type Bench, contract } from './contract.ts'
+
+const server = await startPostgres()
+let benches = 0
+
+describe.skipIf('skip' in server)('on PostgreSQL', () => {
+  const url = 'url' in server ? server.url : ''
+  contract(async (): Promise<Bench> => {
+    const schema = `audit_${++benches}`
+    return {
+      open: ({ warn = () => {}, ...options } = {}) => postgresAudit(url, { ...options, schema, logger: { warn } }),
+      async tamper() {
+        const client = new pg.Client(url)
+        await client.connect()
+        try {
+          await client.query(`UPDATE ${schema}.events SET account = 'mallory'`)
+          return 'changed'
+        } catch (error) {
+          return error
+        } finally {
+          await client.end()
+        }
+      },
+      end: async () => {},
+    }
+  })
+
+  test('while the database is away events wait, and those beyond the bound are counted; nobody else notices', async () => {
+    const proxy = await tcpProxy(Number(new URL(url).port))
+    const through = new URL(url)
+    through.host = `127.0.0.1:${proxy.port}`
+    const warned: string[] = []
+    const log = postgresAudit(through.href, {
+      ...{ schema: 'audit_away', capacity: 50 },
+      logger: { warn: (message) => warned.push(message) },
+    })
+    log.record(approved('alice', 'before'))
+    await log.flush()
+    proxy.requests = 'drop'
+    proxy.cut()
+    for (let index = 0; index < 80; index++) log.record(approved('alice', `g-${index}`))
+    await log.flush()
+    expect(warned).toEqual(['audit events can’t be written; they wait'])
+    proxy.requests = 'pass'
+    proxy.cut()
+    const types = async () => (await log.query({ limit: 1000 })).events.map(({ type }) => type)
+    await expect.poll(async () => (await types()).length, { timeout: 30_000 }).toBe(52)
+    expect((await log.query({ types: ['audit.dropped'] })).events).toMatchObject([{ count: 30 }])
+    await log.close()
+    await proxy.close()
+  }, 60_000)
+})
