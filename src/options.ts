@@ -32,6 +32,11 @@ export interface ClientMetadataDocumentOptions extends DomainRules {
   readonly loopback?: boolean
 }
 
+export interface RegistrationOptions extends Partial<Omit<RegistrationPolicy, 'initialAccessTokens'>> {
+  /** Then only who brings it, or one of the list, may register: 32 characters or more of randomness. */
+  readonly initialAccessToken?: string | readonly string[] | undefined
+}
+
 /** What can be written in a file. */
 export interface Config {
   /** The issuer, byte for byte: where this server is reached, `https`, or `http` on loopback. Never taken from a request. */
@@ -54,7 +59,7 @@ export interface Config {
   /** Seconds. */
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
-  readonly registration?: Partial<RegistrationPolicy> | undefined
+  readonly registration?: RegistrationOptions | undefined
   /** Clients that you know: people read their names without a warning. */
   readonly clients?: readonly ClientOptions[] | undefined
   /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
@@ -114,6 +119,8 @@ const healthSchema = z.strictObject({ live: path.optional(), ready: path.optiona
 const words = z.array(z.string().min(1))
 const secret = z.string().min(minimumSecretLength, `at least ${minimumSecretLength} characters of randomness`)
 
+const bearer = secret.regex(/^[\w.~+/-]+=*$/, 'letters, digits and -._~+/, as a Bearer token may have')
+
 const lifetimesSchema = z.strictObject(
   Object.fromEntries(Object.keys(defaultLifetimes).map((name) => [name, seconds.optional()])),
 )
@@ -138,7 +145,13 @@ const configSchema = z.strictObject({
   emailDomains: z.record(z.string(), z.string()).optional(),
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
-  registration: z.strictObject({ perAddress: limit.optional(), total: limit.optional() }).optional(),
+  registration: z
+    .strictObject({
+      perAddress: limit.optional(),
+      total: limit.optional(),
+      initialAccessToken: z.union([bearer, z.array(bearer).min(1)]).optional(),
+    })
+    .optional(),
   clients: z.array(clientOptionsSchema).optional(),
   assertions: assertionIssuersSchema.optional(),
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),

@@ -5,9 +5,11 @@ import {
   defaultLifetimes,
   defaultRegistrationPolicy,
   type Endpoints,
+  type RegistrationPolicy,
   type ServerContext,
 } from './authorization-server/context.ts'
 import { createServerDpop } from './authorization-server/server-dpop.ts'
+import { hashSecret } from './crypto/hash.ts'
 import type { Audit, AuditEvent, AuditSink } from './events/audit.ts'
 import type { AuditLog } from './events/audit-log.ts'
 import { type Clock, systemClock } from './events/clock.ts'
@@ -73,7 +75,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     keys,
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes,
-    registration: { ...defaultRegistrationPolicy, ...options.registration },
+    registration: registrationOf(options),
     configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
     ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),
@@ -84,6 +86,12 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     random,
     logger,
   }
+}
+
+const registrationOf = ({ registration = {} }: Options<unknown>): RegistrationPolicy => {
+  const { initialAccessToken, ...limits } = registration
+  const initialAccessTokens = initialAccessToken === undefined ? undefined : [initialAccessToken].flat().map(hashSecret)
+  return { ...defaultRegistrationPolicy, ...limits, ...(initialAccessTokens && { initialAccessTokens }) }
 }
 
 const documentsOf = (

@@ -2,17 +2,16 @@ import { hashSecret } from '../crypto/hash.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { type Client, clientRef, clients } from '../records/client.ts'
 import { put } from '../records/records.ts'
-import { clientRevocation } from '../records/revocation.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { newClientId } from './client-id.ts'
 import { type ClientSettings, clientSettingsSchema, resolveClient } from './client-options.ts'
 import type { ServerContext } from './context.ts'
+import { endClient } from './end-client.ts'
 import { knownClient } from './known-client.ts'
-import { commitRevocation } from './revocations.ts'
 import { newSecret } from './tokens.ts'
 
 /** A client as an operator sees it: all but its secret. */
-export interface ClientInformation extends Omit<Client, 'secretHash' | 'authentication' | 'document'> {
+export interface ClientInformation extends Omit<Client, 'secretHash' | 'management' | 'authentication' | 'document'> {
   /** Whether it must prove who it is. */
   readonly confidential: boolean
 }
@@ -86,20 +85,16 @@ const pageSize = 100
 
 /**
  * Deletes a client, and ends all that was issued to it. False where there is none.
- * @throws Error for a client of the configuration: it is deleted there
+ * @throws Error for a client of the configuration: it is deleted there; StoreUnavailable: asking again is safe
  */
 export const deleteClient = async (server: ServerContext, id: string): Promise<boolean> => {
   if (server.configuredClients.has(id)) throw new Error(`client "${id}" is in the configuration: take it out there`)
-  const ref = clientRef(id)
-  const { values, now } = await server.records.get(ref)
-  if (!values[0]) return false
-  await commitRevocation(server, clientRevocation(id), now, { deletes: [ref] })
-  server.audit({ type: 'client.deleted', clientId: id })
-  return true
+  return endClient(server, id, 'operator')
 }
 
 const informationOf = ({
   secretHash: _secretHash,
+  management: _management,
   document: _document,
   authentication,
   ...client

@@ -5,13 +5,14 @@ import {
   type AuthorizationGrant,
   accountGrantRef,
   accountGrants,
+  clientGrantRef,
   type Grant,
   grantRef,
   isAuthorization,
   sessionGrantRef,
 } from '../records/grant.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
-import { put, type Stored, type Unit } from '../records/records.ts'
+import { put, type Ref, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
 import { commitRevocation } from './revocations.ts'
@@ -73,6 +74,7 @@ export const issueCode = async (
       puts: [
         put(ref, grant, codeLife),
         put(accountGrantRef(account.id, id), { clientId: grant.clientId }, codeLife),
+        put(clientGrantRef(grant.clientId, id), {}, codeLife),
         put(sessionGrantRef(upstreamSession, id), {}, codeLife),
         ...puts,
       ],
@@ -104,6 +106,13 @@ const commitHeld = async (
   throw new StoreUnavailable('the sign-in ended, or changed again and again, while its grant was made')
 }
 
+/** Where a grant is named besides its own record. */
+export const indexesOf = ({ id, account, clientId, upstreamSession }: Grant): readonly Ref<unknown>[] => [
+  accountGrantRef(account, id),
+  clientGrantRef(clientId, id),
+  sessionGrantRef(upstreamSession, id),
+]
+
 export type RevokedBy = Extract<AuditEvent, { type: 'grant.revoked' }>['by']
 
 /**
@@ -116,7 +125,7 @@ export const revokeGrant = async (server: ServerContext, stored: Stored<Grant>, 
   const { values, now } = await records.get(stored.ref)
   if (!values[0]) return
   // A child is in no index: it lives by its parent, and the session lives by that, too.
-  const indexes = [accountGrantRef(account, id), sessionGrantRef(upstreamSession, id)]
+  const indexes = indexesOf(stored.value)
   // Without a check: whatever a refresh writes at the same time, the grant ends; and its own commit then finds the grant absent.
   await commitRevocation(server, id, now, {
     deletes: [stored.ref, ...(kind === 'exchange' ? [] : indexes)],

@@ -1,5 +1,5 @@
-import { hashSecret } from '../crypto/hash.ts'
-import { type ClientMetadata, clientInformationResponse, parseClientMetadata } from '../oauth/client-metadata.ts'
+import { hashSecret, matchesSecret } from '../crypto/hash.ts'
+import type { ClientMetadata } from '../oauth/client-metadata.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { readJson } from '../oauth/parameters.ts'
 import { type Client, clientRef } from '../records/client.ts'
@@ -7,24 +7,21 @@ import { put } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { newClientId } from './client-id.ts'
 import type { Arrival, ServerContext } from './context.ts'
-import { answerMachine } from './endpoint.ts'
+import { type Answer, answerMachine } from './endpoint.ts'
+import { bearerOf, invalidToken, manageRegistration } from './manage-registration.ts'
+import { needsSecret, readRegistration, registered, registrationResponse } from './registration.ts'
 import { countRegistration } from './registration-limit.ts'
 import { newSecret } from './tokens.ts'
 
 const maximumBody = 65_536
 
-/** Dynamic client registration. @see RFC 7591 §3 */
+/** Dynamic client registration; and, with a client's id, the management of one. @see RFC 7591 §3, RFC 7592 §2 */
 export const registerEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
   answerMachine(server, request, 'register', async () => {
     try {
-      const body = await readJson(request, maximumBody, 'invalid_client_metadata')
-      const metadata = parseClientMetadata(body, {
-        privateSchemes: server.privateSchemes,
-        assertions: server.assertions?.enterprise ?? false,
-      })
-      checkKeys(server, metadata)
-      await countRegistration(server, arrival.address)
-      return { status: 201, body: await register(server, metadata) }
+      return request.method === 'POST'
+        ? await register(server, request, arrival)
+        : await manageRegistration(server, request, arrival)
     } catch (error) {
       if (error instanceof OAuthError && error.status < 500) {
         const from = arrival.address === undefined ? {} : { address: arrival.address }
@@ -34,33 +31,38 @@ export const registerEndpoint = (server: ServerContext, request: Request, arriva
     }
   })
 
-/** Whom strangers may make us ask for keys, the operator's rules for metadata documents say. */
-const checkKeys = ({ clientMetadataDocuments }: ServerContext, { keys }: ClientMetadata): void => {
-  if (!keys || 'jwks' in keys || clientMetadataDocuments?.mayFetch(keys.jwksUri)) return
-  throw new OAuthError('invalid_client_metadata', 'jwks_uri: keys are not fetched from there: send jwks')
+const register = async (server: ServerContext, request: Request, { address }: Arrival): Promise<Answer> => {
+  checkInitialAccess(server, request)
+  const body = await readJson(request, maximumBody, 'invalid_client_metadata')
+  const metadata = readRegistration(server, body)
+  await countRegistration(server, address)
+  return { status: 201, body: await write(server, metadata) }
+}
+
+/** @see RFC 7591 §3 */
+const checkInitialAccess = ({ registration }: ServerContext, request: Request): void => {
+  const { initialAccessTokens: hashes } = registration
+  if (!hashes) return
+  const token = bearerOf(request)
+  if (token === undefined) throw invalidToken('no_initial_access_token')
+  // All are compared, so that the time says nothing of which one was near.
+  if (!hashes.map((hash) => matchesSecret(token, hash)).includes(true)) throw invalidToken('wrong_initial_access_token')
 }
 
 /** Writes a client that nobody has used yet: it is forgotten soon, unless it is. */
-const register = async (server: ServerContext, metadata: ClientMetadata): Promise<object> => {
+const write = async (server: ServerContext, metadata: ClientMetadata): Promise<object> => {
   const { records, random, lifetimes } = server
-  const clientId = newClientId(random)
-  const { keys, tokenEndpointAuthMethod: authentication } = metadata
-  const clientSecret = authentication.startsWith('client_secret') ? `cs_cs_${newSecret(random)}` : undefined
-  const ref = clientRef(clientId)
+  const id = newClientId(random)
+  const secret = needsSecret(metadata) ? `cs_cs_${newSecret(random)}` : undefined
+  const token = `cs_ra_${newSecret(random)}`
+  const ref = clientRef(id)
   const { now } = await records.get(ref)
   const life = lifetimes.unusedClient * 1000
   const client: Client = {
-    id: clientId,
+    id,
     source: 'dynamic',
-    ...(metadata.clientName === undefined ? {} : { name: metadata.clientName }),
-    ...(metadata.clientUri === undefined ? {} : { uri: metadata.clientUri }),
-    redirectUris: metadata.redirectUris.map(({ text }) => text),
-    applicationType: metadata.applicationType,
-    authentication,
-    ...(clientSecret === undefined ? {} : { secretHash: hashSecret(clientSecret) }),
-    ...(keys === undefined ? {} : { keys }),
-    grantTypes: metadata.grantTypes,
-    ...(metadata.dpopBoundAccessTokens ? { dpopBoundAccessTokens: true } : {}),
+    ...registered(metadata, secret === undefined ? undefined : hashSecret(secret)),
+    management: { hash: hashSecret(token) },
     createdAt: now,
     expiresAt: now + life,
   }
@@ -68,14 +70,9 @@ const register = async (server: ServerContext, metadata: ClientMetadata): Promis
   if (!committed) throw new StoreUnavailable('the new client was not written')
   server.audit({
     type: 'client.registered',
-    clientId,
+    clientId: id,
     ...(client.name === undefined ? {} : { name: client.name }),
     redirectHosts: metadata.redirectUris.map(({ host }) => host),
   })
-  return clientInformationResponse({
-    clientId,
-    ...(clientSecret === undefined ? {} : { clientSecret }),
-    issuedAt: Math.floor(now / 1000),
-    metadata,
-  })
+  return registrationResponse(server, client, token, secret)
 }

@@ -25,6 +25,16 @@ export const countRegistration = async (
   await count(records.store, 'registrations/all', registration.total, 'total')
 }
 
+/** Counts a change of a registration, for its address. @throws OAuthError with status 429 and `Retry-After` */
+export const countChange = async (
+  { registration, records }: ServerContext,
+  address: string | undefined,
+): Promise<void> => {
+  if (address === undefined) return
+  const key = `registrations/changed-by/${hashStrings(addressBlock(address))}`
+  await count(records.store, key, registration.perAddress, 'changes_per_address')
+}
+
 const count = async (
   store: ServerContext['records']['store'],
   key: string,

@@ -224,15 +224,28 @@ export interface RegisteredClient {
   readonly clientSecret?: string
   /** Seconds since the epoch. */
   readonly issuedAt: number
-  readonly metadata: ClientMetadata
+  /** Where the client manages its registration, and with what. @see RFC 7592 §3 */
+  readonly management?: { readonly uri: string; readonly token: string }
+  readonly metadata: Omit<ClientMetadata, 'redirectUris'> & {
+    readonly redirectUris: readonly { readonly text: string }[]
+  }
 }
 
 /** The body of the answer to a registration: what was registered, not what was asked for. @see RFC 7591 §3.2.1 */
-export const clientInformationResponse = ({ clientId, clientSecret, issuedAt, metadata }: RegisteredClient) => ({
+export const clientInformationResponse = ({
+  clientId,
+  clientSecret,
+  issuedAt,
+  management,
+  metadata,
+}: RegisteredClient) => ({
   client_id: clientId,
   client_id_issued_at: issuedAt,
   // Zero is "never": several clients can't recover from a secret that expired.
   ...(clientSecret === undefined ? {} : { client_secret: clientSecret, client_secret_expires_at: 0 }),
+  ...(management === undefined
+    ? {}
+    : { registration_client_uri: management.uri, registration_access_token: management.token }),
   redirect_uris: metadata.redirectUris.map((uri) => uri.text),
   token_endpoint_auth_method: metadata.tokenEndpointAuthMethod,
   ...(metadata.keys === undefined

@@ -15,6 +15,8 @@ export interface Client {
   readonly authentication: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
   /** SHA-256 of the secret, base64url; present exactly where `authentication` is by secret. */
   readonly secretHash?: string
+  /** Other pages of its own, as it registered them: `logo_uri`, `tos_uri`, `policy_uri`. */
+  readonly pages?: { readonly logoUri?: string; readonly tosUri?: string; readonly policyUri?: string }
   /** What its assertions are verified with. Also where `authentication` is `none`, of a client that can do both. */
   readonly keys?: ClientKeys
   readonly grantTypes: readonly string[]
@@ -28,6 +30,11 @@ export interface Client {
   readonly exchange?: ExchangePolicy
   /** The client that may act for the people who granted something to this one. @see RFC 8693 §4.4 */
   readonly mayAct?: string
+  /**
+   * SHA-256 of the token that it manages its registration with, base64url; and of the one before, as long as the newer was never used. Present
+   * exactly where it registered itself. @see RFC 7592 §3
+   */
+  readonly management?: { readonly hash: string; readonly previous?: string }
   /** Milliseconds since the epoch. */
   readonly createdAt: number
   /** When the registration is forgotten: soon for one never used, later than any grant for one that was. Milliseconds since the epoch. */

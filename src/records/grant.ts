@@ -1,3 +1,4 @@
+import { hashSecret } from '../crypto/hash.ts'
 import type { Actor } from '../identity/actor.ts'
 import { recordType, refTo, type Stored } from './records.ts'
 
@@ -110,6 +111,14 @@ export const isAuthorization = (stored: Stored<Grant> | undefined): stored is St
  * that a refresh stays one write); entries without a grant are dead.
  */
 export const accountGrantRef = (account: string, grant: string) => refTo(accountGrants, account, grant)
+
+/** Index: the grants of a client, so that they end with it. It lives as long as that of an account. */
+export const clientGrants = recordType<Record<string, never>>({ name: 'client-grant', schema: 1, sealed: false })
+
+/** The part of its keys that says which client: an id may be any text. */
+export const clientGrantsOf = (clientId: string): string => hashSecret(clientId)
+
+export const clientGrantRef = (clientId: string, grant: string) => refTo(clientGrants, clientGrantsOf(clientId), grant)
 
 /**
  * Index: the grants that stand on an upstream session. Written with the code (living as long as it), and at redemption again (living as long as

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { createClient, deleteClient, getClient, listClients } from '../../src/authorization-server/clients.ts'
+import { listGrants } from '../../src/authorization-server/grants.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { hashSecret } from '../../src/crypto/hash.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'
 import { memory } from '../../src/store/memory.ts'
+import { StoreUnavailable } from '../../src/store/store.ts'
 import { movable } from '../store/movable-clock.ts'
 import {
   approved,
@@ -23,6 +25,50 @@ import { authorizeUrl, personServer, webRedirect } from '../support/person.ts'
 import { unreliable } from '../support/unreliable-store.ts'
 
 const secret = 'a client secret of more than 32 characters'
+
+describe('design 1: what was granted to a client ends with it', () => {
+  const left = async (to: Awaited<ReturnType<typeof testServer>>) => {
+    const prefixes = ['grant/', 'account-grant/', 'client-grant/', 'session-grant/', 'upstream-session/', 'consent/']
+    const found = await Promise.all(prefixes.map(async (prefix) => (await to.store.list(prefix)).entries.length))
+    return Object.fromEntries(prefixes.map((prefix, index) => [prefix, found[index]]))
+  }
+
+  test('its grants, redeemed or not, and the sign-ins that they stood on; no other client’s', async () => {
+    const to = await testServer()
+    const [client, other] = [await registered(to), await registered(to)]
+    const tokens = await signedIn(to, other)
+    const before = await left(to)
+    for (const person of ['alice', 'bob']) await signedIn(to, client, { person })
+    const waiting = await approved(to, client)
+    expect((await left(to))['grant/']).toBe((before['grant/'] ?? 0) + 3)
+    await deleteClient(to.server, client.client_id)
+    expect(await left(to)).toEqual(before)
+    const { grants } = await listGrants(to.server, waiting.subject)
+    expect(grants.map(({ clientId }) => clientId)).toEqual([other.client_id])
+    expect((await refresh(to, other, tokens.refresh_token)).status).toBe(200)
+  })
+
+  test('one whose grants were not all ended is taken up again', async () => {
+    const clock = movable()
+    const store = unreliable(memory({ clock }))
+    const to = await testServer({ clock, store })
+    const client = await registered(to)
+    await signedIn(to, client)
+    const { commit } = to.server.records
+    let commits = 0
+    const records = {
+      ...to.server.records,
+      commit: (unit: Parameters<typeof commit>[0]) => {
+        if (++commits > 1) throw new StoreUnavailable('away')
+        return commit(unit)
+      },
+    }
+    await expect(deleteClient({ ...to.server, records }, client.client_id)).rejects.toThrow(StoreUnavailable)
+    expect((await left(to))['grant/']).toBe(1)
+    expect(await deleteClient(to.server, client.client_id)).toBe(false)
+    expect((await left(to))['grant/']).toBe(0)
+  })
+})
 
 describe('clients of the configuration', () => {
   const notes: ClientOptions = { id: 'notes-app', name: 'Notes app', redirectUris: [callback], secret }

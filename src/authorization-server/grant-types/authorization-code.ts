@@ -9,6 +9,7 @@ import { clientRef } from '../../records/client.ts'
 import {
   type AuthorizationGrant,
   accountGrantRef,
+  clientGrantRef,
   grantRef,
   isAuthorization,
   sessionGrantRef,
@@ -146,6 +147,7 @@ const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number
   return [
     put(grantRef(grant.id), grant, grantLife(server, grant, now)),
     put(accountGrantRef(grant.account, grant.id), { clientId: grant.clientId }, whole),
+    put(clientGrantRef(grant.clientId, grant.id), {}, whole),
     put(sessionGrantRef(grant.upstreamSession, grant.id), {}, whole),
   ]
 }

@@ -4,7 +4,7 @@ import { readParameters } from '../../oauth/parameters.ts'
 import type { Account } from '../../records/account.ts'
 import { assertionRef, type WorkloadStatement, workloadRef } from '../../records/assertion.ts'
 import { type Client, clientRef } from '../../records/client.ts'
-import { type AssertionGrant, accountGrantRef, grantRef, sessionGrantRef } from '../../records/grant.ts'
+import { type AssertionGrant, accountGrantRef, clientGrantRef, grantRef, sessionGrantRef } from '../../records/grant.ts'
 import { put } from '../../records/records.ts'
 import { StoreUnavailable } from '../../store/store.ts'
 import { type IssuedAccessToken, issueAccessToken, issueClientToken } from '../access-token.ts'
@@ -123,6 +123,7 @@ const exchangeEnterprise = async (
           put(mark, { attempt }, Math.max(1, (assertion.expiresAt + assertionSkew) * 1000 - now + 1000)),
           put(grantRef(grant.id), grant, life),
           put(accountGrantRef(grant.account, grant.id), { clientId }, life),
+          put(clientGrantRef(clientId, grant.id), {}, life),
           put(sessionGrantRef(grant.upstreamSession, grant.id), {}, life),
           ...clientPuts(server, client.value, grant, now),
         ],

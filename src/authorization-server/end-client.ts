@@ -1,0 +1,65 @@
+import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
+import { clientRef } from '../records/client.ts'
+import { consentRef } from '../records/consent.ts'
+import { clientGrantRef, clientGrants, clientGrantsOf, type Grant, grantRef } from '../records/grant.ts'
+import type { Ref, Stored } from '../records/records.ts'
+import { clientRevocation } from '../records/revocation.ts'
+import type { ServerContext } from './context.ts'
+import { indexesOf } from './grants.ts'
+import { commitRevocation } from './revocations.ts'
+
+/**
+ * Ends a client with all that was issued to it: at once on every node, and then grant by grant, so that none is in a list any more and the
+ * providers' tokens that nothing stands on are given up.
+ * @returns false where there was no such client
+ * @throws StoreUnavailable it may be half done; asking again is safe, and goes on
+ */
+export const endClient = async (server: ServerContext, id: string, by: 'operator' | 'client'): Promise<boolean> => {
+  const ref = clientRef(id)
+  const { values, now } = await server.records.get(ref)
+  const existed = values[0] !== undefined
+  if (existed) {
+    await commitRevocation(server, clientRevocation(id), now, { deletes: [ref] })
+    server.audit({ type: 'client.deleted', clientId: id, by })
+  }
+  // Also without the client: whoever deleted it may not have come so far.
+  const ended = await endGrants(server, id)
+  // The copy of a document says nothing, so nodes looked at the grants: those that looked before they ended must look again.
+  if (ended && looksLikeClientIdUrl(id)) await commitRevocation(server, clientRevocation(id), now, {})
+  return existed
+}
+
+const batch = 100
+
+const endGrants = async (server: ServerContext, clientId: string): Promise<boolean> => {
+  const { records, logger } = server
+  for (let ended = false; ; ended = true) {
+    const listed = await records.list(clientGrants, clientGrantsOf(clientId), { limit: batch })
+    const ids = listed.values.map(({ ref }) => ref.key.slice(ref.key.lastIndexOf('/') + 1))
+    if (ids.length === 0) return ended
+    const { values } = await records.get(...ids.map(grantRef))
+    const grants = values.flatMap((stored: Stored<Grant> | undefined) => (stored ? [stored.value] : []))
+    // The index may name some that have ended by themselves.
+    const deletes = [...ids.map((id) => clientGrantRef(clientId, id)), ...grants.flatMap(namesOf)]
+    // Two grants may have one consent.
+    await records.commit({ deletes: [...new Map(deletes.map((ref) => [ref.key, ref])).values()] })
+    for (const session of new Set(grants.map(({ upstreamSession }) => upstreamSession))) {
+      try {
+        await server.custody.release(session)
+      } catch (error) {
+        logger.warn('the upstream session of a deleted client’s grant was not released', { session, error })
+      }
+    }
+  }
+}
+
+/** The grant, where it is named, and what let it be granted again without asking: an id that is a URL may come back. */
+const namesOf = (grant: Grant): readonly Ref<unknown>[] => [
+  grantRef(grant.id),
+  ...indexesOf(grant),
+  ...(grant.kind === 'authorization'
+    ? Object.keys(grant.resources).map((resource) =>
+        consentRef(grant.account, grant.clientId, grant.redirectHost, resource),
+      )
+    : []),
+]
