@@ -1,4 +1,5 @@
 import { createHmac, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
+import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Countersign, countersign } from '../../src/countersign.ts'
 import { mostExchanges } from '../../src/policy/exchange.ts'
@@ -349,6 +350,40 @@ test('design 3, revocation: whatever was exchanged while the person revoked is d
       if (body.access_token) expect((await target.call(body.access_token)).status).toBe(401)
     expect((await target.call(first)).status).toBe(401)
   }
+})
+
+test('any request that is nearly right: no trouble, and never more than there was', async () => {
+  const before = read(tokens.access_token)
+  const names = ['subject_token', 'subject_token_type', 'requested_token_type', 'actor_token', 'actor_token_type']
+  const text = () =>
+    fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 60 }),
+      fc.webUrl({ withQueryParameters: true, withFragments: true }),
+      fc.constantFrom(RESOURCE, OTHER_RESOURCE, 'notes:read', 'notes:write', 'other:read', accessToken),
+      // A good token, spoilt somewhere.
+      fc.tuple(fc.nat(tokens.access_token.length), fc.constantFrom('', '.', 'A', '=', ' ')).map(([at, by]) => {
+        const token = tokens.access_token
+        return token.slice(0, at) + by + token.slice(at + 1)
+      }),
+    )
+  const changes = fc.dictionary(fc.constantFrom(...names, 'resource', 'audience', 'scope'), text(), { maxKeys: 3 })
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(notes, agent, mallory), changes, async (client, change) => {
+      const { status, body } = await exchange(client, tokens.access_token, change)
+      expect(status).toBeLessThan(500)
+      if (status !== 200) {
+        expect(tokensIn({ body })).toEqual([])
+        return
+      }
+      const made = read(body.access_token ?? '')
+      expect(made).toMatchObject({ iss: ISSUER, sub: before.sub, client_id: client.id, act: { sub: client.id } })
+      expect(Number(made.exp)).toBeLessThanOrEqual(Number(before.exp))
+      const most = made.aud === RESOURCE ? ['notes:read', 'notes:write'] : ['other:read']
+      expect([RESOURCE, OTHER_RESOURCE]).toContain(made.aud)
+      expect(most).toEqual(expect.arrayContaining(String(made.scope).split(' ')))
+    }),
+    { numRuns: 400 },
+  )
 })
 
 test('no token and no secret is in the audit log, the log or an error', async () => {

@@ -28,6 +28,7 @@ import {
   testServer,
 } from '../support/authorization-server.ts'
 import { type DpopKey, dpopKey } from '../support/dpop-key.ts'
+import { startJwksIssuer } from '../support/jwks-issuer.ts'
 import { unreliable } from '../support/unreliable-store.ts'
 
 const secret = 'a client secret of more than 32 characters'
@@ -450,6 +451,38 @@ test('design 3, token exchange: a bound token is exchanged only with its key; th
   expect(await verifier.verify(body.access_token, mcp, mine.jkt)).toMatchObject({ clientId: 'worker' })
   // Whoever shows a key binds a token that was not bound.
   expect((await ask(subject, stolen)).body.token_type).toBe('DPoP')
+})
+
+test('the token of an assertion is exchanged, too: who its provider says acts stays in the chain, and counts', async () => {
+  const idp = await startJwksIssuer(mcp)
+  try {
+    const to = await testServer({ clients, assertions: [{ kind: 'enterprise', issuer: idp.issuer, provider: 'acme' }] })
+    const now = Math.floor(to.clock.now() / 1000)
+    const asserted = async (act: JsonObject) => {
+      const assertion = await idp.sign(
+        {
+          ...{ sub: 'U1', aud: issuer, client_id: 'app', resource: mcp, scope: 'notes:read', act },
+          ...{ iat: now, exp: now + 300, jti: crypto.randomUUID() },
+        },
+        { typ: 'oauth-id-jag+jwt' },
+      )
+      const grant_type = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+      return (await postToken(to, { grant_type, assertion, ...proof('app') })).body.access_token
+    }
+    const token = await asserted({ sub: 'assistant' })
+    const { body } = await exchange(to, 'agent', token)
+    expect(await createOwnVerifier(to.server).verify(body.access_token, mcp)).toMatchObject({
+      clientId: 'agent',
+      actor: { issuer, subject: 'agent', actor: { issuer: idp.issuer, subject: 'assistant' } },
+      upstream: { provider: 'acme', subject: 'U1' },
+    })
+    const long = (depth: number): JsonObject => ({ sub: `a${depth}`, ...(depth > 1 ? { act: long(depth - 1) } : {}) })
+    expect((await exchange(to, 'agent', await asserted(long(7)))).status).toBe(200)
+    expect((await exchange(to, 'agent', await asserted(long(8)))).body.error).toBe('invalid_request')
+    expect(to.events.at(-1)).toMatchObject({ reason: 'too_many_exchanges' })
+  } finally {
+    await idp.close()
+  }
 })
 
 test('the metadata says so', async () => {

@@ -113,7 +113,8 @@ const exchangeEnterprise = async (
     const [used] = (await records.get(mark)).values
     if (used && used.value.attempt !== attempt) throw refusedAssertion('replayed')
     // Signed before the commit: once the assertion is used up, nothing may go wrong any more.
-    made ??= await make(server, assertion, { clientId, actor, jkt: first.jkt }, target, now)
+    const { mayAct } = client.value
+    made ??= await make(server, assertion, { clientId, actor, jkt: first.jkt, mayAct }, target, now)
     const { grant, accessToken } = made
     if (!used) {
       const life = Math.max(1, grant.expiresAt - now)
@@ -133,7 +134,7 @@ const exchangeEnterprise = async (
     const { provider, issuer } = assertion.issuer
     const facts = { clientId, grant: grant.id, account: grant.account, ...target }
     server.audit({ type: 'assertion.accepted', provider, issuer, subject: assertion.subject, ...facts })
-    return tokenResponse(target, accessToken, undefined)
+    return tokenResponse(accessToken, undefined)
   })
 }
 
@@ -146,7 +147,7 @@ interface Made {
 const make = async (
   server: ServerContext,
   assertion: Assertion<EnterpriseIssuer>,
-  { clientId, actor, jkt }: Pick<EnterpriseGrant, 'clientId' | 'actor' | 'jkt'>,
+  { clientId, actor, jkt, mayAct }: Pick<EnterpriseGrant, 'clientId' | 'actor' | 'jkt'> & Pick<Client, 'mayAct'>,
   target: Target,
   now: number,
 ): Promise<Made> => {
@@ -169,7 +170,7 @@ const make = async (
     expiresAt: now + life,
     ...(actor === undefined ? {} : { actor }),
   }
-  return { grant, accessToken: await issueAccessToken(server, grant, target, now, jkt) }
+  return { grant, accessToken: await issueAccessToken(server, grant, target, now, jkt, { mayAct }) }
 }
 
 /** Clocks differ: what a token stands on outlives it. Milliseconds. */
@@ -211,5 +212,5 @@ const exchangeWorkload = async (
   })
   if (!committed) throw new StoreUnavailable('what a platform said was not written')
   server.audit({ type: 'assertion.accepted', provider, issuer, subject, clientId: client.id, ...target })
-  return tokenResponse(target, accessToken, undefined)
+  return tokenResponse(accessToken, undefined)
 }
