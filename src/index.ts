@@ -57,5 +57,12 @@ export {
 } from './resource-server/static-tokens.ts'
 export type { Store } from './store/store.ts'
 export { StoreUnavailable } from './store/store.ts'
+export {
+  type Admit,
+  type AdmitDecision,
+  allowEmailDomains,
+  allowGroups,
+  allowTenants,
+} from './upstream/admission.ts'
 export type { Provider } from './upstream/provider.ts'
 export { resourceServer } from './verify-only.ts'

@@ -7,10 +7,11 @@ import type { JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { actorOf, type Grant } from '../records/grant.ts'
+import type { Identified } from '../upstream/custody.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
 import { accessTokenLifetime } from './lifetimes.ts'
-import type { Target } from './target.ts'
+import { permittedScopes, type Target } from './target.ts'
 
 export const accessTokenType = 'at+jwt'
 
@@ -18,6 +19,7 @@ export interface IssuedAccessToken {
   readonly token: string
   /** Its `jti`. */
   readonly id: string
+  readonly scopes: readonly string[]
   /** Seconds. */
   readonly expiresIn: number
   readonly type: 'Bearer' | 'DPoP'
@@ -35,7 +37,7 @@ export interface IssuedAccessToken {
 export const issueAccessToken = async (
   server: ServerContext,
   grant: Grant,
-  { resource, scopes }: Target,
+  target: Target,
   now: number,
   jkt: string | undefined,
   {
@@ -46,10 +48,11 @@ export const issueAccessToken = async (
   if (namesClient(server, grant.subject, grant.clientId)) {
     throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
   }
-  const upstream = await identityOf(server, grant)
+  const { facts: upstream, scopes: permitted } = await identityOf(server, grant)
+  const scopes = permittedScopes(server, target, permitted)
   const actor = actorOf(grant)
   const endsAt = Math.min(Math.floor(grant.expiresAt / 1000), Math.floor(now / 1000) + longest)
-  return sign(server, { resource, scopes }, now, endsAt, jkt, {
+  return sign(server, { ...target, scopes }, now, endsAt, jkt, {
     iss: grant.issuer,
     sub: grant.subject,
     client_id: grant.clientId,
@@ -109,7 +112,13 @@ const sign = async (
     jti: id,
     ...(jkt === undefined ? {} : { cnf: { jkt } }),
   })
-  return { token, id, expiresIn: Math.max(0, expiresAt - issuedAt), type: jkt === undefined ? 'Bearer' : 'DPoP' }
+  return {
+    token,
+    id,
+    scopes,
+    expiresIn: Math.max(0, expiresAt - issuedAt),
+    type: jkt === undefined ? 'Bearer' : 'DPoP',
+  }
 }
 
 /**
@@ -119,9 +128,9 @@ const sign = async (
 const namesClient = ({ configuredClients }: ServerContext, subject: string, clientId: string): boolean =>
   subject === clientId || subject.startsWith(clientIdPrefix) || configuredClients.has(subject)
 
-const identityOf = async (server: ServerContext, grant: Grant): Promise<UpstreamFacts> => {
+const identityOf = async (server: ServerContext, grant: Grant): Promise<Identified> => {
   const identified = await server.custody.identity(grant.upstreamSession)
-  if (typeof identified !== 'string') return identified.facts
+  if (typeof identified !== 'string') return identified
   throw new OAuthError('invalid_grant', 'sign in again', { reason: `upstream_${identified}` })
 }
 

@@ -6,9 +6,10 @@ import {
   accountGrantRef,
   accountGrants,
   clientGrantRef,
+  clientGrants,
+  clientGrantsOf,
   type Grant,
   grantRef,
-  isAuthorization,
   sessionGrantRef,
 } from '../records/grant.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
@@ -16,6 +17,7 @@ import { put, type Ref, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
 import { commitRevocation } from './revocations.ts'
+import { permittedResources } from './target.ts'
 import { formatCode, newGrantId, newSecret } from './tokens.ts'
 
 export interface Approval {
@@ -37,13 +39,14 @@ type CommittedWith = () => Promise<Pick<Unit, 'unchanged' | 'puts'>>
  */
 export const issueCode = async (
   server: ServerContext,
-  { request, account, upstreamSession, authTime, resources }: Approval,
+  { request, account, upstreamSession, authTime, resources: allowed }: Approval,
   committedWith: CommittedWith = async () => ({}),
 ): Promise<{ code: string; grant: string }> => {
   const { records, lifetimes, random } = server
   const id = newGrantId(random)
   const secret = newSecret(random)
   const ref = grantRef(id)
+  const resources = await permittedResources(server, upstreamSession, allowed)
   const { now } = await records.get(ref)
   const codeLife = lifetimes.code * 1000
   const grant: AuthorizationGrant = {
@@ -158,12 +161,17 @@ const grantIdForm = /^[\w-]{22}$/
 /** Until its code was redeemed nobody has anything of a grant. */
 export const isRedeemed = (grant: Grant): boolean => grant.kind !== 'authorization' || grant.code.redeemed !== undefined
 
-/** A grant as its person or an operator may see it. */
+/** A grant as its person or an operator may see it. Those that were exchanged from it are not shown by themselves: they end with it. */
 export interface GrantSummary {
   readonly id: string
+  /** `assertion`: no person was asked here, an enterprise's provider said so. */
+  readonly kind: 'authorization' | 'assertion'
+  readonly account: string
+  /** `sub` in its tokens. */
+  readonly subject: string
   readonly clientId: string
-  /** Where its code was sent. */
-  readonly redirectHost: string
+  /** Where its code was sent, where there was one. */
+  readonly redirectHost?: string
   /** Resource to scopes. */
   readonly resources: Grant['resources']
   /** When the person authenticated, seconds since the epoch. */
@@ -175,25 +183,14 @@ export interface GrantSummary {
   readonly expiresAt: number
 }
 
-const summary = ({
-  id,
-  clientId,
-  redirectHost,
-  resources,
-  authTime,
-  createdAt,
-  refresh,
-  expiresAt,
-}: AuthorizationGrant): GrantSummary => ({
-  id,
-  clientId,
-  redirectHost,
-  resources,
-  authTime,
-  createdAt,
-  ...(refresh ? { usedAt: refresh.usedAt } : {}),
-  expiresAt,
-})
+const summariesOf = (grant: Grant): readonly GrantSummary[] => {
+  if (grant.kind === 'exchange' || !isRedeemed(grant)) return []
+  const { id, kind, account, subject, clientId, resources, authTime, createdAt, expiresAt } = grant
+  const facts = { id, kind, account, subject, clientId, resources, authTime, createdAt, expiresAt }
+  if (grant.kind === 'assertion') return [facts]
+  const { redirectHost, refresh } = grant
+  return [{ ...facts, redirectHost, ...(refresh ? { usedAt: refresh.usedAt } : {}) }]
+}
 
 export interface GrantPage {
   readonly grants: readonly GrantSummary[]
@@ -201,15 +198,17 @@ export interface GrantPage {
   readonly cursor?: string
 }
 
+/** Whose grants: of a person, by the `sub` of their tokens or by the account; or of a client. */
+export type GrantOwner = string | { readonly account: string } | { readonly clientId: string }
+
 /**
- * The live grants of the person whose tokens have this `sub`, in pages: those whose code was redeemed. A page may be short or empty although there is
- * a next one.
+ * The live grants of a person or of a client, in pages: those whose code was redeemed. A page may be short or empty although there is a next one.
  */
-export const listGrants = async (server: ServerContext, subject: string, cursor?: string): Promise<GrantPage> => {
-  const { records, accounts } = server
-  const account = await accounts.bySubject(subject)
-  if (!account) return { grants: [] }
-  const listed = await records.list(accountGrants, account.id, {
+export const listGrants = async (server: ServerContext, owner: GrantOwner, cursor?: string): Promise<GrantPage> => {
+  const { records } = server
+  const index = await indexOf(server, owner)
+  if (!index) return { grants: [] }
+  const listed = await records.list(index.type, index.within, {
     limit: pageSize,
     ...(cursor === undefined ? {} : { after: cursor }),
   })
@@ -217,10 +216,16 @@ export const listGrants = async (server: ServerContext, subject: string, cursor?
   const last = ids.at(-1)
   if (last === undefined) return { grants: [] }
   const { values } = await records.get(...ids.map(grantRef))
-  const grants = values.flatMap((stored) =>
-    isAuthorization(stored) && isRedeemed(stored.value) ? [summary(stored.value)] : [],
-  )
+  const grants = values.flatMap((stored) => (stored ? summariesOf(stored.value) : []))
   return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
+}
+
+const indexOf = async ({ accounts }: ServerContext, owner: GrantOwner) => {
+  if (typeof owner === 'object' && 'clientId' in owner)
+    return { type: clientGrants, within: clientGrantsOf(owner.clientId) }
+  const account = typeof owner === 'string' ? (await accounts.bySubject(owner))?.id : owner.account
+  // Foreign text becomes no part of a key.
+  return account !== undefined && grantIdForm.test(account) ? { type: accountGrants, within: account } : undefined
 }
 
 const pageSize = 100

@@ -11,6 +11,7 @@ import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { knownClient } from './known-client.ts'
 import type { SignedAccessToken } from './signed-access-token.ts'
+import { permittedScopes } from './target.ts'
 import { checkStanding, type FreshFor } from './upstream-standing.ts'
 import { clientOfWorkload } from './workload-assertion.ts'
 
@@ -55,7 +56,11 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
       subject,
       clientId,
       actor,
-      scopes: scopes.filter((scope) => granted.includes(scope)),
+      scopes: permittedScopes(
+        server,
+        { resource: signed.resource, scopes: scopes.filter((scope) => granted.includes(scope)) },
+        identified.scopes,
+      ),
       expiresAt,
       claims,
       upstream: identified.facts,

@@ -207,6 +207,8 @@ export type Problem =
   | 'sign_in_denied'
   | 'sign_in_untrusted'
   | 'sign_in_claims'
+  /** By a rule of the operator's; `detail` is their reason. */
+  | 'sign_in_not_admitted'
   | 'sign_in_incomplete'
   | 'provider_unavailable'
   | 'method_refused'

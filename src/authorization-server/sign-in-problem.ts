@@ -28,6 +28,7 @@ const problems: Readonly<Record<SignInRefused['reason'], readonly [Problem, numb
   denied: ['sign_in_denied', 403],
   untrusted: ['sign_in_untrusted', 400],
   claims: ['sign_in_claims', 403],
+  not_admitted: ['sign_in_not_admitted', 403],
   interaction_required: ['sign_in_incomplete', 403],
 }
 
@@ -52,7 +53,7 @@ export const signInProblem = async (
     status,
     provider: provider.name,
     again: { form: formOf(open, server.endpoints.signIn, undefined), provider: provider.id, name: provider.name },
-    ...(reason === 'claims' && detail !== undefined ? { detail } : {}),
+    ...((reason === 'claims' || reason === 'not_admitted') && detail !== undefined ? { detail } : {}),
     ...(retryAfter === undefined ? {} : { retryAfter: Math.ceil(retryAfter) }),
   })
 }

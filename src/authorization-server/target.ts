@@ -31,6 +31,34 @@ export const targetOf = (
   return { resource: granted, scopes: narrowedScopes(grant.resources[granted] ?? [], scope, served.implies) }
 }
 
+/** Those of a target's scopes that the server's rule for people leaves this one, with what they imply. */
+export const permittedScopes = (
+  { resources }: Pick<ServerContext, 'resources'>,
+  { resource, scopes }: Target,
+  permitted: readonly string[] | undefined,
+): readonly string[] => {
+  if (!permitted) return scopes
+  const all = withImplied(permitted, findResource(resources, resource)?.implies)
+  return scopes.filter((scope) => all.includes(scope))
+}
+
+/** What a person allowed, without what the server's rule for people does not leave them. */
+export const permittedResources = async (
+  server: ServerContext,
+  upstreamSession: string,
+  resources: Grant['resources'],
+): Promise<Grant['resources']> => {
+  if (!server.providers.some(({ admit }) => admit)) return resources
+  const identified = await server.custody.identity(upstreamSession)
+  if (typeof identified === 'string') return resources
+  return Object.fromEntries(
+    Object.entries(resources).map(([resource, scopes]) => [
+      resource,
+      permittedScopes(server, { resource, scopes }, identified.scopes),
+    ]),
+  )
+}
+
 const resourceOf = (grant: Grant, requested: readonly string[] = []): string => {
   const all = Object.keys(grant.resources)
   const wanted = new Set(requested.map((indicator) => all.find((resource) => sameResource(resource, indicator))))

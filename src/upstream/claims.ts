@@ -26,12 +26,46 @@ export const replaceStatements = (said: readonly Statement[], anew: readonly Sta
   ...anew.filter(({ source }) => said.every((before) => before.source !== source)),
 ]
 
+/** Somebody as this server takes them. */
+export interface Person {
+  readonly claims: JsonObject
+  /** The most that their clients may have, without what these imply. Absent: there is no such bound. */
+  readonly scopes?: readonly string[]
+}
+
+type Rules = Pick<Voucher, 'claims' | 'derive' | 'admit'>
+
+/** The claims of `checkedPerson`. */
+export const checkedClaims = async (provider: Rules, said: Said): Promise<JsonObject> =>
+  (await checkedPerson(provider, said)).claims
+
 /**
- * The claims as a handler gets them: all that was said, over it the standard claims that the provider's preset makes of it, and over these
- * what the provider's schema makes of them.
- * @throws SignInRefused with reason `claims`; `detail` names the claims that don't satisfy the schema, never their values
+ * The claims as a handler gets them: all that was said, over it the standard claims that the provider's preset makes of it, over these
+ * what the provider's schema makes of them, and over all what the server's own rule adds.
+ * @throws SignInRefused with reason `claims`, where `detail` names the claims that don't satisfy the schema, never their values; or
+ * `not_admitted`, where it is the reason that the person reads
  */
-export const checkedClaims = async (provider: Pick<Voucher, 'claims' | 'derive'>, said: Said): Promise<JsonObject> => {
+export const checkedPerson = async (provider: Rules, said: Said): Promise<Person> => {
+  const claims = await satisfyingClaims(provider, said)
+  const admission = await provider.admit?.(structuredClone(claims))
+  if (!admission) return { claims }
+  const { claims: added = {}, roles, scopes, refuse } = admission
+  if (refuse !== undefined) throw new SignInRefused('not_admitted', { detail: refuse })
+  const more = Object.fromEntries(Object.entries(added).filter(([, value]) => value !== undefined))
+  if (!isJsonObject(more)) throw new TypeError('what `admit` adds is no JSON object')
+  return {
+    claims: {
+      ...claims,
+      ...more,
+      ...(roles === undefined ? {} : { roles: [...roles] }),
+      iss: said.issuer,
+      sub: said.subject,
+    },
+    ...(scopes === undefined ? {} : { scopes }),
+  }
+}
+
+const satisfyingClaims = async (provider: Rules, said: Said): Promise<JsonObject> => {
   const merged = mergedClaims(said)
   const raw = provider.derive ? { ...merged, ...provider.derive(merged), iss: said.issuer, sub: said.subject } : merged
   if (!provider.claims) return raw

@@ -1,14 +1,14 @@
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
-import type { Account } from '../records/account.ts'
-import { type Put, put, type Stored } from '../records/records.ts'
-import { logoutIndex, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
-import { checkedClaims, type Said } from './claims.ts'
+import { type Account, accountRef } from '../records/account.ts'
+import { type Put, put, type Records, type Stored } from '../records/records.ts'
+import { sessionIndexes, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
+import { checkedPerson, type Person, type Said } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
 import { logOut, notLoggedOut } from './logout.ts'
 import { type LogoutToken, type SignIn, SignInRefused, type Voucher } from './provider.ts'
-import { releaseSession, remaining } from './release.ts'
+import { eraseSession, releaseSession, remaining } from './release.ts'
 import { type Checked, createRenewal } from './renewal.ts'
 
 /** Keeps what providers said and gave, one upstream session for each sign-in: its tokens sealed, its statements as they were. */
@@ -59,11 +59,18 @@ export interface Custody {
    * the provider.
    */
   release(sessionId: string): Promise<void>
+  /**
+   * Deletes a session, whatever stands on it, for good; its tokens are revoked at the provider, where that can be done. `failed`: it has some
+   * that were not.
+   */
+  erase(sessionId: string): Promise<'revoked' | 'failed' | 'none'>
 }
 
 export interface Identified {
   readonly facts: UpstreamFacts
   readonly session: UpstreamSession
+  /** The most that this person's clients may have, without what these imply. Absent: there is no such bound. */
+  readonly scopes?: readonly string[]
   /** The store's clock when that was read, milliseconds since the epoch. */
   readonly now: number
 }
@@ -95,11 +102,11 @@ export const createCustody = (
   const byId = new Map(providers.map((provider) => [provider.id, provider]))
   const { accessToken, check } = createRenewal({ ...context, providers: byId, lifetime, lease })
 
-  const claimsOf: Custody['claimsOf'] = async (providerId, said) => {
+  const personOf = async (providerId: string, said: Said): Promise<Person | 'gone' | 'schema'> => {
     const provider = byId.get(providerId)
     if (!provider) return 'gone'
     try {
-      return await checkedClaims(provider, said)
+      return await checkedPerson(provider, said)
     } catch (error) {
       if (error instanceof SignInRefused) return 'schema'
       throw error
@@ -125,8 +132,8 @@ export const createCustody = (
       }
       const ttl = Math.min(keptFor, lifetime)
       for (;;) {
-        const unchanged = await notLoggedOut(records, session)
-        const puts = [put(ref, session, ttl), ...logoutIndex(session).map((entry) => put(entry, {}, ttl))]
+        const unchanged = [await notDeleted(records, account), ...(await notLoggedOut(records, session))]
+        const puts = [put(ref, session, ttl), ...sessionIndexes(session).map((entry) => put(entry, {}, ttl))]
         if ((await records.commit({ unchanged, puts })).committed) return session
       }
     },
@@ -135,8 +142,9 @@ export const createCustody = (
       const { values, now } = await records.get(upstreamSessionRef(sessionId))
       const session = values[0]?.value
       if (!session) return 'gone'
-      const claims = await claimsOf(session.provider, session)
-      if (typeof claims === 'string') return claims
+      const person = await personOf(session.provider, session)
+      if (typeof person === 'string') return person
+      const { claims, scopes } = person
       const facts: UpstreamFacts = {
         provider: session.provider,
         issuer: session.issuer,
@@ -146,10 +154,13 @@ export const createCustody = (
           ? {}
           : { accessToken: () => accessToken(sessionId) }),
       }
-      return { facts, session, now }
+      return { facts, session, now, ...(scopes === undefined ? {} : { scopes }) }
     },
 
-    claimsOf,
+    async claimsOf(providerId, said) {
+      const person = await personOf(providerId, said)
+      return typeof person === 'string' ? person : person.claims
+    },
 
     async hold(sessionId) {
       const { values, now } = await records.get(upstreamSessionRef(sessionId))
@@ -162,5 +173,15 @@ export const createCustody = (
     check,
     logOut: (providerId, token) => logOut(records, lifetime, byId.get(providerId) ?? { id: providerId }, token),
     release: (sessionId) => releaseSession({ ...context, providers: byId, lifetime }, sessionId),
+    erase: (sessionId) => eraseSession({ ...context, providers: byId, lifetime }, sessionId),
   }
+}
+
+/** What must stay as it is while a session is written: else it would outlive its account. */
+const notDeleted = async (records: Records, { id }: Account): Promise<Stored<Account>> => {
+  const [stored] = (await records.get(accountRef(id))).values
+  if (!stored || stored.value.deletedAt !== undefined) {
+    throw new SignInRefused('interaction_required', { detail: 'the account was deleted meanwhile' })
+  }
+  return stored
 }

@@ -2,6 +2,7 @@ import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
+import { type AdmissionOptions, admitWith } from './admission.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import type { UpstreamContext } from './context.ts'
@@ -24,10 +25,11 @@ import { askUser, type UserApi } from './user-api.ts'
 
 /** What a preset takes as it is. */
 export type Oauth2PresetOptions<Claims> = RevalidationOptions &
+  AdmissionOptions<Claims> &
   Partial<Pick<Oauth2Options<Claims>, 'id' | 'name' | 'scopes'>> &
   Pick<Oauth2Options<Claims>, 'clientId' | 'claims'>
 
-export interface Oauth2Options<Claims = UpstreamClaims> extends RevalidationOptions {
+export interface Oauth2Options<Claims = UpstreamClaims> extends RevalidationOptions, AdmissionOptions<Claims> {
   /** Part of the redirect URI, and `upstream.provider` for handlers. */
   readonly id: string
   /** What people read on the sign-in page. */
@@ -85,6 +87,7 @@ export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>):
     name,
     ...(claims === undefined ? {} : { claims }),
     ...(derive === undefined ? {} : { derive }),
+    ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
     ...revalidationOf(id, options),
     open: (context) => openOauth2(options, context),
   }
@@ -98,7 +101,10 @@ type Pending = {
   readonly fresh: boolean
 }
 
-const openOauth2 = (options: Omit<Oauth2Options<unknown>, 'claims'>, context: UpstreamContext): RedirectProvider => {
+const openOauth2 = (
+  options: Omit<Oauth2Options<unknown>, 'claims' | 'admit'>,
+  context: UpstreamContext,
+): RedirectProvider => {
   const { clock, random, logger } = context
   const fetch = boundedFetch(context.fetch)
   const { issuer, scopes = [], pkce = true } = options

@@ -4,6 +4,7 @@ import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
+import { type AdmissionOptions, admitWith } from './admission.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import type { UpstreamContext } from './context.ts'
 import { readLogoutToken } from './logout-token.ts'
@@ -28,9 +29,10 @@ import { tokensOf } from './token-answer.ts'
 
 /** What a preset takes as it is. */
 export type PresetOptions<Claims> = RevalidationOptions &
+  AdmissionOptions<Claims> &
   Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds'>
 
-export interface OpenidOptions<Claims = UpstreamClaims> extends RevalidationOptions {
+export interface OpenidOptions<Claims = UpstreamClaims> extends RevalidationOptions, AdmissionOptions<Claims> {
   /** Default: `openid`. */
   readonly id?: string
   /** What people read on the sign-in page. Default: the issuer's host. */
@@ -99,6 +101,7 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
     name: options.name ?? issuer.host,
     ...(options.claims === undefined ? {} : { claims: options.claims }),
     ...(options.derive === undefined ? {} : { derive: options.derive }),
+    ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
     ...(options.logoutEnds === undefined ? {} : { logoutEnds: options.logoutEnds }),
     ...revalidationOf(options.id ?? 'openid', options),
     open: (context) => openProvider({ ...options, scopes }, issuer, context),
@@ -108,7 +111,7 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
 // What a clock may be wrong, in seconds; also what openid-client tolerates.
 const skew = 30
 
-type OpenOptions = Omit<OpenidOptions<unknown>, 'claims'> & { readonly scopes: readonly string[] }
+type OpenOptions = Omit<OpenidOptions<unknown>, 'claims' | 'admit'> & { readonly scopes: readonly string[] }
 
 /** What we must remember from the request to the answer. */
 type Pending = {

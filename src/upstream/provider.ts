@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
+import type { Admit } from './admission.ts'
 import type { UpstreamContext } from './context.ts'
 import type { Revalidation } from './revalidation.ts'
 
@@ -20,6 +21,8 @@ export interface Provider<Claims = UpstreamClaims> {
    * the schema sees them; what was said is kept as it was. Pure, and it never throws.
    */
   readonly derive?: (said: JsonObject) => JsonObject
+  /** What is made of a person, when the schema is satisfied. */
+  admit?(...claims: Parameters<Admit<Claims>>): ReturnType<Admit<Claims>>
   /** When the provider is asked again whether a person may go on. Absent: never. */
   readonly revalidation?: Revalidation
   /** What ends when the person signs out there. */
@@ -33,6 +36,7 @@ export interface Voucher {
   readonly id: string
   readonly claims?: ClaimsSchema<unknown>
   readonly derive?: (said: JsonObject) => JsonObject
+  readonly admit?: Admit<unknown>
   readonly revalidation?: Revalidation
   readonly logoutEnds?: LogoutEnds
   readonly open?: OpenProvider
@@ -172,6 +176,8 @@ export type SignInRefusal =
   | 'untrusted'
   /** The claims don't satisfy the schema; `detail` names which. */
   | 'claims'
+  /** The server's own rule does not let this person in; `detail` is what they read. */
+  | 'not_admitted'
   /** The provider can do it only with the person's help, and was told not to ask. */
   | 'interaction_required'
 

@@ -37,7 +37,7 @@ export type AtProvider = (url: string) => Promise<string>
 export type World = ReturnType<typeof upstreamWorld>
 
 /** A server of one resource whose people sign in at a provider, as its clients and its handler see it: by HTTP messages alone. */
-export const upstreamWorld = (provider: Provider<never> | Provider, options: WorldOptions = {}) => {
+export const upstreamWorld = (provider: Provider<unknown>, options: WorldOptions = {}) => {
   const clock = options.clock ?? movable()
   const store = options.store ?? memory({ clock })
   const events: AuditEvent[] = []

@@ -22,7 +22,7 @@ import { checkBinding } from '../dpop.ts'
 import { revokeGrant } from '../grants.ts'
 import { knownClient, unchangedClient } from '../known-client.ts'
 import { longestAccessTokenLifetime } from '../lifetimes.ts'
-import { type Target, targetOf } from '../target.ts'
+import { targetOf } from '../target.ts'
 import { type Code, parseCode } from '../tokens.ts'
 import {
   AuditedRefusal,
@@ -94,7 +94,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
     }
     // Signed before the commit: once the code is spent, nothing may go wrong any more.
     accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt, client.value)
-    if (decision === 'redeemed') return succeed(server, grant.value, target, accessToken)
+    if (decision === 'redeemed') return succeed(server, grant.value, accessToken)
     const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
     const result = await tryCommit(records, {
       unchanged: [grant, ...unchangedClient(exchange.client)],
@@ -104,7 +104,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
       ],
     })
     if (!result) return undefined
-    return succeed(server, redeemed, target, accessToken)
+    return succeed(server, redeemed, accessToken)
   })
 }
 
@@ -155,10 +155,9 @@ const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number
 const succeed = async (
   server: ServerContext,
   grant: AuthorizationGrant,
-  target: Target,
   accessToken: IssuedAccessToken,
 ): Promise<TokenResponse> => {
   const refreshToken = await currentRefreshToken(server, grant)
   server.audit({ type: 'code.redeemed', clientId: grant.clientId, grant: grant.id })
-  return tokenResponse(target, accessToken, refreshToken)
+  return tokenResponse(accessToken, refreshToken)
 }

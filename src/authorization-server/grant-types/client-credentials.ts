@@ -36,7 +36,7 @@ const issue = async (
   checkBinding(server, client, target.resource, jkt)
   const accessToken = await issueClientToken(server, client.id, target, now, jkt)
   server.audit({ type: 'client.token_issued', clientId: client.id, ...target })
-  return tokenResponse(target, accessToken, undefined)
+  return tokenResponse(accessToken, undefined)
 }
 
 /**

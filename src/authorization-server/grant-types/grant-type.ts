@@ -6,7 +6,6 @@ import { type CommitResult, StoreUnavailable } from '../../store/store.ts'
 import type { IssuedAccessToken } from '../access-token.ts'
 import type { AuthenticatedClient } from '../client-authentication.ts'
 import type { ServerContext } from '../context.ts'
-import type { Target } from '../target.ts'
 
 /** @see RFC 6749 §5.1 */
 export interface TokenResponse {
@@ -22,8 +21,7 @@ export interface TokenResponse {
 
 /** `scope` is always sent: then it is there when it differs from what was asked. */
 export const tokenResponse = (
-  { scopes }: Target,
-  { token, expiresIn, type }: IssuedAccessToken,
+  { token, scopes, expiresIn, type }: IssuedAccessToken,
   refreshToken: string | undefined,
 ): TokenResponse => ({
   access_token: token,

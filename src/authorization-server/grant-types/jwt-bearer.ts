@@ -3,7 +3,7 @@ import { OAuthError } from '../../oauth/errors.ts'
 import { readParameters } from '../../oauth/parameters.ts'
 import type { Account } from '../../records/account.ts'
 import { assertionRef, type WorkloadStatement, workloadRef } from '../../records/assertion.ts'
-import { type Client, clientRef } from '../../records/client.ts'
+import { clientRef } from '../../records/client.ts'
 import { type AssertionGrant, accountGrantRef, clientGrantRef, grantRef, sessionGrantRef } from '../../records/grant.ts'
 import { put } from '../../records/records.ts'
 import { StoreUnavailable } from '../../store/store.ts'
@@ -147,7 +147,12 @@ interface Made {
 const make = async (
   server: ServerContext,
   assertion: Assertion<EnterpriseIssuer>,
-  { clientId, actor, jkt, mayAct }: Pick<EnterpriseGrant, 'clientId' | 'actor' | 'jkt'> & Pick<Client, 'mayAct'>,
+  {
+    clientId,
+    actor,
+    jkt,
+    mayAct,
+  }: Pick<EnterpriseGrant, 'clientId' | 'actor' | 'jkt'> & { readonly mayAct: string | undefined },
   target: Target,
   now: number,
 ): Promise<Made> => {

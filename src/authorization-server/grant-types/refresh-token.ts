@@ -86,7 +86,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       const current = await currentRefreshToken(server, grant.value)
       if (current === undefined) throw invalidGrant('retired_key')
       server.audit({ type: 'refresh.repeated', ...facts, generation: state.generation })
-      return tokenResponse(target, accessToken, current)
+      return tokenResponse(accessToken, current)
     }
     const next: AuthorizationGrant = {
       ...grant.value,
@@ -103,7 +103,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
         ? { type: 'refresh.rotated', ...rotated, generation: decision.next.generation }
         : { type: 'refresh.caught_up', ...facts, generation: decision.next.generation },
     )
-    return tokenResponse(target, accessToken, await currentRefreshToken(server, next))
+    return tokenResponse(accessToken, await currentRefreshToken(server, next))
   })
 }
 

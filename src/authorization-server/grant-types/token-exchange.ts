@@ -248,7 +248,7 @@ const issue = async (
     actors: actorChain(actor),
     impersonated: decision.actor === undefined,
   })
-  return { ...tokenResponse(target, accessToken, undefined), issued_token_type: accessTokenType }
+  return { ...tokenResponse(accessToken, undefined), issued_token_type: accessTokenType }
 }
 
 /** Clocks differ: the record must not go before the token does. Milliseconds. */
