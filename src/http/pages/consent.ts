@@ -27,8 +27,11 @@ ${whoAllows(look, page)}
 export const resourceName = (look: Look, { name }: Pick<AskedResource, 'name'>): Markup =>
   look.host(name ?? look.branding.name)
 
-export const resourceNames = (look: Look, resources: readonly Pick<AskedResource, 'name'>[]): Markup =>
-  html`${resources.map((resource, index) => html`${index > 0 ? ', ' : ''}${resourceName(look, resource)}`)}`
+/** Joined as the page's language joins them. */
+export const resourceNames = (look: Look, resources: readonly Pick<AskedResource, 'name'>[]): Markup => {
+  const parts = new Intl.ListFormat(look.tag).formatToParts(resources.map((_, index) => String(index)))
+  return html`${parts.map(({ type, value }) => (type === 'element' ? resourceName(look, resources[Number(value)] ?? {}) : value))}`
+}
 
 const offered = (look: Look, resource: AskedResource, oneOfMany: boolean): Markup =>
   resource.scopes.length === 0

@@ -70,6 +70,7 @@ test('the page shows each resource with its scopes, and two scopes of one name a
   ])
     expect(page.text).toContain(text)
   expect(page.text).not.toContain('Invite people')
+  expect(page.text).toContain('to use Notes and Calendar?')
   const boxes = page.forms[0]?.fields.filter(({ name }) => name === 'scope').map(({ value }) => value)
   expect(new Set(boxes).size).toBe(3)
   // Reading is taken away from the first, and stays for the second.
