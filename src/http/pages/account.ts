@@ -31,7 +31,7 @@ ${connections(look, page, app)}
 <details><summary>${look.say('account.disconnect')}</summary>
 <p class="quiet">${look.say('account.disconnect.what', { client: quotedName(look, app.client) })}</p>
 <form method="post" action="${page.form.action}">${hidden(page.form)}<input type="hidden" name="client" value="${app.clientId}">
-<button class="danger" name="decision" value="disconnect">${look.say('account.disconnect.button', { client: quotedName(look, app.client) })}</button></form></details></li>`
+<button class="danger" name="decision" value="disconnect"><span>${look.say('account.disconnect.button', { client: quotedName(look, app.client) })}</span></button></form></details></li>`
 
 const allowed = (look: Look, resource: AllowedResource): Markup => {
   const name = resourceName(look, resource)

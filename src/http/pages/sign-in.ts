@@ -33,19 +33,19 @@ const emailForm = (look: Look, { form, password, refused }: SignInPage): Markup 
   const tried = refused?.reason === 'email' ? (password?.username ?? '') : ''
   return html`<form method="post" action="${form.action}">
 ${hidden(form)}
-<label class="field">${look.say('sign_in.email')}<input name="email" type="email" value="${tried}" autocomplete="email" required maxlength="320"></label>
+<label class="field">${look.say('sign_in.email')}<input name="email" type="email" value="${tried}" autocomplete="email" required maxlength="320"${password?.username ? nothing : html` autofocus`}></label>
 <div class="actions one"><button class="primary" name="decision" value="email">${look.say('sign_in.email.button')}</button></div>
 </form>`
 }
 
-const passwordForm = (look: Look, { form, password }: SignInPage): Markup => {
+const passwordForm = (look: Look, { form, password, byEmail }: SignInPage): Markup => {
   if (!password) return nothing
   const known = password.username !== ''
   return html`<form method="post" action="${form.action}">
 ${hidden(form)}<input type="hidden" name="provider" value="${password.provider}">
-<label class="field">${look.say('sign_in.username')}<input name="username" value="${password.username}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="320"${known ? nothing : html` autofocus`}></label>
+<label class="field">${look.say('sign_in.username')}<input name="username" value="${password.username}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="320"${known || byEmail ? nothing : html` autofocus`}></label>
 <label class="field">${look.say('sign_in.password')}<input name="password" type="password" autocomplete="current-password" required maxlength="1024"${known ? html` autofocus` : nothing}></label>
-<div class="actions one"><button class="primary">${look.say('sign_in.button')}</button></div>
+<div class="actions one"><button${byEmail ? nothing : html` class="primary"`}>${look.say('sign_in.button')}</button></div>
 </form>`
 }
 

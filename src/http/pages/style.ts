@@ -34,7 +34,7 @@ strong{font-weight:600}
 .row>:first-child{min-width:0}
 .row form{flex:none}
 .who{font-weight:600}
-.badge{display:inline-block;vertical-align:1px;margin-inline-start:4px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
+.badge{display:inline-block;vertical-align:1px;white-space:nowrap;padding:1px 8px;border:1px solid var(--warn-line);border-radius:99px;background:var(--warn);color:var(--warn-text);font-size:12px;line-height:18px;font-weight:600}
 .badge.known{white-space:normal;border-color:var(--line);background:var(--card);color:var(--quiet)}
 .note{margin:0 0 16px;padding:12px 16px;border:1px solid var(--warn-line);border-radius:12px;background:var(--warn);color:var(--warn-text);font-size:14px}
 .note.good{border-color:var(--good-line);background:var(--good);color:var(--good-text)}
@@ -60,18 +60,19 @@ h2.who{margin:0 0 8px;font-size:16px;color:var(--text);font-weight:600}
 .plain-list{margin:4px 0 8px;padding:0 0 0 20px;border:0;border-radius:0;list-style:disc}
 .plain-list li{padding:2px 0}
 .plain-list li+li{border-top:0}
-details{margin-top:8px}
+details{margin-top:4px}
+details form{margin-top:12px}
 summary{display:flex;align-items:center;min-height:44px;color:var(--link);font-size:14px;text-decoration:underline;text-underline-offset:3px;cursor:pointer}
 summary:hover{text-decoration-thickness:2px}
 details[open]>summary{margin-bottom:4px}
 .danger{border-color:var(--bad-line);background:var(--bad);color:var(--bad-text)}
 .danger:hover{background:var(--bad);box-shadow:inset 0 0 0 99px rgb(0 0 0/.06)}
-.flat{margin-top:0}
 label.field{display:block;margin:0 0 16px;font-size:14px;font-weight:600}
 label.field input{display:block;width:100%;min-height:48px;margin-top:6px;padding:10px 14px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:400;font-size:16px}
 .actions{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin-top:24px}
 .after{margin-top:12px}
 .actions.one{grid-template-columns:1fr}
+.actions.flat{margin-top:0}
 button,.button{display:flex;align-items:center;justify-content:center;width:100%;min-height:48px;padding:10px 12px;border:1px solid var(--field);border-radius:10px;background:var(--card);color:var(--text);font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
 button:hover,.button:hover{background:var(--soft)}
 .primary,.primary:hover{background:var(--accent);border-color:var(--link);color:var(--on-accent)}

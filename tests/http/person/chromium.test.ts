@@ -8,6 +8,7 @@ import {
   type ListeningPersonServer,
   listeningPersonServer,
   passwordProvider,
+  redeemed,
   redirectProvider,
 } from '../../support/person.ts'
 
@@ -132,6 +133,30 @@ describe.skipIf('skip' in found)('in Chromium', () => {
     await page.waitForURL(`${client.origin}/callback?**`)
   })
 
+  test('the account page by keyboard alone: what is connected, disconnected, signed out', async () => {
+    const { page, complaints } = await open({ javaScriptEnabled: true })
+    const code = page.waitForURL(`${client.origin}/callback?**`)
+    await page.goto(authorizeUrl(to, { redirect_uri: callback() }))
+    await page.click('[value=approve]')
+    await signIn(page)
+    await code
+    await redeemed(to, new URL(page.url()), callback())
+    await page.goto(to.server.endpoints.account)
+    expect(await page.textContent('h2')).toContain('Test App')
+    await page.keyboard.press('Tab')
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('SUMMARY')
+    expect(await page.isVisible('[value=disconnect]')).toBe(false)
+    await page.keyboard.press('Enter')
+    expect(await page.isVisible('[value=disconnect]')).toBe(true)
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('[role=status]')
+    expect(await page.textContent('main')).toContain('No app is connected to your account.')
+    await page.click('[value=sign_out]')
+    await page.waitForSelector('[name=password]')
+    expect(complaints).toEqual([])
+  })
+
   test('the policy lets a client lead on to where nobody knew: another address of its own', async () => {
     const { page, complaints } = await open()
     await page.goto(authorizeUrl(to, { redirect_uri: `${client.origin}/hop` }))
@@ -205,10 +230,10 @@ describe.skipIf('skip' in found)('in Chromium', () => {
         name: 'W'.repeat(300),
         redirectUris: [`https://${'a'.repeat(60)}.${'b'.repeat(60)}.example/cb`],
       })
-      const measure = async () =>
-        page.evaluate(() => ({
+      const measure = async (here = page) =>
+        here.evaluate(() => ({
           wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-          low: [...document.querySelectorAll('button, .scope, label.field input')]
+          low: [...document.querySelectorAll('button, summary, .scope, label.field input')]
             .filter((element) => element.getBoundingClientRect().height < 44)
             .map((element) => element.outerHTML),
         }))
@@ -218,6 +243,15 @@ describe.skipIf('skip' in found)('in Chromium', () => {
       expect(await measure()).toEqual({ wide: 0, low: [] })
       await page.click('[value=approve]')
       expect(await measure()).toEqual({ wide: 0, low: [] })
+      // There is no such client to be sent to.
+      const away = page.waitForEvent('requestfailed')
+      await signIn(page)
+      await away
+      const account = await page.context().newPage()
+      await account.goto(to.server.endpoints.account)
+      await account.click('summary')
+      expect(await account.textContent('h2')).toContain('W'.repeat(20))
+      expect(await measure(account)).toEqual({ wide: 0, low: [] })
       expect(complaints).toEqual([])
     })
   }
