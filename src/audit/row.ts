@@ -30,8 +30,7 @@ const longest = 500
 /** A client id may be any text that somebody sent; no engine takes all of Unicode. */
 const column = (text: string | undefined): string | null => (typeof text === 'string' ? searchable(text) : null)
 
-export const searchable = (text: string): string =>
-  Buffer.from(text.replaceAll('\0', '\ufffd').slice(0, longest)).toString()
+const searchable = (text: string): string => Buffer.from(text.replaceAll('\0', '\ufffd').slice(0, longest)).toString()
 
 /** @throws TypeError for a query that is none */
 export const checkQuery = (

@@ -4,10 +4,14 @@ import { UnsealError } from '../crypto/sealing.ts'
 import type { Clock } from '../events/clock.ts'
 import type { AccessToken } from '../identity/access-token.ts'
 import { principal } from '../identity/principal.ts'
-import type { KeyRing } from '../keys/key-ring.ts'
+import type { MacKey } from '../keys/ring.ts'
+import type { Sealer } from '../records/records.ts'
 
 /** What binds: a server's key ring, or keys made of a secret. */
-export type BindingKeys = Pick<KeyRing, 'macKey' | 'macKeyById' | 'seal' | 'unseal' | 'refresh'>
+export interface BindingKeys extends Sealer {
+  macKey(): MacKey
+  macKeyById(id: string): Promise<MacKey | undefined>
+}
 
 /**
  * Binds what a server gives a client to hold to the one it was given to: nobody else's token can continue with it. It needs no store, so that any
