@@ -60,6 +60,8 @@ export interface Config {
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
   readonly registration?: RegistrationOptions | undefined
+  /** True to take only authorization requests that clients have sent ahead (RFC 9126). Few MCP clients do. */
+  readonly requirePushedRequests?: boolean | undefined
   /** Clients that you know: people read their names without a warning. */
   readonly clients?: readonly ClientOptions[] | undefined
   /** Client ID Metadata Documents, which clients publish in place of registering. Of every domain, unless it is said; `false` for none. */
@@ -152,6 +154,7 @@ const configSchema = z.strictObject({
       initialAccessToken: z.union([bearer, z.array(bearer).min(1)]).optional(),
     })
     .optional(),
+  requirePushedRequests: z.boolean().optional(),
   clients: z.array(clientOptionsSchema).optional(),
   assertions: assertionIssuersSchema.optional(),
   clientMetadataDocuments: z.union([documentRules, z.literal(false)], 'rules for domains, or false').optional(),

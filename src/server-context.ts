@@ -76,6 +76,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes,
     registration: registrationOf(options),
+    ...(options.requirePushedRequests ? { requirePushedRequests: true } : {}),
     configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
     ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),
@@ -128,6 +129,7 @@ export const endpointsBelow = (issuer: string): Endpoints => {
   return {
     authorize: `${base}/authorize`,
     token: `${base}/token`,
+    pushed: `${base}/par`,
     register: `${base}/register`,
     revoke: `${base}/revoke`,
     introspect: `${base}/introspect`,

@@ -1,6 +1,6 @@
 import type { AccountRequest } from '../records/interaction.ts'
 import { accountLocation, beginAccountSignIn, noticeMark } from './account-sign-in.ts'
-import { limitRequests } from './authorize.ts'
+import { limitRequests } from './authorize-limit.ts'
 import { browserSecret, endBrowserSession, signOutEverywhere } from './browser-session.ts'
 import { connectedApps, disconnect } from './connections.ts'
 import type { Arrival, ServerContext } from './context.ts'

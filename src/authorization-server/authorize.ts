@@ -1,5 +1,3 @@
-import { hashStrings } from '../crypto/hash.ts'
-import { addressBlock } from '../net/address-block.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { mayRedirectError, maySkipConsent } from '../policy/consent.ts'
 import { decidePrompt } from '../policy/sign-in.ts'
@@ -8,19 +6,25 @@ import type { Somebody } from './account-label.ts'
 import { askingClient } from './asking.ts'
 import { type AddressedRequest, checkRequest, readAddress } from './authorization-request.ts'
 import { errorLocation } from './authorization-response.ts'
+import { limitRequests } from './authorize-limit.ts'
 import { readBrowserSession } from './browser-session.ts'
 import { grantAgain } from './complete.ts'
 import { rememberedScopes } from './consents.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { beginInteraction, pageOf } from './interaction.ts'
 import { PageProblem, type Reply, redirect } from './pages.ts'
+import { takePushedRequest } from './pushed-request.ts'
 import { refused } from './refusal.ts'
 
 /** The authorization endpoint. @see RFC 6749 §3.1 */
 export const authorize = async (server: ServerContext, request: Request, arrival: Arrival): Promise<Reply> => {
-  const addressed = await readAddress(server, new URL(request.url), arrival)
+  const { url, pushed } = await takePushedRequest(server, new URL(request.url))
+  const addressed = await readAddress(server, url, arrival)
   const somebody = await readBrowserSession(server, request)
   try {
+    if (!pushed && (server.requirePushedRequests || addressed.client.requirePushedRequests)) {
+      throw new OAuthError('invalid_request', 'push the authorization request first')
+    }
     return await begin(server, request, arrival, addressed, somebody)
   } catch (error) {
     if (!(error instanceof OAuthError)) throw error
@@ -84,21 +88,4 @@ const refuse = async (
 const hasConsented = async (server: ServerContext, account: string, clientId: string, redirectHost: string) => {
   const refs = server.resources.map(({ identifier }) => consentRef(account, clientId, redirectHost, identifier))
   return (await server.records.get(...refs)).values.some((consent) => consent !== undefined)
-}
-
-// Generous: whole offices come from one address. It bounds what one address can make us store.
-const mostRequests = 3_000
-const period = 600_000
-
-/** Each makes us store something. @throws PageProblem */
-export const limitRequests = async (server: ServerContext, { address }: Arrival): Promise<void> => {
-  if (address === undefined) return
-  const { value, expiresIn } = await server.records.store.increment(
-    `limit/interaction/${hashStrings(addressBlock(address))}`,
-    1,
-    period,
-  )
-  if (value <= mostRequests) return
-  refused(server, 'too many authorization requests from one address')
-  throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
 }

@@ -64,6 +64,7 @@ export const fetchDocument = async (
       ...(metadata.keys === undefined ? {} : { keys: metadata.keys }),
       grantTypes: metadata.grantTypes,
       ...(metadata.dpopBoundAccessTokens ? { dpopBoundAccessTokens: true } : {}),
+      ...(metadata.requirePushedRequests ? { requirePushedRequests: true } : {}),
       createdAt: known?.createdAt ?? now,
       document: copyOf(headers, undefined, now),
     }

@@ -36,6 +36,8 @@ export interface ClientSettings {
   readonly mayAct?: string | undefined
   /** True for a client that proves a key with each request: then it gets no access token without a DPoP proof. */
   readonly dpopBoundAccessTokens?: boolean | undefined
+  /** True for a client that sends its authorization requests ahead (RFC 9126): then no others are taken from it. */
+  readonly requirePushedRequests?: boolean | undefined
 }
 
 /** A client in the configuration. */
@@ -71,6 +73,7 @@ const settings = {
   exchange: exchangeSchema.optional(),
   mayAct: z.string().min(1).max(200).optional(),
   dpopBoundAccessTokens: z.boolean().optional(),
+  requirePushedRequests: z.boolean().optional(),
 }
 
 export const clientSettingsSchema = z.strictObject(settings)
@@ -161,6 +164,7 @@ export const resolveClient = (
     exchange,
     mayAct,
     dpopBoundAccessTokens,
+    requirePushedRequests,
   }: ClientSettings,
   surroundings: ClientSurroundings,
   path: string,
@@ -216,6 +220,7 @@ export const resolveClient = (
     ...(jwks === undefined ? {} : { keys: { jwks } }),
     grantTypes: [...new Set(types)],
     ...(dpopBoundAccessTokens ? { dpopBoundAccessTokens } : {}),
+    ...(requirePushedRequests ? { requirePushedRequests } : {}),
     ...(scopes === undefined ? {} : { scopes: resolveScopes(scopes, surroundings, `${path}.scopes`) }),
     ...(exchange === undefined ? {} : { exchange: resolveExchange(exchange, surroundings, `${path}.exchange`) }),
     ...(mayAct === undefined ? {} : { mayAct }),

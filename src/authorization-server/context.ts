@@ -32,6 +32,8 @@ export interface ServerContext {
   readonly dpop: ServerDpop
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
+  /** Whether authorization requests must be sent ahead, by every client. */
+  readonly requirePushedRequests?: boolean
   /** The clients of the configuration, by id. */
   readonly configuredClients: ReadonlyMap<string, Client>
   /** Absent where client ids that are URLs are not taken. */
@@ -55,6 +57,8 @@ export interface Assertions extends TrustedIssuers {
 export interface Endpoints {
   readonly authorize: string
   readonly token: string
+  /** Where clients send authorization requests ahead. */
+  readonly pushed: string
   readonly register: string
   readonly revoke: string
   readonly introspect: string
@@ -73,6 +77,8 @@ export interface Endpoints {
 /** Seconds. */
 export interface Lifetimes {
   readonly code: number
+  /** Of an authorization request that was sent ahead. */
+  readonly pushedRequest: number
   /** A resource may have its own. */
   readonly accessToken: number
   /** Of a refresh token that is not used. */
@@ -89,6 +95,7 @@ export interface Lifetimes {
 
 export const defaultLifetimes: Lifetimes = {
   code: 60,
+  pushedRequest: 90,
   accessToken: 600,
   refreshToken: 30 * 86_400,
   grant: 365 * 86_400,

@@ -5,6 +5,7 @@ export const corsMethods = {
   // Without a client only POST; the others manage one.
   register: ['POST', 'GET', 'PUT', 'DELETE'],
   token: ['POST'],
+  pushed: ['POST'],
   revoke: ['POST'],
   introspect: ['POST'],
   logout: ['POST'],

@@ -22,6 +22,7 @@ const metadata = ({
   clientMetadataDocuments,
   tokenClaims,
   assertions,
+  requirePushedRequests,
   keys,
 }: ServerContext) =>
   authorizationServerMetadata({
@@ -31,5 +32,6 @@ const metadata = ({
     endpoints,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],
     ...(assertions ? { assertions } : {}),
+    ...(requirePushedRequests ? { requirePushedRequests } : {}),
     clientIdMetadataDocuments: clientMetadataDocuments !== undefined,
   })

@@ -23,7 +23,7 @@ export const registered = (
   secretHash: string | undefined,
 ): Registered => {
   const { clientName, clientUri, applicationType, grantTypes, keys, dpopBoundAccessTokens } = metadata
-  const { logoUri, tosUri, policyUri } = metadata
+  const { requirePushedRequests, logoUri, tosUri, policyUri } = metadata
   const pages = {
     ...(logoUri === undefined ? {} : { logoUri }),
     ...(tosUri === undefined ? {} : { tosUri }),
@@ -40,6 +40,7 @@ export const registered = (
     ...(keys === undefined ? {} : { keys }),
     grantTypes,
     ...(dpopBoundAccessTokens ? { dpopBoundAccessTokens } : {}),
+    ...(requirePushedRequests ? { requirePushedRequests } : {}),
   }
 }
 
@@ -74,6 +75,7 @@ export const registrationResponse = (
       // Only what a registration can have.
       grantTypes: client.grantTypes as ClientMetadata['grantTypes'],
       ...(client.dpopBoundAccessTokens ? { dpopBoundAccessTokens: true } : {}),
+      ...(client.requirePushedRequests ? { requirePushedRequests: true } : {}),
       ...(name === undefined ? {} : { clientName: name }),
       ...(uri === undefined ? {} : { clientUri: uri }),
       ...pages,

@@ -8,6 +8,7 @@ import { introspectEndpoint } from '../authorization-server/introspect.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { PageProblem, page, type Reply } from '../authorization-server/pages.ts'
 import { callbackOf } from '../authorization-server/provider-sign-in.ts'
+import { pushedRequestEndpoint } from '../authorization-server/pushed-request.ts'
 import { registerEndpoint } from '../authorization-server/register.ts'
 import { revokeEndpoint } from '../authorization-server/revoke.ts'
 import { signIn, signInPage } from '../authorization-server/sign-in.ts'
@@ -72,6 +73,7 @@ const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): Readonly
     [pathOf(endpoints.jwks), machine(jwksEndpoint)],
     [pathOf(endpoints.register), machine(registerEndpoint)],
     [pathOf(endpoints.token), machine(tokenEndpoint)],
+    [pathOf(endpoints.pushed), machine(pushedRequestEndpoint)],
     [pathOf(endpoints.revoke), machine(revokeEndpoint)],
     [pathOf(endpoints.introspect), machine(introspectEndpoint)],
     [pathOf(endpoints.authorize), { for: 'person', GET: authorize }],

@@ -31,6 +31,8 @@ export interface ClientMetadata {
   readonly grantTypes: readonly GrantType[]
   /** Whether it wants bound access tokens, and no others. @see RFC 9449 §5.2 */
   readonly dpopBoundAccessTokens?: boolean
+  /** @see RFC 9126 §6 */
+  readonly requirePushedRequests?: boolean
   /** One line of at most 100 characters, with nothing in it that is invisible. */
   readonly clientName?: string
   /** Web addresses: `https`, without user name. A page that links them must not load them. */
@@ -51,6 +53,7 @@ const request = z.object({
   response_types: z.array(z.string()).max(32).optional(),
   application_type: z.string().optional(),
   dpop_bound_access_tokens: z.boolean().optional(),
+  require_pushed_authorization_requests: z.boolean().optional(),
   client_name: z.string().optional(),
   client_uri: z.string().optional().catch(undefined),
   logo_uri: z.string().optional().catch(undefined),
@@ -80,6 +83,7 @@ export const parseClientMetadata = (body: unknown, options: ClientMetadataOption
     ...proof,
     grantTypes: usable,
     ...(metadata.dpop_bound_access_tokens ? { dpopBoundAccessTokens: true } : {}),
+    ...(metadata.require_pushed_authorization_requests ? { requirePushedRequests: true } : {}),
     ...present('clientName', displayName(metadata.client_name)),
     ...present('clientUri', webAddress(metadata.client_uri)),
     ...present('logoUri', webAddress(metadata.logo_uri)),
@@ -257,6 +261,7 @@ export const clientInformationResponse = ({
   response_types: ['code'],
   application_type: metadata.applicationType,
   ...(metadata.dpopBoundAccessTokens ? { dpop_bound_access_tokens: true } : {}),
+  ...(metadata.requirePushedRequests ? { require_pushed_authorization_requests: true } : {}),
   ...(metadata.clientName === undefined ? {} : { client_name: metadata.clientName }),
   ...(metadata.clientUri === undefined ? {} : { client_uri: metadata.clientUri }),
   ...(metadata.logoUri === undefined ? {} : { logo_uri: metadata.logoUri }),

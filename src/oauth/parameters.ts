@@ -60,11 +60,15 @@ const checkValue = (name: string, value: string): void => {
  * Reads a form.
  * @throws OAuthError `invalid_request`: another content type, a body that can't be read; with status 413, one above `maxBytes`
  */
-export const readForm = async (request: Request, maxBytes: number): Promise<URLSearchParams> => {
+export const readForm = async (request: Request, maxBytes: number): Promise<URLSearchParams> =>
+  new URLSearchParams(await readFormText(request, maxBytes))
+
+/** As `readForm`, not decoded. */
+export const readFormText = async (request: Request, maxBytes: number): Promise<string> => {
   if (mediaType(request) !== 'application/x-www-form-urlencoded') {
     throw new OAuthError('invalid_request', 'the content type must be application/x-www-form-urlencoded')
   }
-  return new URLSearchParams(await readText(request, maxBytes))
+  return readText(request, maxBytes)
 }
 
 /**

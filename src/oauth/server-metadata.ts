@@ -18,7 +18,10 @@ export interface ServerMetadataFacts {
     readonly register?: string
     readonly revoke?: string
     readonly introspect?: string
+    readonly pushed?: string
   }
+  /** True where authorization requests must be pushed. */
+  readonly requirePushedRequests?: boolean
   readonly resources: readonly Resource[]
   /** True where client ids may be the URLs of metadata documents. */
   readonly clientIdMetadataDocuments?: boolean
@@ -40,6 +43,11 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   token_endpoint: facts.endpoints.token,
   jwks_uri: facts.endpoints.jwks,
   ...endpoint('registration_endpoint', facts.endpoints.register),
+  ...endpoint('pushed_authorization_request_endpoint', facts.endpoints.pushed),
+  ...(facts.requirePushedRequests ? { require_pushed_authorization_requests: true } : {}),
+  // Of other kinds than pushed ones.
+  request_parameter_supported: false,
+  request_uri_parameter_supported: false,
   ...endpoint('revocation_endpoint', facts.endpoints.revoke),
   ...(facts.endpoints.revoke ? authentication('revocation') : {}),
   ...endpoint('introspection_endpoint', facts.endpoints.introspect),

@@ -22,6 +22,8 @@ export interface Client {
   readonly grantTypes: readonly string[]
   /** Whether it wants access tokens that are bound to a key of its own, and no others. @see RFC 9449 §5.2 */
   readonly dpopBoundAccessTokens?: boolean
+  /** Whether it always sends its authorization requests ahead: then none is taken that a browser brings. @see RFC 9126 §6 */
+  readonly requirePushedRequests?: boolean
   /** What it may have for itself: resource to scopes. Present exactly where it has `client_credentials`. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>
   /** The resources that it serves, and whose tokens it may ask about. */

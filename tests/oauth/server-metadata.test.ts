@@ -16,6 +16,8 @@ test('the metadata that clients need, and nothing that we don’t have', () => {
     authorization_endpoint: 'https://as.example.com/authorize',
     token_endpoint: 'https://as.example.com/token',
     jwks_uri: 'https://as.example.com/jwks',
+    request_parameter_supported: false,
+    request_uri_parameter_supported: false,
     scopes_supported: ['read', 'list', 'offline_access'],
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
