@@ -3,6 +3,7 @@ import { type ServerType, serve } from '@hono/node-server'
 import { introspection, jwks, requireUser, resourceServer } from 'countersign'
 import { memory } from 'countersign/store/memory'
 import { hostSession } from 'countersign/upstream/host'
+import { allowInsecureRequests, discovery, genericGrantRequest } from 'openid-client'
 import { afterAll, expect, test, vi } from 'vitest'
 import { TestBrowser } from '../support/browser.ts'
 import { freePort } from './support/free-port.ts'
@@ -134,3 +135,31 @@ test.each([
     await auth.close()
   },
 )
+
+test('an independent client exchanges', async () => {
+  const { auth, issuer, calendar } = await world((url) => jwks(url))
+  const person = await signIn(issuer)
+  const config = await discovery(new URL(issuer), 'notes-server', secrets.notes, undefined, {
+    algorithm: 'oauth2',
+    execute: [allowInsecureRequests],
+  })
+  const type = 'urn:ietf:params:oauth:token-type:access_token'
+  const grant = 'urn:ietf:params:oauth:grant-type:token-exchange'
+  expect(config.serverMetadata().grant_types_supported).toContain(grant)
+  const wanted = { subject_token: person, subject_token_type: type, resource: calendar }
+  const answer = await genericGrantRequest(config, grant, wanted)
+  expect(answer).toMatchObject({ token_type: 'bearer', issued_token_type: type, scope: 'calendar:read' })
+  // The calendar's tokens live shorter.
+  expect(answer.expires_in).toBe(120)
+  const response = await fetch(calendar, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${answer.access_token}` },
+  })
+  expect(await response.json()).toMatchObject({ actor: { subject: 'notes-server' }, upstream: { subject: 'u-1' } })
+  await expect(
+    genericGrantRequest(config, grant, { ...wanted, resource: `${issuer}/elsewhere` }),
+  ).rejects.toMatchObject({
+    error: 'invalid_target',
+  })
+  await auth.close()
+})
