@@ -1,8 +1,11 @@
 /**
  * `npm run bench`: server CPU per request against counterparts, as ratios within this run. `npm run bench -- tools-call refresh start-up`
- * picks cases; `--blocks`, `--rounds` and `--requests` set how much is measured.
+ * picks cases; `--blocks`, `--rounds` and `--requests` set how much is measured, `--grants` how many `many-grants` are.
  */
 import { parseArgs } from 'node:util'
+import { codeExchange } from './cases/code-exchange.ts'
+import { clientCredentials, introspection, tokenExchange } from './cases/machines.ts'
+import { manyGrants } from './cases/many-grants.ts'
 import { refresh } from './cases/refresh.ts'
 import { startUp } from './cases/start-up.ts'
 import { toolsCall } from './cases/tools-call.ts'
@@ -10,7 +13,16 @@ import { block, type Figures, noFigures, type Plan, type Variant } from './harne
 import { median, quantile, ratio } from './harness/statistics.ts'
 import { machine, table } from './harness/table.ts'
 
-const CASES = ['tools-call', 'refresh', 'start-up']
+const CASES = [
+  'tools-call',
+  'refresh',
+  'code-exchange',
+  'client-credentials',
+  'token-exchange',
+  'introspection',
+  'many-grants',
+  'start-up',
+]
 /** The control may be this far from 1; otherwise more blocks are run, up to a bound. */
 const NOISE = 0.03
 const MOST_BLOCKS = 4
@@ -21,6 +33,7 @@ const { values, positionals } = parseArgs({
     blocks: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '6' },
     requests: { type: 'string', default: '800' },
+    grants: { type: 'string', default: '1000000' },
   },
 })
 const unknown = positionals.filter((name) => !CASES.includes(name))
@@ -41,14 +54,32 @@ if (chosen.includes('tools-call')) {
   aim('the gate keeps at least 0.95 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.95)
   aim('requireBearerAuth keeps, for comparison', kept(figures, 'control', 'requireBearerAuth'))
 }
-if (chosen.includes('refresh')) {
-  const figures = await measure(refresh, () => undefined)
-  print('refresh with rotation, on SQLite', figures, 'oidc-provider')
+const againstPeer = [
+  ['refresh', 'refresh with rotation, on SQLite', refresh],
+  ['code-exchange', 'exchange of a code, on SQLite', codeExchange],
+  ['client-credentials', 'client_credentials, on SQLite', clientCredentials],
+  ['introspection', 'introspection, on SQLite', introspection],
+] as const
+for (const [name, title, variants] of againstPeer) {
+  if (!chosen.includes(name)) continue
+  const figures = await measure(variants, () => undefined)
+  print(title, figures, 'oidc-provider')
   aim(
     'at most a third of the CPU of oidc-provider',
     1 / kept(figures, 'oidc-provider', 'countersign'),
     (each) => each <= 1 / 3,
   )
+}
+if (chosen.includes('token-exchange')) {
+  const figures = await measure(tokenExchange, () => undefined)
+  print('token exchange, on SQLite', figures, 'client_credentials')
+}
+if (chosen.includes('many-grants')) {
+  const variants = manyGrants(Number(values.grants))
+  const [few, many] = variants.map(({ name }) => name)
+  const figures = await measure(variants, () => undefined)
+  print('refresh beside other grants, on SQLite', figures, few ?? '')
+  aim('at most 1.2 times the CPU', 1 / kept(figures, few ?? '', many ?? ''), (each) => each <= 1.2)
 }
 if (chosen.includes('start-up')) {
   const { listening, imports, listeningCpu, importsCpu, resident } = await startUp(blocks * plan.rounds)

@@ -3,8 +3,8 @@ import { dataFolder } from '../harness/data-folder.ts'
 import type { LoadClient } from '../harness/load.ts'
 import type { Variant } from '../harness/rounds.ts'
 import { startServer } from '../harness/server-process.ts'
+import { CONNECTIONS, connections, isJwt } from './connections.ts'
 
-const CONNECTIONS = 8
 /** Many, because a real device refreshes once an hour, and what a server keeps about it depends on that. */
 const DEVICES = 256
 
@@ -17,7 +17,7 @@ export const refresh: readonly Variant[] = [
       const { clientId, tokens } = await signInDevices(server, DEVICES)
       return {
         server,
-        clients: connections(
+        clients: refreshing(
           clientId,
           tokens.map((each) => each.refresh_token),
         ),
@@ -33,13 +33,14 @@ async function peer(scope: string) {
   const server = await startServer('oidc-provider', { BENCH_DATA: dataFolder(), NODE_NO_WARNINGS: '1' })
   const clientId = await register(`http://localhost:${server.ready.port}/reg`)
   const tokens: string[] = []
-  for (let index = 0; index < DEVICES; index++) tokens.push(await server.ask<string>({ clientId, scope }))
-  return { server, clients: connections(clientId, tokens) }
+  for (let index = 0; index < DEVICES; index++)
+    tokens.push(await server.ask<string>({ want: 'refresh token', clientId, scope }))
+  return { server, clients: refreshing(clientId, tokens) }
 }
 
 /** Each connection serves a share of the devices, in turns. */
-function connections(clientId: string, tokens: readonly string[]): LoadClient[] {
-  return Array.from({ length: CONNECTIONS }, (_, first) =>
+export function refreshing(clientId: string, tokens: readonly string[]): LoadClient[] {
+  return connections((first) =>
     connection(
       clientId,
       tokens.filter((_, index) => index % CONNECTIONS === first),
@@ -59,8 +60,7 @@ function connection(clientId: string, tokens: string[]): LoadClient {
     },
     accept(status, body) {
       const { refresh_token: next, access_token: access } = status === 200 ? JSON.parse(body) : {}
-      // A JWT has three parts: a peer that hands out something cheaper isn't compared with.
-      if (typeof next !== 'string' || next === tokens[device] || String(access).split('.').length !== 3) {
+      if (typeof next !== 'string' || next === tokens[device] || !isJwt(access)) {
         throw new Error(`the refresh was not rotated: ${status} ${body.slice(0, 2000)}`)
       }
       tokens[device] = next

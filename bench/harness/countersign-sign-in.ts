@@ -3,7 +3,9 @@ import { createFormBrowser } from '../../tests/end-to-end/support/form-browser.t
 import { signIn } from '../../tests/end-to-end/support/sign-in.ts'
 import type { ServerProcess } from './server-process.ts'
 
-const REDIRECT_URI = 'http://127.0.0.1:9/callback'
+export const REDIRECT_URI = 'http://127.0.0.1:9/callback'
+/** To a web application consent is remembered, so that a browser gets code after code without a page. */
+const WEB_REDIRECT_URI = 'https://app.example.com/callback'
 
 export interface Tokens {
   readonly access_token: string
@@ -35,22 +37,69 @@ export async function signInDevices(
       code_challenge_method: 'S256',
     })
     const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
-    const exchange = { grant_type: 'authorization_code', code: end.searchParams.get('code') ?? '', client_id: client }
-    const body = new URLSearchParams({ ...exchange, redirect_uri: REDIRECT_URI, code_verifier: verifier })
-    tokens.push(await json<Tokens>(await fetch(`${origin}/token`, { method: 'POST', body })))
+    const code = end.searchParams.get('code') ?? ''
+    tokens.push(await redeem(server.ready.port, client, REDIRECT_URI, { code, verifier }))
   }
   return { clientId: client, tokens }
 }
 
+export interface Code {
+  readonly code: string
+  readonly verifier: string
+}
+
+/** A client, and somebody who is signed in and allowed it once: what it asks for is granted again. */
+export async function authorizer(server: ServerProcess) {
+  const origin = `http://localhost:${server.ready.port}`
+  const person = { username: 'demo', password: randomBytes(12).toString('base64url') }
+  await server.ask({ ...person, name: 'Demo User', email: 'demo@example.com' })
+  const clientId = await register(`${origin}/register`, WEB_REDIRECT_URI)
+  let asked = 0
+  const browser = createFormBrowser({
+    away: (url) => url.href.startsWith(WEB_REDIRECT_URI),
+    send(request) {
+      asked += 1
+      request.headers.set('x-forwarded-for', `10.${(asked >> 16) & 255}.${(asked >> 8) & 255}.${asked & 255}`)
+      return fetch(request)
+    },
+  })
+  const next = async (): Promise<Code> => {
+    const verifier = randomBytes(32).toString('base64url')
+    const request = new URLSearchParams({
+      response_type: 'code',
+      client_id: clientId,
+      redirect_uri: WEB_REDIRECT_URI,
+      scope: 'notes:read',
+      resource: `${origin}/mcp`,
+      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+      code_challenge_method: 'S256',
+    })
+    const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
+    return { code: end.searchParams.get('code') ?? '', verifier }
+  }
+  return { clientId, redirectUri: WEB_REDIRECT_URI, next }
+}
+
+export async function redeem(
+  port: number,
+  clientId: string,
+  redirectUri: string,
+  { code, verifier }: Code,
+): Promise<Tokens> {
+  const exchange = { grant_type: 'authorization_code', code, client_id: clientId }
+  const body = new URLSearchParams({ ...exchange, redirect_uri: redirectUri, code_verifier: verifier })
+  return json<Tokens>(await fetch(`http://localhost:${port}/token`, { method: 'POST', body }))
+}
+
 /** A public client, by dynamic registration. */
-export async function register(endpoint: string): Promise<string> {
+export async function register(endpoint: string, redirectUri = REDIRECT_URI): Promise<string> {
   const metadata = {
     client_name: 'bench',
-    redirect_uris: [REDIRECT_URI],
+    redirect_uris: [redirectUri],
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
     token_endpoint_auth_method: 'none',
-    application_type: 'native',
+    application_type: redirectUri.startsWith('https:') ? 'web' : 'native',
   }
   const headers = { 'content-type': 'application/json' }
   const answer = await fetch(endpoint, { method: 'POST', headers, body: JSON.stringify(metadata) })

@@ -26,9 +26,9 @@ export interface Usage {
 
 export type Command = 'usage' | 'stop' | { readonly ask: unknown }
 
-/** Takes a free loopback port; nothing is answered yet. */
-export async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+/** Takes a free loopback port, unless it is told which; nothing is answered yet. */
+export async function listen(server: Server, port = 0): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port
 }
 

@@ -5,7 +5,14 @@ import type { ServerProcess } from './server-process.ts'
 export interface Variant {
   readonly name: string
   /** Started anew for each block, because two runs of the same program differ (compilation, memory layout). */
-  start(): Promise<{ readonly server: ServerProcess; readonly clients: readonly LoadClient[] }>
+  start(): Promise<Started>
+}
+
+export interface Started {
+  readonly server: ServerProcess
+  readonly clients: readonly LoadClient[]
+  /** Gets what so many requests need, before they are measured. */
+  readonly prepare?: (requests: number) => Promise<void>
 }
 
 export interface Figures {
@@ -31,19 +38,23 @@ export interface Plan {
  * happens on the machine falls on all alike.
  */
 export async function block(variants: readonly Variant[], plan: Plan, into: readonly Figures[]): Promise<void> {
-  const started: { server: ServerProcess; clients: readonly LoadClient[]; figures: Figures }[] = []
+  const started: (Started & { readonly figures: Figures })[] = []
   try {
     for (const [index, variant] of variants.entries()) {
       const figures = into[index]
       if (figures === undefined) throw new Error(`no figures for ${variant.name}`)
       started.push({ ...(await variant.start()), figures })
     }
-    for (const { server, clients } of started) await load(server.ready.port, clients, plan.warmUp)
+    for (const { server, clients, prepare } of started) {
+      await prepare?.(plan.warmUp)
+      await load(server.ready.port, clients, plan.warmUp)
+    }
     for (let round = 0; round < plan.rounds; round++) {
       for (let turn = 0; turn < started.length; turn++) {
         const entry = started[(round + turn) % started.length]
         if (entry === undefined) continue
-        const { server, clients, figures } = entry
+        const { server, clients, prepare, figures } = entry
+        await prepare?.(plan.requests)
         const before = await server.usage()
         const { seconds, latencies } = await load(server.ready.port, clients, plan.requests)
         const after = await server.usage()

@@ -1,18 +1,28 @@
-/** Countersign's authorization server alone, on SQLite, as the example starts it; the MCP server is not even loaded. */
+/**
+ * Countersign's authorization server alone, on SQLite, as the example starts it; the MCP server is not even loaded. `BENCH_CLIENTS` adds
+ * clients that act for themselves.
+ */
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
-import { countersign } from 'countersign'
+import { countersign, type Options } from 'countersign'
 import { routes } from 'countersign/hono'
 import { sqlite } from 'countersign/store/sqlite'
 import { localAccounts } from 'countersign/upstream/local'
 import { Hono } from 'hono'
 import { listen, report } from '../harness/measured.ts'
+import { AGENT, MACHINE, RESOURCE_SERVER, SECRET } from './clients.ts'
 
 const data = process.env.BENCH_DATA
 if (data === undefined) throw new Error('BENCH_DATA names no folder')
 const server = createServer()
-const port = await listen(server)
+const port = await listen(server, Number(process.env.BENCH_PORT ?? 0))
+
+const clients: NonNullable<Options<unknown>['clients']> = [
+  { id: MACHINE, secret: SECRET, scopes: { '/mcp': ['notes:read'] } },
+  { id: RESOURCE_SERVER, secret: SECRET, introspects: ['/mcp'] },
+  { id: AGENT, secret: SECRET, exchange: { serves: ['/mcp'] } },
+]
 
 const people = localAccounts()
 const auth = countersign({
@@ -22,6 +32,9 @@ const auth = countersign({
   tokenClaims: ['name', 'email'],
   // The peers write no audit log, and where one goes is the operator's choice.
   audit: () => {},
+  // The harness says by a header where its browser is: codes are limited by address.
+  trustedProxies: ['127.0.0.1'],
+  ...(process.env.BENCH_CLIENTS === undefined ? {} : { clients }),
   // A device refreshes several times a second here instead of once an hour: the window shrinks along, so that records are as they are in use.
   lifetimes: { refreshGrace: 1 },
   resources: {

@@ -16,5 +16,15 @@ declare module 'oidc-provider' {
     RefreshToken: new (
       properties: object,
     ) => Model
+    AccessToken: new (
+      properties: object,
+    ) => Model
+    AuthorizationCode: new (
+      properties: object,
+    ) => Model
+    ResourceServer: new (
+      identifier: string,
+      data: object,
+    ) => object
   }
 }
