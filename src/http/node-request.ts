@@ -4,8 +4,8 @@ import type { AuthInfo, GateRequest } from '../resource-server/handler.ts'
 
 /** A Node request, and what middleware commonly adds to it. */
 export interface NodeRequest extends IncomingMessage {
-  /** What the MCP SDKs' transports read. */
-  auth?: AuthInfo | undefined
+  /** What the MCP SDKs' transports read; as they declare it, since they add it to Express's own types. */
+  auth?: (Pick<AuthInfo, 'token' | 'clientId' | 'scopes'> & Partial<AuthInfo>) | undefined
   /** The parsed body, where middleware read it. */
   body?: unknown
   /** What tells the parsers of Express 4 that the body was read. */

@@ -3,7 +3,9 @@ import { expect, test } from 'vitest'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
-const pages = readdirSync(new URL('../../docs', import.meta.url)).filter((name) => name.endsWith('.md'))
+const pages = readdirSync(new URL('../../docs', import.meta.url), { recursive: true, encoding: 'utf8' }).filter(
+  (name) => name.endsWith('.md'),
+)
 const examplesIn = (page: string) => [...read(page).matchAll(/<!-- example: (\S+) -->\n```ts\n([\s\S]*?)```/g)]
 const examples = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(examplesIn)
 
