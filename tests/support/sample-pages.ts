@@ -152,6 +152,7 @@ export const samplePages: Readonly<Record<string, Page>> = {
           : {}),
         ...(problem === 'request_refused' ? { detail: 'scope', client, back: 'https://claude.ai/cb' } : {}),
         ...(problem === 'sign_in_claims' ? { detail: 'email' } : {}),
+        ...(problem === 'sign_in_not_admitted' ? { detail: 'Read notes' } : {}),
         ...(problem === 'too_many_requests' ? { retryAfter: 480 } : {}),
       } satisfies Page,
     ]),

@@ -13,11 +13,18 @@ export const problemTemplate = (look: Look, page: ProblemPage): Markup => {
     title,
     html`<h1>${title}</h1>
 <p>${look.say(`problem.${problem}.what`, { provider })}</p>
-${detail === undefined ? nothing : html`<p class="panel quiet">${look.say(problem === 'sign_in_claims' ? 'problem.claims' : 'problem.details')} <span lang="en">${foreign(detail, 300)}</span></p>`}
+${detail === undefined ? nothing : html`<p class="panel quiet">${explained(look, problem, detail)}</p>`}
 <p>${look.say(`problem.${problem}.next`)}${retryAfter === undefined || retryAfter < 60 ? nothing : html` ${look.say('problem.wait', { time: look.duration(retryAfter) })}`}</p>
 ${again(look, page)}
 ${back(look, page)}`,
   )
+}
+
+const explained = (look: Look, problem: Problem, detail: string): Markup => {
+  // The host's own words, for its own people.
+  if (problem === 'sign_in_not_admitted') return look.host(detail)
+  const about = problem === 'sign_in_claims' ? 'problem.claims' : 'problem.details'
+  return html`${look.say(about)} <span lang="en">${foreign(detail, 300)}</span>`
 }
 
 const again = (look: Look, { again, problem }: ProblemPage): Markup =>

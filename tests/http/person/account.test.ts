@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
+import { countersign } from '../../../src/countersign.ts'
 import type { JsonObject } from '../../../src/identity/json.ts'
+import { memory } from '../../../src/store/memory.ts'
 import type { NamedProvider, SignIn } from '../../../src/upstream/provider.ts'
-import type { TestBrowser, Visit } from '../../support/browser.ts'
+import { passwords } from '../../attacks/support/target.ts'
+import { TestBrowser, type Visit } from '../../support/browser.ts'
 import {
   authorizeUrl,
   type PersonServer,
@@ -94,6 +97,30 @@ test('design 1: disconnecting ends every grant of (account, client), and the con
   expect(to.events).toContainEqual(expect.objectContaining({ type: 'client.disconnected', clientId: 'app', grants: 2 }))
   expect(to.events.filter((event) => event.type === 'grant.revoked').map(({ by }) => by)).toEqual(['person', 'person'])
 })
+
+test('design 1: an open stream of the app ends with its connection', async () => {
+  const url = 'http://localhost:3000'
+  const clients = [{ id: 'app', name: 'App', redirectUris: [webRedirect] }]
+  const options = { url, clients, store: memory(), upstream: passwords, audit: () => {} }
+  const auth = countersign({ ...options, resources: { '/mcp': { scopes: { 'notes:read': 'Read your notes' } } } })
+  const gate = auth.gate('/mcp', () => {
+    const start = (controller: ReadableStreamDefaultController) =>
+      controller.enqueue(new TextEncoder().encode(': open\n\n'))
+    return new Response(new ReadableStream({ start }), { headers: { 'content-type': 'text/event-stream' } })
+  })
+  const browser = new TestBrowser((request) => auth.respond(request), url)
+  const consent = await browser.open(authorizeUrl({ issuer: url }, { scope: 'notes:read' }))
+  const { left } = await signInAs(browser, await browser.submit(consent, 'approve'), 'Alice')
+  const { access_token } = await redeemed({ routes: auth, issuer: url }, left)
+  const headers = { authorization: `Bearer ${access_token}`, accept: 'text/event-stream' }
+  const stream = await gate(new Request(`${url}/mcp`, { headers }))
+  expect(stream.status).toBe(200)
+  const ended = stream.text()
+  await disconnect(browser, await browser.open(`${url}/authorize/account`))
+  await ended
+  expect((await gate(new Request(`${url}/mcp`, { headers }))).status).toBe(401)
+  await auth.close()
+}, 10_000)
 
 test('design 1: a code that is still under way when the person disconnects is worth nothing', async () => {
   const to = await withClient()
