@@ -42,6 +42,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
     throw new TokenInvalid('claims')
   }
   if (!mayLive(server, clientId, client)) throw new TokenInvalid('revoked')
+  if (grant.kind === 'exchange' && !mayExchange(server, clientId, client)) throw new TokenInvalid('revoked')
   const actor = actorOf(grant)
   if (!sameActor(actor, actorIn(signed))) throw new TokenInvalid('claims')
   const standsOn = await livingChain(server, grant)
@@ -89,12 +90,23 @@ const livingChain = async ({ records, ...server }: ServerContext, grant: Grant):
     records.get(...grant.ancestors.map(grantRef)),
     records.get(...grant.clients.map(clientRef)),
   ])
-  const ended =
-    ancestors.values.some((ancestor) => ancestor === undefined) ||
-    grant.clients.some((id, index) => !mayLive(server, id, clients.values[index]))
-  if (ended) throw new TokenInvalid('revoked')
+  const clientsById = new Map(grant.clients.map((id, index) => [id, clients.values[index]]))
+  const lives = (ancestor: Stored<Grant> | undefined): boolean =>
+    ancestor !== undefined &&
+    (ancestor.value.kind !== 'exchange' ||
+      ancestor.value.clientId === grant.clientId ||
+      mayExchange(server, ancestor.value.clientId, clientsById.get(ancestor.value.clientId)))
+  if (!ancestors.values.every(lives)) throw new TokenInvalid('revoked')
+  if (!grant.clients.every((id) => mayLive(server, id, clientsById.get(id)))) throw new TokenInvalid('revoked')
   return [...grant.ancestors, grant.id]
 }
+
+/** Whether a client may exchange now, whatever it might when the token was signed. */
+const mayExchange = (
+  server: Pick<ServerContext, 'configuredClients'>,
+  clientId: string,
+  stored: Stored<Client> | undefined,
+): boolean => knownClient(server, clientId, stored)?.value.exchange !== undefined
 
 /** A client that was deleted takes its tokens with it. The copy of a metadata document may go before the grants do: it says nothing. */
 export const mayLive = (

@@ -419,6 +419,23 @@ describe('design 1: a child lives only while its whole chain does', () => {
     },
   )
 
+  test('a client that may exchange no more has nothing of what it exchanged', async () => {
+    const store = memory()
+    const before = await testServer({ store, clients })
+    const tokens = await signedIn(before, proof('app'))
+    const child = (await exchange(before, 'agent', tokens.access_token)).body.access_token
+    const next = (await exchange(before, 'worker', child)).body.access_token
+    const less = clients.map(({ exchange: may, ...client }) =>
+      client.id === 'agent' || !may ? client : { ...client, exchange: may },
+    )
+    const after = await testServer({ store, clients: less })
+    const verifier = createOwnVerifier(after.server)
+    expect((await verifier.verify(tokens.access_token, mcp)).kind).toBe('user')
+    for (const token of [child, next]) {
+      await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
+    }
+  })
+
   test('fault 5: with the store away it is our own trouble', async () => {
     const clock = movable()
     const store = unreliable(memory({ clock }))
