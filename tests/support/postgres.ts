@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import {
   accessSync,
   chownSync,
+  closeSync,
   constants,
   existsSync,
   mkdirSync,
@@ -55,6 +56,26 @@ export async function startPostgres(): Promise<Postgres | Unavailable> {
   const directory = mkdtempSync(join(tmpdir(), 'countersign-postgres-'))
   const server = await startServer(directory, binaries)
   return { url: await newDatabase(server.url), stop: () => stopServer(directory, server.pid) }
+}
+
+/** A server of its own that can be killed, and started again on what it has on its disk. */
+export async function startOwnPostgres() {
+  const binaries = await findOrInstall()
+  if (typeof binaries !== 'string') return binaries
+  const directory = mkdtempSync(join(tmpdir(), 'countersign-postgres-'))
+  let server = await startServer(directory, binaries)
+  return {
+    url: await newDatabase(server.url),
+    /** SIGKILL of all its processes. */
+    async kill(): Promise<void> {
+      process.kill(-server.pid, 'SIGKILL')
+      for (let waited = 0; waited < 10_000 && send(server.pid, 0); waited += 20) await delay(20)
+    },
+    async start(): Promise<void> {
+      server = await launch(directory, binaries, server.url)
+    },
+    stop: () => stopServer(directory, server.pid),
+  }
 }
 
 /** Stops the server of a test run, if one was started. */
@@ -112,25 +133,34 @@ async function startServer(directory: string, binaries: string): Promise<Server>
     if ((await init('--locale=C.UTF-8')) !== 0) throw failure(directory, 'initdb failed')
   }
   const port = await freePort()
+  return launch(directory, binaries, `postgres://postgres:${password}@127.0.0.1:${port}/postgres`)
+}
+
+/** Starts the server on its data, with a superuser's address that says on which port. */
+async function launch(directory: string, binaries: string, url: string): Promise<Server> {
+  const owner = await unprivileged()
+  const log = openSync(join(directory, 'log'), 'a')
+  const options = { ...owner, cwd: directory, stdio: ['ignore', log, log] as ['ignore', number, number] }
   const settings = {
-    port,
+    port: new URL(url).port,
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: 200,
     fsync: 'off',
     full_page_writes: 'off',
   }
-  const child = spawn(
-    join(binaries, 'postgres'),
-    ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-    { ...options, detached: true },
-  )
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const child = spawn(join(binaries, 'postgres'), ['-D', join(directory, 'data'), ...flags], {
+    ...options,
+    detached: true,
+  })
+  closeSync(log)
   child.unref()
   let exited = false
   child.once('exit', () => {
     exited = true
   })
-  const server = { url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, pid: child.pid ?? 0 }
+  const server = { url, pid: child.pid ?? 0 }
   for (let waited = 0; !(await answers(server.url)); waited += 50) {
     if (exited || waited > 60_000) throw failure(directory, 'the server did not start')
     await delay(50)

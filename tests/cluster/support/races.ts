@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto'
+import type { Clients } from './clients.ts'
+import type { Cluster } from './cluster.ts'
+import type { History } from './history.ts'
+
+/** How many take part in a race. */
+const RIVALS = 16
+
+export interface RaceRounds {
+  readonly codes: number
+  readonly refreshes: number
+  readonly interactions: number
+  readonly assertions: number
+  readonly firstStarts: number
+  readonly rotations: number
+}
+
+/** Races at all nodes at once: of each round exactly as many win as may. */
+export async function races(cluster: Cluster, clients: Clients, history: History, rounds: RaceRounds): Promise<void> {
+  const rivals = <T>(run: (index: number) => Promise<T>) =>
+    Promise.all(Array.from({ length: RIVALS }, (_, i) => run(i)))
+  const nodeOf = (index: number) => cluster.nodes[index % cluster.nodes.length] ?? clients.anyNode()
+  const browsers = await Promise.all(
+    ['ada', 'ben'].map(async (person) => {
+      const browser = clients.browserOf(person)
+      const { subject } = await connected(person, browser)
+      return { person, browser, subject }
+    }),
+  )
+  const browserOf = (round: number) =>
+    browsers[round % browsers.length] ?? { person: '', browser: clients.browserOf('') }
+
+  async function connected(person: string, browser = clients.browserOf(person)) {
+    const session = await clients.connect(person, browser)
+    await clients.whoami(session)
+    return session
+  }
+
+  for (let round = 0; round < rounds.codes; round++) {
+    const { person, browser } = browserOf(round)
+    const code = await clients.authorize(browser)
+    const answers = await rivals((index) => clients.redeem(code, nodeOf(index)))
+    const won = answers.filter((answer) => answer?.status === 200)
+    const refused = answers.filter((answer) => answer?.status === 400 && answer.body.error === 'invalid_grant')
+    if (won.length !== 1 || refused.length !== RIVALS - 1) {
+      history.violation('redemptions of one code', {
+        won: won.length,
+        statuses: answers.map((answer) => answer?.status),
+      })
+    }
+    const [winner] = won
+    if (winner) await clients.whoami({ person, tokens: clients.tokensOf(winner) }, nodeOf(round))
+    history.count('rounds: redemptions of one code')
+  }
+
+  for (let round = 0; round < rounds.refreshes; round++) {
+    const { person, browser } = browserOf(round)
+    const session = round < 4 || round % 25 === 0 ? await connected(person, browser) : racing
+    const answers = await rivals((index) => clients.refresh(session.tokens.refresh, nodeOf(index)))
+    const good = answers.filter((answer) => answer?.status === 200)
+    const successors = new Set(good.map((answer) => answer?.body.refresh_token))
+    if (good.length !== RIVALS || successors.size !== 1) {
+      history.violation('refreshes of one token', { good: good.length, successors: successors.size })
+    }
+    for (const [index, answer] of good.entries()) {
+      if (answer && index % 5 === 0)
+        await clients.whoami({ ...session, tokens: clients.tokensOf(answer) }, nodeOf(index + 1))
+    }
+    const [first] = good
+    if (first) session.tokens = clients.tokensOf(first)
+    racing = session
+    history.count('rounds: refreshes of one token')
+  }
+
+  for (let round = 0; round < rounds.interactions; round++) {
+    const { page, browser } = await clients.consentPage(`new-${round}-${randomUUID()}`)
+    const form = page.forms.find(({ fields }) => fields.some(({ value }) => value === 'approve'))
+    if (!form) {
+      history.violation('no consent page', { text: page.text })
+      continue
+    }
+    const ends = await rivals(() =>
+      browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined),
+    )
+    // Pages that it ended on have the provider's code in their address.
+    const codes = new Set(ends.flatMap((end) => (end?.away ? [end.url.searchParams.get('code')] : [])))
+    if (codes.size > 1) history.violation('codes of one interaction', { codes: codes.size })
+    history.count('interactions that gave a code', codes.size)
+    history.count('rounds: approvals of one interaction')
+  }
+
+  for (let round = 0; round < rounds.assertions; round++) {
+    const signed = await clients.assertion()
+    const answers = await rivals((index) => clients.askAsRobot(signed, nodeOf(index)))
+    const statuses = answers.map((answer) => answer?.status)
+    if (
+      statuses.filter((status) => status === 200).length !== 1 ||
+      statuses.some((status) => status !== 200 && status !== 401 && status !== 400)
+    ) {
+      history.violation('uses of one assertion', { statuses, bodies: answers.map((answer) => answer?.body.error) })
+    }
+    history.count('rounds: uses of one assertion')
+  }
+
+  for (let round = 0; round < rounds.firstStarts; round++) {
+    const space = `first_${randomUUID().replaceAll('-', '')}`.slice(0, 40)
+    const rings = await rivals((index) => nodeOf(index).ask('first-start', space))
+    const different = new Set(rings.map((ring) => JSON.stringify(ring)))
+    if (different.size !== 1) history.violation('first starts', { rings: [...different] })
+    history.count('rounds: first starts')
+  }
+
+  for (let round = 0; round < rounds.rotations; round++) {
+    const session = await connected('ada', browserOf(0).browser)
+    const keys = new Set(await rivals((index) => nodeOf(index).ask('rotate')))
+    if (keys.size !== 1) history.violation('rotations at once', { keys: [...keys] })
+    for (const node of cluster.nodes) await clients.whoami(session, node)
+    await clients.renew(session)
+    history.count('rounds: key rotations')
+  }
+}
+
+let racing: Awaited<ReturnType<Clients['connect']>>

@@ -1,0 +1,91 @@
+import type { Clients } from './clients.ts'
+import type { Cluster } from './cluster.ts'
+import type { History } from './history.ts'
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** How long a revoked token went on being good at any node, from the moment at which its revocation was asked for. */
+export async function revocations(
+  cluster: Cluster,
+  clients: Clients,
+  history: History,
+  { rounds, deaf }: { readonly rounds: number; readonly deaf: boolean },
+): Promise<void> {
+  for (const node of cluster.nodes) await node.ask('deaf', String(deaf))
+  const name = deaf ? 'revocation, notifications cut' : 'revocation'
+  const bound = deaf ? 5_000 : 1_000
+  const browser = clients.browserOf('cleo')
+  await clients.connect('cleo', browser)
+
+  const one = async (round: number): Promise<void> => {
+    const session = await clients.connect('cleo', browser)
+    for (const node of cluster.nodes) await clients.whoami(session, node)
+    let over = false
+    let lastGood = 0
+    const watching = cluster.nodes.map(async (node) => {
+      while (!over) {
+        const at = performance.now()
+        const answer = await clients.call(session.tokens.access, node)
+        if (answer?.status === 200) lastGood = Math.max(lastGood, at)
+        else if (answer?.status === 401) return
+        else history.count(`${name}: answers of another kind`)
+        await sleep(5)
+      }
+    })
+    const asked = performance.now()
+    const token = round % 2 === 0 ? session.tokens.access : session.tokens.refresh
+    const answer = await clients.revoke(token, cluster.nodes[round % cluster.nodes.length])
+    if (answer?.status !== 200) history.violation('a revocation was refused', { ...answer })
+    const late = setTimeout(() => {
+      over = true
+    }, 8_000)
+    await Promise.all(watching)
+    clearTimeout(late)
+    if (over) history.violation('a token alive after its revocation', { name })
+    history.measure(name, Math.max(0, lastGood - asked))
+    if (lastGood - asked > 5_000) history.violation('a revocation beyond its bound', { name, after: lastGood - asked })
+    const again = await clients.refresh(session.tokens.refresh)
+    if (again?.status !== 400) history.violation('a refresh after the revocation', { ...again })
+  }
+  const together = 4
+  for (let round = 0; round < rounds; round += together) {
+    await Promise.all(Array.from({ length: Math.min(together, rounds - round) }, (_, i) => one(round + i)))
+  }
+  for (const node of cluster.nodes) await node.ask('deaf', 'false')
+  const times = [...(history.times.get(name) ?? [])].sort((a, b) => a - b)
+  const p99 = times[Math.floor(times.length * 0.99)] ?? 0
+  if (!deaf && times.length >= 100 && p99 > bound) history.violation('the 99th percentile of revocation', { p99 })
+}
+
+/** With the store out of reach nodes answer from memory no longer than the bound, and then 503, never 401; then all is as before. */
+export async function storeAway(cluster: Cluster, clients: Clients, history: History): Promise<void> {
+  const session = await clients.connect('cleo')
+  for (const node of cluster.nodes) await clients.whoami(session, node)
+  const away = performance.now()
+  cluster.network.requests = 'hold'
+  cluster.network.answers = 'hold'
+  let over = false
+  const watching = cluster.nodes.map(async (node) => {
+    let last = away
+    let refused = 0
+    while (!over) {
+      const at = performance.now()
+      const answer = await clients.call(session.tokens.access, node)
+      if (answer?.status === 200) last = at
+      else if (answer?.status === 503) refused++
+      else history.violation('an answer that is neither good nor 503 without a store', { ...answer })
+      await sleep(50)
+    }
+    history.measure('store away: answers from memory', last - away)
+    if (last - away > 5_000) history.violation('answers from memory beyond the bound', { after: last - away })
+    if (refused === 0) history.violation('no 503 without a store', { node: node.port })
+  })
+  await sleep(9_000)
+  over = true
+  await Promise.all(watching)
+  cluster.network.requests = 'pass'
+  cluster.network.answers = 'pass'
+  cluster.network.cut()
+  for (const node of cluster.nodes) await clients.whoami(session, node)
+  await clients.renew(session)
+}

@@ -1,0 +1,104 @@
+import { readdirSync } from 'node:fs'
+import { postgres } from '../../../src/store/postgres.ts'
+import { redis } from '../../../src/store/redis.ts'
+import type { Clients, Session } from './clients.ts'
+import type { Cluster, Node } from './cluster.ts'
+import { type History, quantile } from './history.ts'
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+interface Sample {
+  readonly heap: number
+  readonly files: number
+  readonly timers: number
+}
+
+async function sample(node: Node): Promise<Sample> {
+  const { heap, resources } = await node.ask<{ heap: number; resources: string[] }>('memory')
+  const files = readdirSync(`/proc/${node.pid}/fd`).length
+  return { heap, files, timers: resources.filter((each) => each === 'Timeout').length }
+}
+
+/** Mixed traffic on two nodes: memory stays flat, nothing is leaked, and the store holds what lives. */
+export async function soak(cluster: Cluster, clients: Clients, history: History, seconds: number): Promise<void> {
+  const nodes = cluster.nodes.slice(0, 2)
+  const store =
+    cluster.engine === 'redis'
+      ? redis(cluster.storeUrl, { prefix: cluster.space, logger: console })
+      : postgres(cluster.storeUrl, { schema: cluster.space, logger: { ...console, warn() {} } })
+  const grants = async (): Promise<number> => {
+    let found = 0
+    let after: string | undefined
+    for (;;) {
+      const { entries } = await store.list('grant/', { limit: 1000, ...(after !== undefined && { after }) })
+      found += entries.length
+      after = entries.at(-1)?.key
+      if (entries.length < 1000) return found
+    }
+  }
+  const before = await grants()
+
+  let over = false
+  const living = new Set<Session>()
+  const live = async (worker: number): Promise<void> => {
+    const person = `soak-${worker}`
+    const browser = clients.browserOf(person)
+    while (!over) {
+      const session = await clients.connect(person, browser)
+      living.add(session)
+      for (let turn = 0; turn < 6; turn++) {
+        await clients.whoami(session, nodes[turn % 2])
+        await clients.renew(session)
+      }
+      // Half of them go on living.
+      if (Math.random() < 0.5 || over) continue
+      const answer = await clients.revoke(session.tokens.refresh)
+      if (answer?.status !== 200) history.violation('a revocation was refused', { ...answer })
+      living.delete(session)
+    }
+  }
+  const workers = Array.from({ length: 6 }, (_, worker) => live(worker))
+  const samples: Sample[][] = nodes.map(() => [])
+  const every = Math.max(500, (seconds * 1000) / 40)
+  for (const until = Date.now() + seconds * 1000; Date.now() < until; ) {
+    await sleep(every)
+    for (const [index, node] of nodes.entries()) samples[index]?.push(await sample(node))
+  }
+  over = true
+  await Promise.all(workers)
+
+  for (const all of samples) {
+    const heaps = all.map(({ heap }) => heap / 2 ** 20)
+    const third = Math.floor(heaps.length / 3)
+    const [early, late] = [quantile(heaps.slice(third, 2 * third), 0.5), quantile(heaps.slice(-third), 0.5)]
+    history.measure('heap after warm-up, MiB', early)
+    history.measure('heap at the end, MiB', late)
+    history.measure('open files at most', Math.max(...all.map(({ files }) => files)))
+    // What is remembered of recent tokens grows until they expire, by less than this.
+    if (late - early > Math.max(4, early * 0.15)) history.violation('memory that grows', { early, late })
+  }
+  // Keep-alive connections of the clients end by themselves.
+  await sleep(7_000)
+  const idle = await Promise.all(nodes.map(sample))
+  await sleep(1_500)
+  const still = await Promise.all(nodes.map(sample))
+  for (const [index, { files, timers }] of still.entries()) {
+    history.measure('open files when idle', files)
+    const first = idle[index]
+    if (first && (files > first.files + 2 || timers > first.timers + 2)) {
+      history.violation('files or timers that are left', { first, now: { files, timers } })
+    }
+    if (files > 64) history.violation('connections that are left', { files })
+  }
+
+  const present = (await grants()) - before
+  history.measure('grants in the store', present)
+  history.measure('grants that live', living.size)
+  for (const session of living) {
+    const answer = await clients.revoke(session.tokens.refresh)
+    if (answer?.status !== 200) history.violation('a revocation was refused', { ...answer })
+  }
+  const after = (await grants()) - before
+  history.measure('grants in the store when all are revoked', after)
+  await store.close()
+}
