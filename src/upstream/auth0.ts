@@ -1,9 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
+import { type ClientCredentialOptions, requireCredential } from './client-credential.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface Auth0Options<Claims = UpstreamClaims> extends PresetOptions<Claims> {
-  readonly clientSecret: string
+export interface Auth0Options<Claims = UpstreamClaims> extends PresetOptions<Claims>, ClientCredentialOptions {
   /** Your tenant's domain, such as `example.eu.auth0.com`, or your custom domain. */
   readonly domain: string
   /** The API that `upstream.accessToken()` is for. Without it that token is opaque, and good for userinfo only. */
@@ -28,6 +28,7 @@ export interface Auth0Options<Claims = UpstreamClaims> extends PresetOptions<Cla
  */
 export const auth0 = <Claims = UpstreamClaims>(options: Auth0Options<Claims>): Provider<Claims> => {
   const { domain, audience, namespace, organization, ...common } = options
+  requireCredential(options.id ?? 'auth0', options)
   if (!/^[a-z0-9.-]+$/i.test(domain)) throw new TypeError('auth0: domain is a host name, such as example.eu.auth0.com')
   return openid({
     id: 'auth0',

@@ -1,10 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
+import type { ClientCredentialOptions } from './client-credential.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface CognitoOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
-  readonly clientSecret?: string
+export interface CognitoOptions<Claims = UpstreamClaims> extends PresetOptions<Claims>, ClientCredentialOptions {
   /** The user pool's id, such as `eu-central-1_AbCdEfGhI`; its region is in it. */
   readonly userPool: string
 }

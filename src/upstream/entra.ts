@@ -1,11 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
+import { type ClientCredentialOptions, requireCredential } from './client-credential.ts'
 import { type OpenidOptions, openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-type Common<Claims> = PresetOptions<Claims> & {
-  readonly clientSecret: string
-}
+type Common<Claims> = PresetOptions<Claims> & ClientCredentialOptions
 
 /** Whose accounts may sign in. Tenants are named by their directory (tenant) ID, never by a domain: a domain can move. */
 type Tenancy =
@@ -35,7 +34,8 @@ const guid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
  * app's registration says so (Token configuration; App roles). Who is in more than 200 groups has no `groups` at all, but `_claim_names`
  * with a member `groups`: require `groups` by your schema where access depends on it. `email` is not verified by Entra: never decide by it.
  *
- * Set up: an app registration with the web redirect URI `<url>/authorize/callback/entra` and a client secret. Never sends `resource`, which
+ * Set up: an app registration with the web redirect URI `<url>/authorize/callback/entra` and a client secret, or a
+ * certificate (`clientKey` with `algorithm: 'PS256'` and its `certificateThumbprint`), or a federated credential (`clientAssertionFile`). Never sends `resource`, which
  * Entra refuses beside scopes (AADSTS9010010): name an API by its scopes, `api://…/access`. Access tokens live 60 to 90 minutes, refresh
  * tokens 90 days from their last use, and are replaced by each refresh without the old ones ending. Nothing can be revoked there.
  *
@@ -44,10 +44,13 @@ const guid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
  * @see https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
  */
 export const entra = <Claims = UpstreamClaims>(options: EntraOptions<Claims>): Provider<Claims> => {
+  const { id = 'entra', clientKey } = options
+  requireCredential(id, options)
   return openid({
-    id: 'entra',
     name: 'Microsoft',
     ...options,
+    id,
+    ...(clientKey ? { clientKey: { audience: 'token_endpoint', ...clientKey } } : {}),
     clientAuthentication: 'client_secret_post',
     scopes: options.scopes ?? ['openid', 'profile', 'email', 'offline_access'],
     ...issuerOf(options),

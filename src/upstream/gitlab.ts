@@ -1,9 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
+import type { ClientCredentialOptions } from './client-credential.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface GitlabOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
-  readonly clientSecret?: string
+export interface GitlabOptions<Claims = UpstreamClaims> extends PresetOptions<Claims>, ClientCredentialOptions {
   /** Your own GitLab's address. Default: `https://gitlab.com`. */
   readonly server?: string
 }

@@ -1,10 +1,10 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
+import type { ClientCredentialOptions } from './client-credential.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface KeycloakOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
-  readonly clientSecret?: string
+export interface KeycloakOptions<Claims = UpstreamClaims> extends PresetOptions<Claims>, ClientCredentialOptions {
   /** The realm's address, such as `https://id.example.com/realms/staff`; with `/auth` before `/realms` on old servers. */
   readonly realm: string
 }

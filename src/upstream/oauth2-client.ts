@@ -1,6 +1,7 @@
 import type { Configuration } from 'openid-client'
 import type { Json, JsonObject } from '../identity/json.ts'
 import { requestTimeout } from './bounded-fetch.ts'
+import type { AuthenticateClient } from './client-credential.ts'
 import type { Library } from './openid-server.ts'
 
 /** We as a client of a provider that has no discovery. */
@@ -14,26 +15,21 @@ export interface Oauth2Endpoints {
   readonly authorizationEndpoint: string
   readonly tokenEndpoint: string
   readonly clientId: string
-  readonly clientSecret?: string
-  readonly clientAuthentication?: 'client_secret_basic' | 'client_secret_post' | 'none'
   readonly scopeSeparator?: string
   readonly errors?: Readonly<Record<string, string>>
 }
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
-export const oauth2Client = async (options: Oauth2Endpoints, fetch: Fetch): Promise<Oauth2Client> => {
+export const oauth2Client = async (
+  options: Oauth2Endpoints,
+  authenticate: AuthenticateClient,
+  fetch: Fetch,
+): Promise<Oauth2Client> => {
   const library = await import('openid-client')
-  const { issuer, authorizationEndpoint, tokenEndpoint, clientSecret } = options
+  const { issuer, authorizationEndpoint, tokenEndpoint } = options
   const metadata = { issuer, authorization_endpoint: authorizationEndpoint, token_endpoint: tokenEndpoint }
-  const method = options.clientAuthentication ?? 'client_secret_basic'
-  const authentication =
-    clientSecret === undefined || method === 'none'
-      ? library.None()
-      : method === 'client_secret_post'
-        ? library.ClientSecretPost(clientSecret)
-        : library.ClientSecretBasic(clientSecret)
-  const configuration = new library.Configuration(metadata, options.clientId, {}, authentication)
+  const configuration = new library.Configuration(metadata, options.clientId, {}, authenticate(library, metadata))
   configuration.timeout = requestTimeout / 1000
   configuration[library.customFetch] = async (url, init) =>
     standardAnswer(await fetch(url, init as RequestInit), options)

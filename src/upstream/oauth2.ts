@@ -5,6 +5,7 @@ import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import { type AdmissionOptions, admitWith } from './admission.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import { boundedFetch } from './bounded-fetch.ts'
+import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { type Oauth2Client, oauth2Client } from './oauth2-client.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
@@ -29,7 +30,10 @@ export type Oauth2PresetOptions<Claims> = RevalidationOptions &
   Partial<Pick<Oauth2Options<Claims>, 'id' | 'name' | 'scopes'>> &
   Pick<Oauth2Options<Claims>, 'clientId' | 'claims'>
 
-export interface Oauth2Options<Claims = UpstreamClaims> extends RevalidationOptions, AdmissionOptions<Claims> {
+export interface Oauth2Options<Claims = UpstreamClaims>
+  extends RevalidationOptions,
+    ClientAuthenticationOptions,
+    AdmissionOptions<Claims> {
   /** Part of the redirect URI, and `upstream.provider` for handlers. */
   readonly id: string
   /** What people read on the sign-in page. */
@@ -42,9 +46,6 @@ export interface Oauth2Options<Claims = UpstreamClaims> extends RevalidationOpti
   readonly authorizationEndpoint: string
   readonly tokenEndpoint: string
   readonly clientId: string
-  readonly clientSecret?: string
-  /** Default: `client_secret_basic` where there is a secret, else `none`. */
-  readonly clientAuthentication?: 'client_secret_basic' | 'client_secret_post' | 'none'
   readonly scopes?: readonly string[]
   /** What stands between granted scopes in the provider's answer. Default: a space, as RFC 6749 says. */
   readonly scopeSeparator?: string
@@ -82,6 +83,7 @@ export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>):
   for (const [member, url] of Object.entries(user.more ?? {})) checkedUrl(id, `user.more.${member}`, url)
   if (!options.clientId) throw new TypeError(`${id}: clientId is missing`)
   checkParameters(id, options.authorizationParameters)
+  const authenticate = clientCredential(id, options)
   return {
     id,
     name,
@@ -89,7 +91,7 @@ export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>):
     ...(derive === undefined ? {} : { derive }),
     ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
     ...revalidationOf(id, options),
-    open: (context) => openOauth2(options, context),
+    open: (context) => openOauth2(options, authenticate, context),
   }
 }
 
@@ -103,6 +105,7 @@ type Pending = {
 
 const openOauth2 = (
   options: Omit<Oauth2Options<unknown>, 'claims' | 'admit'>,
+  authenticate: AuthenticateClient,
   context: UpstreamContext,
 ): RedirectProvider => {
   const { clock, random, logger } = context
@@ -110,7 +113,7 @@ const openOauth2 = (
   const { issuer, scopes = [], pkce = true } = options
   const opened: { client?: Promise<Oauth2Client> } = {}
   const client = () => {
-    opened.client ??= oauth2Client(options, fetch)
+    opened.client ??= oauth2Client(options, authenticate, fetch)
     return opened.client
   }
 

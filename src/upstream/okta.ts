@@ -1,9 +1,9 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
+import { type ClientCredentialOptions, requireCredential } from './client-credential.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
-export interface OktaOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
-  readonly clientSecret: string
+export interface OktaOptions<Claims = UpstreamClaims> extends PresetOptions<Claims>, ClientCredentialOptions {
   /** Your Okta domain, such as `example.okta.com`, without `-admin`. */
   readonly domain: string
   /** A custom authorization server's id, such as `default`. Without it the organization's own server is asked. */
@@ -23,11 +23,14 @@ export interface OktaOptions<Claims = UpstreamClaims> extends PresetOptions<Clai
  */
 export const okta = <Claims = UpstreamClaims>(options: OktaOptions<Claims>): Provider<Claims> => {
   const { domain, authorizationServer, ...common } = options
+  const { clientKey } = options
+  requireCredential(options.id ?? 'okta', options)
   if (!/^[a-z0-9.-]+$/i.test(domain)) throw new TypeError('okta: domain is a host name, such as example.okta.com')
   return openid({
     id: 'okta',
     name: 'Okta',
     ...common,
+    ...(clientKey ? { clientKey: { audience: 'token_endpoint', ...clientKey } } : {}),
     issuer: `https://${domain}${authorizationServer === undefined ? '' : `/oauth2/${authorizationServer}`}`,
     scopes: options.scopes ?? ['openid', 'profile', 'email', 'offline_access'],
   })

@@ -72,6 +72,8 @@ export const validationFailure = (error: unknown): UpstreamRefused | ProviderUna
 
 export const unavailable = (error: unknown): ProviderUnavailable => {
   if (error instanceof ProviderUnavailable) return error
+  // One of ours, that the library wrapped.
+  if (error instanceof Error && error.cause instanceof ProviderUnavailable) return error.cause
   return new ProviderUnavailable('the provider is out of reach, or not configured for this server', {
     detail: describe(error),
     nothingDone: neverSent(error) || refusedOutright(error),

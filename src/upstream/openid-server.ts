@@ -1,6 +1,7 @@
 import { compactVerify, createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
 import type { ClientAuth, Configuration, ServerMetadata } from 'openid-client'
 import { boundedFetch, requestTimeout } from './bounded-fetch.ts'
+import type { AuthenticateClient } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { describe, unavailable } from './openid-errors.ts'
 import { ProviderUnavailable } from './provider.ts'
@@ -20,8 +21,7 @@ export interface OpenidServer {
 export interface OpenidClient {
   readonly issuer: URL
   readonly clientId: string
-  readonly clientSecret: string | undefined
-  readonly authentication: 'client_secret_basic' | 'client_secret_post' | 'none' | undefined
+  readonly authenticate: AuthenticateClient
   /** What the metadata must name as issuer, where it stands for many: `{tenantid}` is an id_token's `tid`. */
   readonly issuerTemplate: string | undefined
 }
@@ -49,7 +49,7 @@ export const openidServer = (
       }
       // How we authenticate depends on what the metadata allow, which are known when it is first done.
       const authenticate: ClientAuth = (as, me, body, headers) =>
-        clientAuthentication(library, client, as as ServerMetadata)(as, me, body, headers)
+        client.authenticate(library, as as ServerMetadata)(as, me, body, headers)
       const configuration = await library.discovery(client.issuer, client.clientId, {}, authenticate, options)
       const metadata = configuration.serverMetadata()
       checkTemplate(client, metadata)
@@ -77,18 +77,6 @@ const checkTemplate = ({ issuerTemplate }: OpenidClient, { issuer }: ServerMetad
   if (issuerTemplate !== undefined || /[{}]|%7B/i.test(issuer)) {
     throw new ProviderUnavailable('the provider’s metadata are not those of the configured issuer', { detail: issuer })
   }
-}
-
-const clientAuthentication = (library: Library, client: OpenidClient, metadata: ServerMetadata): ClientAuth => {
-  const { clientSecret } = client
-  if (clientSecret === undefined || client.authentication === 'none') return library.None()
-  // Every server must support Basic (RFC 6749 §2.3.1), but not every one does.
-  const methods = metadata.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
-  const chosen =
-    client.authentication ?? (methods.includes('client_secret_basic') ? 'client_secret_basic' : 'client_secret_post')
-  return chosen === 'client_secret_post'
-    ? library.ClientSecretPost(clientSecret)
-    : library.ClientSecretBasic(clientSecret)
 }
 
 /**

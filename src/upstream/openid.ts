@@ -6,6 +6,7 @@ import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import { type AdmissionOptions, admitWith } from './admission.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
+import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { readLogoutToken } from './logout-token.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
@@ -32,7 +33,10 @@ export type PresetOptions<Claims> = RevalidationOptions &
   AdmissionOptions<Claims> &
   Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds'>
 
-export interface OpenidOptions<Claims = UpstreamClaims> extends RevalidationOptions, AdmissionOptions<Claims> {
+export interface OpenidOptions<Claims = UpstreamClaims>
+  extends RevalidationOptions,
+    ClientAuthenticationOptions,
+    AdmissionOptions<Claims> {
   /** Default: `openid`. */
   readonly id?: string
   /** What people read on the sign-in page. Default: the issuer's host. */
@@ -41,9 +45,6 @@ export interface OpenidOptions<Claims = UpstreamClaims> extends RevalidationOpti
   readonly issuer: string
   /** This server's client id at the provider. */
   readonly clientId: string
-  readonly clientSecret?: string
-  /** Default: what the provider's metadata name, `client_secret_basic` first. */
-  readonly clientAuthentication?: 'client_secret_basic' | 'client_secret_post' | 'none'
   /**
    * Default: `openid`, `profile` and `email`. With `offline_access`, or what the provider has in its place, `upstream.accessToken()` goes on
    * working when the first token has expired.
@@ -96,6 +97,7 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
   const scopes = options.scopes ?? ['openid', 'profile', 'email']
   if (!scopes.includes('openid')) throw new TypeError('openid: scopes must contain "openid"')
   checkParameters('openid', options.authorizationParameters)
+  const authenticate = clientCredential(options.id ?? 'openid', options)
   return {
     id: options.id ?? 'openid',
     name: options.name ?? issuer.host,
@@ -104,7 +106,7 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
     ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
     ...(options.logoutEnds === undefined ? {} : { logoutEnds: options.logoutEnds }),
     ...revalidationOf(options.id ?? 'openid', options),
-    open: (context) => openProvider({ ...options, scopes }, issuer, context),
+    open: (context) => openProvider({ ...options, scopes }, issuer, authenticate, context),
   }
 }
 
@@ -124,13 +126,17 @@ type Pending = {
   readonly maxAge?: number
 }
 
-const openProvider = (options: OpenOptions, issuer: URL, context: UpstreamContext): RedirectProvider => {
+const openProvider = (
+  options: OpenOptions,
+  issuer: URL,
+  authenticate: AuthenticateClient,
+  context: UpstreamContext,
+): RedirectProvider => {
   const { clock, random, logger } = context
   const client: OpenidClient = {
     issuer,
     clientId: options.clientId,
-    clientSecret: options.clientSecret,
-    authentication: options.clientAuthentication,
+    authenticate,
     issuerTemplate: options.issuerTemplate,
   }
   const server = openidServer(client, context)

@@ -79,6 +79,7 @@ const provider = new Provider(issuer, {
       client_id: settings.clientId,
       ...(settings.clientSecret ? { client_secret: settings.clientSecret } : {}),
       token_endpoint_auth_method: settings.clientAuthentication,
+      ...(settings.clientKeys ? { jwks: { keys: settings.clientKeys } } : {}),
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1:1/callback'],

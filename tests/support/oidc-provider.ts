@@ -9,7 +9,9 @@ export interface OidcProviderOptions {
   /** Default: one with characters that must be encoded. */
   readonly clientSecret?: string
   /** Default: `client_secret_basic`. */
-  readonly clientAuthentication?: 'client_secret_basic' | 'client_secret_post' | 'none'
+  readonly clientAuthentication?: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none'
+  /** The public keys of the client, for `private_key_jwt`. */
+  readonly clientKeys?: readonly object[]
   /** Whether each refresh brings a new refresh token, and the old one is of no use any more. Default: true. */
   readonly rotate?: boolean
   /** Default: true. */

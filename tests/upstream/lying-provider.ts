@@ -21,7 +21,12 @@ export interface Lie {
 
 /** An OpenID Provider that says what a test wants: sign-in is one redirect, everybody is `sub-1`. */
 export const startLyingProvider = async () => {
-  const state: { lie: Lie; nonce: string; keyRequests: number } = { lie: {}, nonce: '', keyRequests: 0 }
+  const state: { lie: Lie; nonce: string; keyRequests: number; tokenRequest: URLSearchParams; authorization: string } =
+    {
+      ...{ lie: {}, nonce: '', keyRequests: 0 },
+      tokenRequest: new URLSearchParams(),
+      authorization: '',
+    }
   const pairs = { true: await generateKeyPair('RS256'), foreign: await generateKeyPair('RS256') }
   const publicJwk: JWK = { ...(await exportJWK(pairs.true.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }
 
@@ -86,6 +91,10 @@ export const startLyingProvider = async () => {
       return response.end()
     }
     if (pathname === '/token') {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      state.tokenRequest = new URLSearchParams(body)
+      state.authorization = request.headers.authorization ?? ''
       const { tokenAnswer } = state.lie
       if (tokenAnswer) {
         response.writeHead(tokenAnswer.status ?? 200, { 'content-type': tokenAnswer.type ?? 'application/json' })
@@ -110,6 +119,10 @@ export const startLyingProvider = async () => {
   await once(server, 'listening')
   return {
     issuer: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** The last request to the token endpoint. */
+    get tokenRequest() {
+      return { form: state.tokenRequest, authorization: state.authorization }
+    },
     get keyRequests() {
       return state.keyRequests
     },
