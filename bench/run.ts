@@ -52,6 +52,7 @@ if (chosen.includes('tools-call')) {
   print('tools/call', figures, 'control')
   aim('the control stays within 3 % of 1', kept(figures, 'ungated', 'control'), (each) => Math.abs(each - 1) <= NOISE)
   aim('the gate keeps at least 0.95 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.95)
+  aim('with a proof for each call it keeps', kept(figures, 'control', 'gated, DPoP'))
   aim('requireBearerAuth keeps, for comparison', kept(figures, 'control', 'requireBearerAuth'))
 }
 const againstPeer = [

@@ -1,5 +1,6 @@
-import { signInDevices } from '../harness/countersign-sign-in.ts'
+import { authorizer, redeem, signInDevices } from '../harness/countersign-sign-in.ts'
 import { dataFolder } from '../harness/data-folder.ts'
+import { dpopKey } from '../harness/dpop-key.ts'
 import type { LoadClient } from '../harness/load.ts'
 import type { Variant } from '../harness/rounds.ts'
 import { type ServerProcess, startServer } from '../harness/server-process.ts'
@@ -10,25 +11,38 @@ const CLIENTS = 8
 export const toolsCall: readonly Variant[] = [
   {
     name: 'ungated',
-    start: async () => ({ server: await startServer('ungated'), clients: callers(undefined) }),
+    start: async () => ({ server: await startServer('ungated'), clients: callers(() => ({})) }),
   },
   {
     name: 'control',
-    start: async () => ({ server: await startServer('ungated'), clients: callers(`cs.${'x'.repeat(800)}`) }),
+    start: async () => ({ server: await startServer('ungated'), clients: callers(bearer(`cs.${'x'.repeat(800)}`)) }),
   },
   {
     name: 'gated',
     async start() {
       const server = await startServer('gated', { BENCH_DATA: dataFolder() })
       const { tokens } = await signInDevices(server, 1)
-      return { server, clients: callers(tokens[0]?.access_token) }
+      return { server, clients: callers(bearer(tokens[0]?.access_token ?? '')) }
+    },
+  },
+  {
+    name: 'gated, DPoP',
+    async start() {
+      const server = await startServer('gated', { BENCH_DATA: dataFolder() })
+      const key = dpopKey()
+      const { clientId, redirectUri, next } = await authorizer(server)
+      const { port } = server.ready
+      const proof = key.proof(`http://localhost:${port}/token`)
+      const { access_token: token } = await redeem(port, clientId, redirectUri, await next(), { dpop: proof })
+      const headers = () => ({ authorization: `DPoP ${token}`, dpop: key.proof(`http://localhost:${port}/mcp`, token) })
+      return { server, clients: callers(headers) }
     },
   },
   {
     name: 'requireBearerAuth',
     async start() {
       const server = await startServer('bearer-auth')
-      return { server, clients: callers(tokenOf(server)) }
+      return { server, clients: callers(bearer(tokenOf(server))) }
     },
   },
 ]
@@ -37,12 +51,16 @@ function tokenOf(server: ServerProcess): string {
   return (server.ready.facts as { token: string }).token
 }
 
-function callers(token: string | undefined): LoadClient[] {
+function bearer(token: string) {
+  const headers = { authorization: `Bearer ${token}` }
+  return () => headers
+}
+
+function callers(credentials: () => Readonly<Record<string, string>>): LoadClient[] {
   const headers = {
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',
     'mcp-protocol-version': '2025-11-25',
-    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
   }
   return Array.from({ length: CLIENTS }, () => {
     let id = 0
@@ -50,7 +68,7 @@ function callers(token: string | undefined): LoadClient[] {
       next() {
         id += 1
         const call = { jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'notes_list', arguments: {} } }
-        return { path: '/mcp', headers, body: JSON.stringify(call) }
+        return { path: '/mcp', headers: { ...headers, ...credentials() }, body: JSON.stringify(call) }
       },
       accept(status, body) {
         if (status === 200 && body.includes('"structuredContent":{"notes":[]}') && body.includes(`"id":${id}`)) return

@@ -85,10 +85,11 @@ export async function redeem(
   clientId: string,
   redirectUri: string,
   { code, verifier }: Code,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<Tokens> {
   const exchange = { grant_type: 'authorization_code', code, client_id: clientId }
   const body = new URLSearchParams({ ...exchange, redirect_uri: redirectUri, code_verifier: verifier })
-  return json<Tokens>(await fetch(`http://localhost:${port}/token`, { method: 'POST', body }))
+  return json<Tokens>(await fetch(`http://localhost:${port}/token`, { method: 'POST', headers, body }))
 }
 
 /** A public client, by dynamic registration. */

@@ -193,6 +193,31 @@ describe.each([
     )
   })
 
+  test('a pushed request is bound by its proof: the code is worth nothing to another key', async () => {
+    const issuer = new URL(origins[0] ?? '')
+    const options = { execute: [client.allowInsecureRequests], algorithm: 'oauth2' as const }
+    const metadata = { redirect_uris: [redirectUri], client_name: 'pushing', token_endpoint_auth_method: 'none' }
+    const configuration = await client.dynamicClientRegistration(issuer, metadata, client.None(), options)
+    const handle = async () => client.getDPoPHandle(configuration, await client.randomDPoPKeyPair())
+    const [DPoP, thief] = [await handle(), await handle()]
+    const verifier = client.randomPKCECodeVerifier()
+    const parameters = {
+      redirect_uri: redirectUri,
+      code_challenge: await client.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: 'S256',
+      resource: `${origins[0]}/mcp`,
+      scope: 'notes:read',
+    }
+    const asked = await client.buildAuthorizationUrlWithPAR(configuration, parameters, { DPoP })
+    expect([...asked.searchParams.keys()].sort()).toEqual(['client_id', 'request_uri'])
+    const browser = createFormBrowser({ away: (url) => url.href.startsWith(redirectUri) })
+    const { end } = await signIn(browser, asked, person)
+    const redeem = (proving: client.DPoPHandle) =>
+      client.authorizationCodeGrant(configuration, end, { pkceCodeVerifier: verifier }, {}, { DPoP: proving })
+    await expect(redeem(thief)).rejects.toMatchObject({ error: 'invalid_grant' })
+    expect(decodeJwt((await redeem(DPoP)).access_token).cnf).toEqual({ jkt: await DPoP.calculateThumbprint() })
+  })
+
   test('and no secret of them is in the audit log', () => {
     expect(events.some(({ type }) => type === 'code.redeemed')).toBe(true)
     expect(JSON.stringify(events)).not.toMatch(/eyJ|cs_rt_|cs_ac_/)
