@@ -27,6 +27,7 @@ import {
   testServer,
 } from '../support/authorization-server.ts'
 import { documentServer } from '../support/document-server.ts'
+import { type DpopKey, dpopKey } from '../support/dpop-key.ts'
 import { type JwksIssuer, type SignOptions, startJwksIssuer } from '../support/jwks-issuer.ts'
 
 const secret = 'a secret of a client, long enough to be one'
@@ -200,6 +201,23 @@ describe('every rule of the extension', () => {
     const to = await serverFor()
     expect((await present(to, await idJag(to, { aud: [issuer] }))).status).toBe(200)
   })
+})
+
+test('one that is bound to a key is good with its proof, and what comes of it is bound to it, too', async () => {
+  const to = await serverFor()
+  const [key, other] = [await dpopKey(() => to.clock.now()), await dpopKey(() => to.clock.now())]
+  const send = async (by: DpopKey, assertion: string) =>
+    postToken(
+      to,
+      { grant_type: jwtBearerGrantType, assertion, ...proof },
+      { DPoP: await by.proof('POST', `${issuer}/token`) },
+    )
+  const bound = { cnf: { jkt: key.jkt } }
+  expect(outcome(await send(other, await idJag(to, bound)))).toEqual([400, 'invalid_grant'])
+  const { status, body } = await send(key, await idJag(to, bound))
+  expect([status, body.token_type, decodeJwt(body.access_token).cnf]).toEqual([200, 'DPoP', { jkt: key.jkt }])
+  // Nobody else's key where none is named: it binds what it is shown for.
+  expect((await send(other, await idJag(to))).body.token_type).toBe('DPoP')
 })
 
 describe('what it is for', () => {

@@ -12,6 +12,7 @@ import {
   verifier,
   WEB,
 } from '../../attacks/support/target.ts'
+import { type DpopKey, dpopKey } from '../../support/dpop-key.ts'
 
 const secret = 'the secret of a client, long enough for one'
 const setting = (options: Parameters<typeof createTarget>[0] = {}) =>
@@ -117,6 +118,27 @@ describe('the client proves who it is', () => {
     expect(status).toBe(201)
     expect((await target.browser().open(browserUrl(String(body.request_uri)))).status).toBe(200)
   })
+})
+
+test('the key that it shows is needed for the code, too', async () => {
+  const target = await setting()
+  const [key, other] = [await dpopKey(() => target.clock.now()), await dpopKey(() => target.clock.now())]
+  const proofs = async (by: DpopKey, path: string) => ({ DPoP: await by.proof('POST', `${ISSUER}${path}`) })
+  const own = { ...request(), client_id: 'web', client_secret: secret }
+  const { status, body } = await push(target, own, await proofs(key, '/par'))
+  expect(status).toBe(201)
+  const { left } = await target.signIn(target.browser(), browserUrl(String(body.request_uri)))
+  const code = { code: left?.searchParams.get('code') ?? '', verifier, client: web }
+  expect((await target.redeem(code)).status).toBe(400)
+  expect((await target.redeem(code, {}, await proofs(other, '/token'))).status).toBe(400)
+  expect((await target.redeem(code, {}, await proofs(key, '/token'))).body.token_type).toBe('DPoP')
+
+  const named = { ...own, dpop_jkt: key.jkt }
+  expect((await push(target, named, await proofs(key, '/par'))).status).toBe(201)
+  const mixed = await push(target, named, await proofs(other, '/par'))
+  expect([mixed.status, mixed.body.error]).toEqual([400, 'invalid_dpop_proof'])
+  const wrong = await push(target, own, await proofs(key, '/token'))
+  expect([wrong.status, wrong.body.error]).toEqual([400, 'invalid_dpop_proof'])
 })
 
 test('what is wrong with it the client learns at once, as JSON', async () => {
