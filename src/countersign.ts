@@ -1,17 +1,7 @@
+import { type Administration, createAdministration } from './administration.ts'
 import { checkWorkloadClients, resolveAssertionIssuers } from './authorization-server/assertion-options.ts'
 import { resolveClients } from './authorization-server/client-options.ts'
-import {
-  type ClientInformation,
-  type ClientPage,
-  type CreatedClient,
-  createClient,
-  deleteClient,
-  getClient,
-  listClients,
-  type NewClient,
-} from './authorization-server/clients.ts'
 import type { ServerContext } from './authorization-server/context.ts'
-import { type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
 import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
 import { systemClock } from './events/clock.ts'
 import { silentLogger } from './events/logger.ts'
@@ -20,7 +10,6 @@ import { createHealth } from './http/health.ts'
 import { createRoutes } from './http/routes.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
-import type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 import { clientAddressReader } from './net/client-address.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
@@ -32,37 +21,8 @@ import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
 
 /** An authorization server, and the gate in front of its resources. */
-export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream> {
+export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream>, Administration {
   readonly issuer: string
-  readonly grants: GrantAdministration
-  readonly clients: ClientAdministration
-  readonly keys: KeyAdministration
-}
-
-export interface GrantAdministration {
-  /** The live grants of a person, in pages. @param subject the `sub` of the person's tokens @param cursor of the page before */
-  list(subject: string, cursor?: string): Promise<GrantPage>
-  /** Ends a grant with all its tokens, on every node. False where there is no such grant. */
-  revoke(grant: string): Promise<boolean>
-}
-
-export interface ClientAdministration {
-  /** Adds a client that you know. @throws ConfigurationError */
-  create(client: NewClient): Promise<CreatedClient>
-  get(id: string): Promise<ClientInformation | undefined>
-  /** All clients, those that registered themselves too, in pages. @param cursor of the page before */
-  list(cursor?: string): Promise<ClientPage>
-  /** Ends a client with all its tokens, on every node. False where there is no such client. @throws Error for one of the configuration */
-  delete(id: string): Promise<boolean>
-}
-
-export interface KeyAdministration {
-  list(): Promise<readonly KeyInformation[]>
-  /**
-   * Makes a new key, which all nodes know before it is used. Asked for again, or by several at once, it is the same one.
-   * @throws SigningKeysConfigured where the keys that sign are yours
-   */
-  rotate(options?: RotateOptions): Promise<KeyInformation>
 }
 
 /**
@@ -155,20 +115,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     ready: async () => {
       await open()
     },
-    grants: {
-      list: async (subject, cursor) => listGrants((await current()).server, subject, cursor),
-      revoke: async (grant) => revokeGrantById((await current()).server, grant, 'operator'),
-    },
-    clients: {
-      create: async (client) => createClient((await current()).server, client),
-      get: async (id) => getClient((await current()).server, id),
-      list: async (cursor) => listClients((await current()).server, cursor),
-      delete: async (id) => deleteClient((await current()).server, id),
-    },
-    keys: {
-      list: async () => (await current()).server.keys.list(),
-      rotate: async (options) => (await current()).server.keys.rotate(options),
-    },
+    ...createAdministration(async () => (await current()).server),
     close(closing) {
       leaving = true
       closed ??= stopGracefully({ activity, streams: protection.streams, ...closing }).then(async () => {

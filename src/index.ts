@@ -4,15 +4,17 @@ export type {
   WorkloadIssuerOptions,
   WorkloadRule,
 } from './authorization-server/assertion-options.ts'
+export type {
+  AccountAdministration,
+  Administration,
+  ClientAdministration,
+  GrantAdministration,
+  KeyAdministration,
+} from './administration.ts'
+export type { AccountInformation, AccountPage, DeletedAccount } from './authorization-server/account-administration.ts'
 export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
 export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
-export {
-  type ClientAdministration,
-  type Countersign,
-  countersign,
-  type GrantAdministration,
-  type KeyAdministration,
-} from './countersign.ts'
+export { type Countersign, countersign } from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
 export type { AuditLog, AuditPage, AuditQuery } from './events/audit-log.ts'
 export type { Clock } from './events/clock.ts'

@@ -13,7 +13,7 @@ import {
   sessionGrantRef,
 } from '../records/grant.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
-import { put, type Ref, type Stored, type Unit } from '../records/records.ts'
+import { put, type RecordType, type Ref, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
 import { commitRevocation } from './revocations.ts'
@@ -220,7 +220,10 @@ export const listGrants = async (server: ServerContext, owner: GrantOwner, curso
   return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
 }
 
-const indexOf = async ({ accounts }: ServerContext, owner: GrantOwner) => {
+const indexOf = async (
+  { accounts }: ServerContext,
+  owner: GrantOwner,
+): Promise<{ readonly type: RecordType<object>; readonly within: string } | undefined> => {
   if (typeof owner === 'object' && 'clientId' in owner)
     return { type: clientGrants, within: clientGrantsOf(owner.clientId) }
   const account = typeof owner === 'string' ? (await accounts.bySubject(owner))?.id : owner.account

@@ -11,6 +11,8 @@ export interface Account {
   readonly identities: readonly Identity[]
   /** The person signed out everywhere: who signed in before is signed in no more. Milliseconds since the epoch. */
   readonly signedOutAt?: number
+  /** It is being deleted, with all that hangs on it: nothing new is hung on it. Milliseconds since the epoch. */
+  readonly deletedAt?: number
 }
 
 /** Who a person is at a provider. */
@@ -31,7 +33,7 @@ export interface SubjectMode {
   readonly used: boolean
 }
 
-const accounts = recordType<Account>({ name: 'account', schema: 1, sealed: false })
+export const accounts = recordType<Account>({ name: 'account', schema: 1, sealed: false })
 const identities = recordType<{ readonly account: string }>({ name: 'identity', schema: 1, sealed: false })
 const subjectModes = recordType<SubjectMode>({ name: 'subject-mode', schema: 1, sealed: false })
 

@@ -15,6 +15,9 @@ const browserSessions = recordType<BrowserSession>({ name: 'browser-session', sc
 
 export const browserSessionRef = (cookie: string) => refTo(browserSessions, hashSecret(cookie))
 
+/** The same, by the last part of an entry of the index below. */
+export const hashedBrowserSessionRef = (hash: string) => refTo(browserSessions, hash)
+
 /** Index: the browsers that stand on an upstream session. Written, prolonged and deleted with the browser session. */
 export const sessionBrowsers = recordType<Record<string, never>>({ name: 'session-browser', schema: 1, sealed: false })
 

@@ -66,6 +66,11 @@ const upstreamSessions = recordType<UpstreamSession>({ name: 'upstream-session',
 
 export const upstreamSessionRef = (id: string) => refTo(upstreamSessions, id)
 
+/** Index: the sessions of an account. Written and deleted with the session. */
+export const accountSessions = recordType<Record<string, never>>({ name: 'account-session', schema: 1, sealed: false })
+
+const accountSessionRef = (account: string, session: string) => refTo(accountSessions, account, session)
+
 /** What a provider's logout names: one of its own sessions, or a person. */
 export type LogoutSubject =
   | { readonly provider: string; readonly issuer: string; readonly sid: string }
@@ -105,5 +110,7 @@ export const logoutSubjects = (session: Pick<UpstreamSession, 'provider' | 'issu
 }
 
 /** The entries that make a session findable: written, and deleted, with it. */
-export const logoutIndex = (session: UpstreamSession): Ref<Record<string, never>>[] =>
-  logoutSubjects(session).map((subject) => loggedInSessionRef(subject, session.id))
+export const sessionIndexes = (session: UpstreamSession): Ref<Record<string, never>>[] => [
+  accountSessionRef(session.account, session.id),
+  ...logoutSubjects(session).map((subject) => loggedInSessionRef(subject, session.id)),
+]

@@ -80,7 +80,7 @@ export const createAccounts = (
       const wanted = checkedMode(mode, configured, signIn)
       if (known) {
         const account = (await records.get(accountRef(known.value.account))).values[0]
-        if (account) return { account: account.value, created: false }
+        if (account && account.value.deletedAt === undefined) return { account: account.value, created: false }
       }
       const who = { provider: providerId, issuer: signIn.issuer, subject: signIn.subject }
       const linked = link && (await linkedAccount(records, link, signIn))
@@ -128,7 +128,10 @@ export const createAccounts = (
     }
   }
 
-  const get: Accounts['get'] = async (id) => (await records.get(accountRef(id))).values[0]?.value
+  const get: Accounts['get'] = async (id) => {
+    const account = (await records.get(accountRef(id))).values[0]?.value
+    return account?.deletedAt === undefined ? account : undefined
+  }
 
   const bySubject: Accounts['bySubject'] = async (text) => {
     // A random subject is the account's id; it is foreign text here, and only an id becomes a part of a key.
@@ -154,7 +157,7 @@ export const createAccounts = (
     const ref = identityRef(issuer, name)
     for (;;) {
       const [account, known] = (await records.get(accountRef(id), ref)).values
-      if (!account) return 'gone'
+      if (!account || account.value.deletedAt !== undefined) return 'gone'
       // One that is another account's stays so, and one of an account that is gone is its own again at its next sign-in.
       if (known) return known.value.account === id ? 'already_yours' : 'of_another'
       const { identities } = account.value

@@ -76,5 +76,21 @@ export const linkedAccount = async (
   if (!entry || account === undefined) return undefined
   if (others.length > 0) throw new SignInRefused('untrusted', { detail: 'several accounts have this e-mail address' })
   const [stored] = (await records.get(accountRef(account))).values
-  return stored && { stored, entry }
+  return stored && stored.value.deletedAt === undefined ? { stored, entry } : undefined
+}
+
+/** Nobody finds this account by an address any more. @throws StoreUnavailable */
+export const forgetEmail = async (records: Records, account: string): Promise<void> => {
+  for (;;) {
+    const [own] = (await records.get(emailOfAccountRef(account))).values
+    if (!own) return
+    const [entry] = (await records.get(accountEmailRef(own.value.email))).values
+    const others = entry?.value.accounts.filter((id) => id !== account) ?? []
+    const result = await records.commit({
+      unchanged: [own, ...(entry ? [entry] : [])],
+      puts: entry && others.length > 0 ? [put(entry.ref, { accounts: others })] : [],
+      deletes: [own.ref, ...(entry && others.length === 0 ? [entry.ref] : [])],
+    })
+    if (result.committed) return
+  }
 }

@@ -3,7 +3,7 @@ import { decoyHash, hashPassword, verifyPassword } from '../crypto/password.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { type LocalAccount, localAccountRef, localUsernameRef } from '../records/local-account.ts'
-import { put } from '../records/records.ts'
+import { put, type Records } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { createSignInLimits, type SignInLimitOptions } from './local-limits.ts'
 import { type ClaimsSchema, type Provider, type SignIn, SignInRefused } from './provider.ts'
@@ -44,6 +44,11 @@ export interface LocalAccountAdministration {
   find(username: string): Promise<LocalAccountInfo | undefined>
   /** Answers whether there is such an account. Who is signed in stays so. @throws TypeError for a password that is not allowed */
   setPassword(username: string, password: string): Promise<boolean>
+  /**
+   * Deletes the name and the password: nobody signs in with them any more. Answers whether there were any. What was signed in with them stays
+   * until the person's account is deleted (`auth.accounts.delete`), which deletes these too.
+   */
+  delete(username: string): Promise<boolean>
 }
 
 export class UsernameTaken extends Error {
@@ -100,6 +105,7 @@ export const localAccounts = <Claims = UpstreamClaims>(
       create: async (account) => (await directory).create(account),
       find: async (username) => (await directory).find(username),
       setPassword: async (username, password) => (await directory).setPassword(username, password),
+      delete: async (username) => (await directory).delete(username),
     },
   }
 }
@@ -143,6 +149,11 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
       return infoOf(account)
     },
 
+    async delete(username) {
+      const account = await stored(canonicalUsername(username))
+      return account !== undefined && deleteLocalAccount(records, account.value.id)
+    },
+
     async setPassword(username, password) {
       checkPassword(password)
       const passwordHash = await hashPassword(password)
@@ -153,6 +164,16 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
         if ((await records.commit({ unchanged: [before], puts: [after] })).committed) return true
       }
     },
+  }
+}
+
+/** Deletes a local account by its id. Answers whether there was one. @throws StoreUnavailable */
+export const deleteLocalAccount = async (records: Records, id: string): Promise<boolean> => {
+  for (;;) {
+    const [account] = (await records.get(localAccountRef(id))).values
+    if (!account) return false
+    const name = localUsernameRef(canonicalUsername(account.value.username))
+    if ((await records.commit({ unchanged: [account], deletes: [account.ref, name] })).committed) return true
   }
 }
 

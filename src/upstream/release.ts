@@ -2,7 +2,7 @@ import { sessionBrowsers } from '../records/browser-session.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
 import {
-  logoutIndex,
+  sessionIndexes,
   type UpstreamSession,
   type UpstreamTokens,
   upstreamSessionRef,
@@ -34,7 +34,7 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     const kept = (await records.list(sessionBrowsers, sessionId, { limit: 1 })).values.length > 0
     if (kept && !revocable) return
     if (!revocable) {
-      if ((await records.commit({ unchanged: [stored], deletes: [ref, ...logoutIndex(session)] })).committed) return
+      if ((await records.commit({ unchanged: [stored], deletes: [ref, ...sessionIndexes(session)] })).committed) return
       continue
     }
     const marked = await mark(context, stored, now)
@@ -44,7 +44,7 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     const { committed } = await records.commit(
       kept
         ? { unchanged: [marked], puts: [put(ref, rest, remaining(context, marked.value, now))] }
-        : { unchanged: [marked], deletes: [ref, ...logoutIndex(session)] },
+        : { unchanged: [marked], deletes: [ref, ...sessionIndexes(session)] },
     )
     if (committed) return
   }
@@ -91,6 +91,27 @@ export const remaining = (
   session: UpstreamSession,
   now: number,
 ): number => Math.max(1, session.createdAt + lifetime - now)
+
+/**
+ * Deletes a session, whatever stands on it; its tokens are revoked first, where that can be done. Answers whether they were, where there are any.
+ */
+export const eraseSession = async (context: ReleaseContext, sessionId: string): Promise<'revoked' | 'failed' | 'none'> => {
+  const { records, providers } = context
+  const ref = upstreamSessionRef(sessionId)
+  for (;;) {
+    const { values, now } = await records.get(ref)
+    const [stored] = values
+    if (!stored) return 'none'
+    const marked = await mark(context, stored, now)
+    if (!marked) continue
+    const { tokens } = marked.value
+    const known = providers.get(marked.value.provider)?.open
+    const revocable = known?.kind === 'redirect' && known.revoke !== undefined
+    const revoked = tokens === undefined || (revocable && (await revokeTokens(context, marked.value, tokens)))
+    const unit = { unchanged: [marked], deletes: [ref, ...sessionIndexes(marked.value)] }
+    if ((await records.commit(unit)).committed) return tokens === undefined ? 'none' : revoked ? 'revoked' : 'failed'
+  }
+}
 
 const pageSize = 100
 

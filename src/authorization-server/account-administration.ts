@@ -1,0 +1,150 @@
+import { type Account, accountRef, accounts, identityRef } from '../records/account.ts'
+import { hashedBrowserSessionRef, sessionBrowsers } from '../records/browser-session.ts'
+import { consents } from '../records/consent.ts'
+import { accountGrants, grantRef, sessionGrants } from '../records/grant.ts'
+import { put, type Records, type RecordType, type Ref, type Stored } from '../records/records.ts'
+import { accountSessions } from '../records/upstream-session.ts'
+import { forgetEmail } from '../upstream/email-link.ts'
+import { deleteLocalAccount } from '../upstream/local.ts'
+import type { ServerContext } from './context.ts'
+import { revokeGrant } from './grants.ts'
+
+/** An account as an operator sees it. */
+export interface AccountInformation {
+  readonly id: string
+  /** `sub` in tokens. */
+  readonly subject: string
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number
+  /** Who the person is at providers. */
+  readonly identities: Account['identities']
+}
+
+export interface AccountPage {
+  readonly accounts: readonly AccountInformation[]
+  /** Where the next page begins; absent at the end. */
+  readonly cursor?: string
+}
+
+const informationOf = ({ id, subject, createdAt, identities }: Account): AccountInformation => ({
+  id,
+  subject,
+  createdAt,
+  identities,
+})
+
+const pageSize = 100
+
+/** All accounts, in pages. */
+export const listAccounts = async (
+  { records }: Pick<ServerContext, 'records'>,
+  cursor?: string,
+): Promise<AccountPage> => {
+  const after = cursor === undefined ? {} : { after: cursor }
+  const { values } = await records.list(accounts, '', { limit: pageSize, ...after })
+  const last = values.at(-1)
+  return {
+    accounts: values.map(({ value }) => informationOf(value)),
+    ...(last && values.length === pageSize ? { cursor: last.value.id } : {}),
+  }
+}
+
+const idForm = /^[\w-]{22}$/
+
+export const getAccount = async (
+  { records }: Pick<ServerContext, 'records'>,
+  id: string,
+): Promise<AccountInformation | undefined> => {
+  if (!idForm.test(id)) return undefined
+  const [stored] = (await records.get(accountRef(id))).values
+  return stored && informationOf(stored.value)
+}
+
+/** The account of a person of a provider. */
+export const findAccount = async (
+  server: Pick<ServerContext, 'records'>,
+  { issuer, subject }: { readonly issuer: string; readonly subject: string },
+): Promise<AccountInformation | undefined> => {
+  const [identity] = (await server.records.get(identityRef(issuer, subject))).values
+  return identity && getAccount(server, identity.value.account)
+}
+
+/** What was deleted with an account. */
+export interface DeletedAccount {
+  readonly grants: number
+  /** Sign-ins at providers. */
+  readonly sessions: number
+  /** How many of these had tokens that could not be revoked at the provider: it was away, or has no way to. */
+  readonly upstreamFailed: number
+}
+
+/**
+ * Deletes an account and all that is known of its person: identities, a local name and password, browser sessions, sign-ins at providers (whose
+ * tokens are revoked there), consents and grants, with every token, on every node. Who signs in again afterwards is somebody new. Undefined where
+ * there is no such account. The audit log keeps what happened, with the account's id.
+ * @throws StoreUnavailable it may be half done: then the account is still there, nobody signs in to it, and deleting it again finishes it
+ */
+export const deleteAccount = async (server: ServerContext, id: string): Promise<DeletedAccount | undefined> => {
+  const { records, custody, issuer } = server
+  const account = idForm.test(id) ? await mark(records, id) : undefined
+  if (!account) return undefined
+  let [grants, sessions, upstreamFailed] = [0, 0, 0]
+  // Sessions first: without one no grant is made any more.
+  const sessionGrantIds = new Set<string>()
+  for await (const session of idsWithin(records, accountSessions, id)) {
+    for await (const grant of idsWithin(records, sessionGrants, session)) sessionGrantIds.add(grant)
+    for await (const hash of idsWithin(records, sessionBrowsers, session)) {
+      const index: Ref<unknown> = { type: sessionBrowsers, key: `${sessionBrowsers.name}/${session}/${hash}` }
+      await records.commit({ deletes: [hashedBrowserSessionRef(hash), index] })
+    }
+    if ((await custody.erase(session)) === 'failed') upstreamFailed++
+    sessions++
+    for await (const grant of idsWithin(records, sessionGrants, session)) sessionGrantIds.add(grant)
+  }
+  for await (const grant of idsWithin(records, accountGrants, id)) sessionGrantIds.add(grant)
+  for (const grant of sessionGrantIds) {
+    const [stored] = (await records.get(grantRef(grant))).values
+    if (!stored || stored.value.account !== id) continue
+    await revokeGrant(server, stored, 'operator')
+    grants++
+  }
+  for await (const consent of idsWithin(records, consents, id)) {
+    await records.commit({ deletes: [{ type: consents, key: `${consents.name}/${id}/${consent}` }] })
+  }
+  await forgetEmail(records, id)
+  for (const identity of account.value.identities) {
+    if (identity.provider === 'local' && identity.issuer === issuer) await deleteLocalAccount(records, identity.subject)
+  }
+  await records.commit({ deletes: [account.ref] })
+  server.audit({ type: 'account.deleted', account: id, grants, sessions, upstreamFailed })
+  return { grants, sessions, upstreamFailed }
+}
+
+/** From now on nothing new hangs on the account, and who signs in is somebody else. */
+const mark = async (records: Records, id: string): Promise<Stored<Account> | undefined> => {
+  for (;;) {
+    const { values, now } = await records.get(accountRef(id))
+    const [stored] = values
+    if (!stored) return undefined
+    const value: Account = { ...stored.value, deletedAt: stored.value.deletedAt ?? now }
+    const { identities } = value
+    const refs = identities.map(({ issuer, subject }) => identityRef(issuer, subject))
+    const mine = refs.length === 0 ? [] : (await records.get(...refs)).values
+    // An identity that has an account of its own since is not this one's any more.
+    const deletes = mine.flatMap((identity) => (identity?.value.account === id ? [identity.ref] : []))
+    const checks = mine.flatMap((identity) => (identity?.value.account === id ? [identity] : []))
+    const result = await records.commit({ unchanged: [stored, ...checks], puts: [put(stored.ref, value)], deletes })
+    if (result.committed) return { ref: stored.ref, value, version: result.version }
+  }
+}
+
+async function* idsWithin(records: Records, type: RecordType<unknown>, within: string): AsyncGenerator<string> {
+  const start = `${type.name}/${within}/`.length
+  for (let after: string | undefined; ; ) {
+    const { values } = await records.list(type, within, { limit: pageSize, ...(after === undefined ? {} : { after }) })
+    for (const { ref } of values) yield ref.key.slice(start)
+    const last = values.at(-1)
+    if (!last || values.length < pageSize) return
+    after = last.ref.key.slice(start)
+  }
+}
