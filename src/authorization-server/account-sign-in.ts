@@ -3,7 +3,7 @@ import type { AccountRequest } from '../records/interaction.ts'
 import { type NamedProvider, type SignIn, SignInRefused } from '../upstream/provider.ts'
 import { beginBrowserSession, browserSecret, readBrowserSession, releaseQuietly } from './browser-session.ts'
 import type { Arrival, ServerContext } from './context.ts'
-import { advance, beginInteraction, type OpenVisit, pageOf } from './interaction.ts'
+import { advance, beginInteraction, type OpenVisit, pageOf, withInteraction } from './interaction.ts'
 import { type AccountNotice, type Reply, redirect } from './pages.ts'
 import { resolveAccount, signInProblem } from './sign-in-problem.ts'
 import { identifyVisitor } from './visitor.ts'
@@ -53,8 +53,23 @@ export const completeAccountSignIn = async (
   const cookie = await beginBrowserSession(server, request, account, session)
   const then = await nextOf(server, request, open.value.request, account.id)
   const location = then.kind === 'redirect' ? then.location : server.endpoints.account
-  await advance(server, open, { finished: { location, at: open.now }, upstream: undefined })
-  return redirect(location, [cookie, ...(then.cookies ?? [])])
+  return end(server, request, open, location, [cookie, ...(then.cookies ?? [])])
+}
+
+/** Once: a second click gets the answer of the first. */
+const end = async (
+  server: ServerContext,
+  request: Request,
+  { value: { id } }: OpenVisit,
+  location: string,
+  cookies: readonly string[] = [],
+): Promise<Reply> => {
+  const ended = await withInteraction(server, request, id, async (open) => {
+    const before = open.value.finished?.location
+    if (before === undefined) await advance(server, open, { finished: { location, at: open.now }, upstream: undefined })
+    return before ?? location
+  })
+  return redirect(ended, cookies)
 }
 
 /** Who proved again who they are goes on with what that was for. */
@@ -94,9 +109,7 @@ const addIdentity = async (
       : { type: 'account.identity_refused', account, provider: provider.id, reason: outcome },
   )
   const notice = outcome === 'gone' || outcome === 'full' ? 'other_person' : outcome
-  const location = accountLocation(server, request, notice)
-  await advance(server, open, { finished: { location, at: open.now }, upstream: undefined })
-  return redirect(location)
+  return end(server, request, open, accountLocation(server, request, notice))
 }
 
 /** It was only to show who this is: the tokens that came along are ended where the provider lets us. */

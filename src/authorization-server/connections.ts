@@ -65,9 +65,10 @@ const remembered = (consents: readonly Consent[]) =>
   consents.map(({ resource, scopes }): [string, readonly string[]] => [resource, scopes])
 
 const connectionOf = (server: ServerContext, grant: Grant): Connection => {
-  if (grant.kind !== 'authorization') return { since: grant.createdAt, usedAt: grant.createdAt }
+  if (grant.kind !== 'authorization') return { by: grant.kind, since: grant.createdAt, usedAt: grant.createdAt }
   const redirect = parseRedirectUri(grant.code.redirectUri, server)
   return {
+    by: grant.kind,
     redirectHost: grant.redirectHost,
     // What can't be read any more was not a web server's: those don't depend on the configuration.
     redirectKind: redirect.ok ? redirect.uri.kind : 'private',

@@ -158,7 +158,9 @@ export interface AllowedResource {
 }
 
 export interface Connection {
-  /** Absent where no code was sent anywhere: the app got its token in exchange for another's. */
+  /** The person; another app, whose token was exchanged; or the word of the person's organisation. */
+  readonly by: 'authorization' | 'exchange' | 'assertion'
+  /** Where the code was sent, if there was one. */
   readonly redirectHost?: string
   readonly redirectKind?: RedirectKind
   readonly since: number

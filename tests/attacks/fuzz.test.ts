@@ -106,6 +106,7 @@ const paths = [
   '/authorize',
   '/authorize/consent',
   '/authorize/sign-in',
+  '/authorize/account',
   '/authorize/callback/a',
   '/authorize/callback/local',
   '/token',
@@ -118,7 +119,7 @@ const paths = [
   '/mcp',
   '/',
 ]
-const forms = ['/token', '/revoke', '/authorize/consent', '/authorize/sign-in']
+const forms = ['/token', '/revoke', '/authorize/consent', '/authorize/sign-in', '/authorize/account']
 
 const value = () =>
   fc.oneof(

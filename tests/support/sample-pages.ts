@@ -100,7 +100,13 @@ export const samplePages: Readonly<Record<string, Page>> = {
         since: now - 90 * day,
         usedAt: now - 60_000,
         connections: [
-          { redirectHost: 'claude.ai', redirectKind: 'https', since: now - 90 * day, usedAt: now - 60_000 },
+          {
+            by: 'authorization',
+            redirectHost: 'claude.ai',
+            redirectKind: 'https',
+            since: now - 90 * day,
+            usedAt: now - 60_000,
+          },
         ],
       },
       {
@@ -110,9 +116,22 @@ export const samplePages: Readonly<Record<string, Page>> = {
         since: now - 5 * day,
         usedAt: now - 2 * day,
         connections: [
-          { redirectHost: '127.0.0.1', redirectKind: 'loopback', since: now - 5 * day, usedAt: now - 2 * day },
-          { redirectHost: 'cursor://app', redirectKind: 'private', since: now - 5 * day, usedAt: now - 3 * day },
-          { since: now - 4 * day, usedAt: now - 4 * day },
+          {
+            by: 'authorization',
+            redirectHost: '127.0.0.1',
+            redirectKind: 'loopback',
+            since: now - 5 * day,
+            usedAt: now - 2 * day,
+          },
+          {
+            by: 'authorization',
+            redirectHost: 'cursor://app',
+            redirectKind: 'private',
+            since: now - 5 * day,
+            usedAt: now - 3 * day,
+          },
+          { by: 'exchange', since: now - 4 * day, usedAt: now - 4 * day },
+          { by: 'assertion', since: now - 4 * day, usedAt: now - 4 * day },
         ],
       },
       {

@@ -60,8 +60,10 @@ const connections = (look: Look, { now }: AccountPage, { connections }: Connecte
 
 const mostConnections = 50
 
-const where = (look: Look, { redirectHost, redirectKind }: Connection): Markup => {
-  if (redirectHost === undefined) return look.say('account.through_another')
+const where = (look: Look, { by, redirectHost, redirectKind }: Connection): Markup => {
+  if (redirectHost === undefined) {
+    return look.say(by === 'assertion' ? 'account.by_organisation' : 'account.through_another')
+  }
   const host = from(redirectHost)
   if (redirectKind === 'https') return look.say('account.at', { host })
   return redirectKind === 'loopback'

@@ -69,6 +69,7 @@ export const english = {
   'account.at': 'At {host}.',
   'account.on_computer': 'An app on a computer ({host}).',
   'account.opened_by': 'An app that is opened by {host}.',
+  'account.by_organisation': 'Allowed by your organisation.',
   'account.through_another': 'On behalf of another app.',
   'account.disconnect': 'Disconnect …',
   'account.disconnect.what':

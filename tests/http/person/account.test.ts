@@ -214,6 +214,15 @@ test('"Sign out everywhere" reaches a request that is under way in another brows
   expect(late.text).toContain('Password')
 })
 
+test('a double click on "Sign in" ends at the page, too', async () => {
+  const to = await withClient()
+  const browser = to.browser()
+  const signIn = await account(to, browser)
+  const both = await Promise.all([signInAs(browser, signIn, 'Alice'), signInAs(browser, signIn, 'Alice')])
+  for (const page of both) expect([page.status, page.url]).toEqual([200, to.server.endpoints.account])
+  expect((await browser.open(signIn.url)).url).toBe(to.server.endpoints.account)
+})
+
 // Attacks.
 
 test('another page can’t make a person disconnect or sign out: neither without the token, nor from elsewhere', async () => {

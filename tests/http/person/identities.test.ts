@@ -68,6 +68,16 @@ test('a person who is signed in adds another identity: from then on both lead to
   )
 })
 
+test('an answer that is loaded twice adds one identity, and tells the same', async () => {
+  const { to, idp } = await withTwo()
+  const browser = to.browser()
+  await signedIn(to, browser)
+  await browser.submit(await browser.submit(await account(to, browser), 'add'), 'idp')
+  const back = callbackOf(to, idp, 'Ally')
+  const both = await Promise.all([browser.open(back), browser.open(back)])
+  for (const page of both) expect(page.text).toContain('From now on')
+})
+
 test('two accounts are never merged: an identity that has one keeps it', async () => {
   const { to, idp } = await withTwo()
   const before = await subjectBy(to, idp, 'idp', 'Ally')
