@@ -134,6 +134,23 @@ test('fault 16: the provider’s schema for claims holds for assertions too', as
   expect(token.upstream?.claims).toMatchObject({ department: 'R&D' })
 })
 
+test('where its provider is asked again after a while, a token lives no longer than its word counts', async () => {
+  const to = await testServer({
+    assertions: [acme({ provider: 'host' })],
+    clients: [agent],
+    revalidation: { when: { every: 120 }, maximumStaleness: 3600 },
+  })
+  const { body } = await present(to, await idJag(to))
+  expect(body.expires_in).toBe(120)
+  const verifier = createOwnVerifier(to.server)
+  await to.pass(100_000)
+  expect((await verifier.verify(body.access_token, mcp)).kind).toBe('user')
+  await to.pass(30_000)
+  await expect(verifier.verify(body.access_token, mcp)).rejects.toMatchObject({ reason: 'expired' })
+  // The client comes with a new one, as ever.
+  expect((await present(to, await idJag(to))).status).toBe(200)
+})
+
 test('who acts for the person is on the token', async () => {
   const to = await serverFor()
   const act = { sub: 'assistant', iss: 'https://agents.example', act: { sub: 'planner' } }

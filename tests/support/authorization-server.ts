@@ -45,6 +45,7 @@ export interface TestServerOptions {
   readonly registration?: ServerContext['registration']
   readonly tokenClaims?: readonly string[]
   readonly claims?: NamedProvider['claims']
+  readonly revalidation?: NamedProvider['revalidation']
   readonly secrets?: readonly [string, ...string[]]
   readonly issuer?: string
   readonly clients?: readonly ClientOptions[]
@@ -91,6 +92,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     name: 'Host',
     open: { kind: 'host', identify: async () => new Response() },
     ...(options.claims ? { claims: options.claims } : {}),
+    ...(options.revalidation ? { revalidation: options.revalidation } : {}),
   }
   const providers = [host]
   const resources = resolveResources(base, {

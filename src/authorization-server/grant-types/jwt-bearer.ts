@@ -158,9 +158,11 @@ const make = async (
 ): Promise<Made> => {
   const { provider } = assertion.issuer
   const signIn = signInOf(assertion, now)
-  const life = accessTokenLifetime(server, target.resource) * 1000
+  const life = Math.min(accessTokenLifetime(server, target.resource), vouchedFor(server, provider)) * 1000
   const account = await accountOf(server, assertion, now)
-  const session = await server.custody.begin(account, provider, signIn, life + clockMargin)
+  const session = await server.custody.begin(account, provider, signIn, life + clockMargin).catch((error: unknown) => {
+    throw refusedPerson(error)
+  })
   const grant: AssertionGrant = {
     id: newGrantId(server.random),
     kind: 'assertion',
@@ -176,6 +178,15 @@ const make = async (
     ...(actor === undefined ? {} : { actor }),
   }
   return { grant, accessToken: await issueAccessToken(server, grant, target, now, jkt, { mayAct }) }
+}
+
+/**
+ * How long a provider's word counts by the policy for its people, in seconds. Nothing came with an assertion by which it could be asked again:
+ * the client brings a new one.
+ */
+const vouchedFor = ({ providers }: ServerContext, provider: string): number => {
+  const when = providers.find(({ id }) => id === provider)?.revalidation?.when
+  return when === undefined || when === 'on_refresh' ? Number.POSITIVE_INFINITY : when.every
 }
 
 /** Clocks differ: what a token stands on outlives it. Milliseconds. */
