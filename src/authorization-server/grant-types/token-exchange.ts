@@ -244,7 +244,8 @@ const issue = async (
     parentClientId: parent.clientId,
     account: grant.account,
     by: decision.by,
-    ...target,
+    resource: target.resource,
+    scopes: accessToken.scopes,
     actors: actorChain(actor),
     impersonated: decision.actor === undefined,
   })
