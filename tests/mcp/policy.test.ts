@@ -170,7 +170,7 @@ describe('what a rule asks of its caller', () => {
     const token = accessToken()
     const allow = (...args: [AccessToken, PolicyCall]) => seen.push(args) > 0
     await decide({ tools: { 'a*': allow } }, call('add', { n: 1 }), token)
-    expect(seen).toEqual([[token, { method: 'tools/call', name: 'add', arguments: { n: 1 } }]])
+    expect(seen).toEqual([[token, { method: 'tools/call', kind: 'tools', name: 'add', arguments: { n: 1 } }]])
   })
 
   test('a function that throws lets nobody through: 503, and its text stays here', async () => {

@@ -44,10 +44,23 @@ export const evaluate = (
 
 const ask = async (rules: readonly PolicyRule[], token: AccessToken, call: PolicyCall): Promise<Verdict> => {
   for (const { allow } of rules) {
-    if (allow && (await allow(token, call)) !== true) return { outcome: 'forbid', reason: 'policy_function' }
+    if (allow && (await inTime(allow(token, call))) !== true) return { outcome: 'forbid', reason: 'policy_function' }
   }
   return allowed
 }
+
+/** Who waits for ever answers nobody. @throws Error when it takes too long */
+const inTime = (answer: boolean | Promise<boolean>): boolean | Promise<boolean> => {
+  if (!(answer instanceof Promise)) return answer
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('a policy function gave no answer in time')), timeLimit)
+  })
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+}
+
+/** Milliseconds. */
+const timeLimit = 5_000
 
 const unmet = (
   { kind, actor, clients, groups, claims, arguments: wanted }: PolicyRule,

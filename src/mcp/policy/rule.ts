@@ -6,13 +6,14 @@ import type { ScopeHierarchy } from '../../oauth/scope-hierarchy.ts'
 export interface PolicyCall {
   /** JSON-RPC's, for instance `tools/call`; a list's where the question is whether to show it there. */
   readonly method: string
+  readonly kind: Kind
   /** The tool's or prompt's name, or the resource's URI as the client wrote it. */
   readonly name: string
   /** As the client sent them, checked by no schema yet. Undefined where the question is whether a list shows it. */
   readonly arguments?: JsonObject
 }
 
-/** Allows exactly with `true`; whatever else it answers, or throws, refuses. */
+/** Allows exactly with `true`; whatever else it answers, or throws, refuses, and so does an answer that takes more than five seconds. */
 export type PolicyFunction = (token: AccessToken, call: PolicyCall) => boolean | Promise<boolean>
 
 /** One value, or several of which one must be met. */
