@@ -9,6 +9,8 @@ export interface Somebody {
   readonly upstreamSession: string
   /** Seconds since the epoch. */
   readonly authTime: number
+  /** As whom the person signed in: one of the account's identities. */
+  readonly identity: { readonly issuer: string; readonly subject: string }
   /** How the person recognises themselves. */
   readonly shown: ShownAccount
 }
@@ -21,7 +23,10 @@ export interface SignInFacts {
   readonly createdAt?: number
 }
 
-/** Undefined where the account, the upstream session or its provider is gone, the provider ended it, or the person signed out everywhere: then it is no sign-in any more. */
+/**
+ * Undefined where the account, the upstream session or its provider is gone, the provider ended it, or the person signed out everywhere or took
+ * this identity away: then it is no sign-in any more.
+ */
 export const identifyAccount = async (server: ServerContext, facts: SignInFacts): Promise<Somebody | undefined> => {
   const [account, identified] = await Promise.all([
     server.accounts.get(facts.account),
@@ -32,8 +37,11 @@ export const identifyAccount = async (server: ServerContext, facts: SignInFacts)
   if (identified.session.ended || identified.session.loggedOutAt !== undefined) return undefined
   const provider = server.providers.find(({ id }) => id === identified.session.provider)
   if (!provider) return undefined
+  const { issuer, subject } = identified.session
+  if (!account.identities.some((each) => each.issuer === issuer && each.subject === subject)) return undefined
   return {
     account,
+    identity: { issuer, subject },
     upstreamSession: facts.upstreamSession,
     authTime: facts.authTime,
     shown: shownAccount(provider.name, identified.facts.claims),

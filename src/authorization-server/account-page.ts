@@ -1,8 +1,10 @@
+import { hashStrings } from '../crypto/hash.ts'
+import type { Identity } from '../records/account.ts'
 import type { AccountRequest } from '../records/interaction.ts'
 import { accountLocation, beginAccountSignIn, noticeMark } from './account-sign-in.ts'
 import { limitRequests } from './authorize-limit.ts'
 import { browserSecret, endBrowserSession, signOutEverywhere } from './browser-session.ts'
-import { connectedApps, disconnect } from './connections.ts'
+import { connectedApps, disconnect, removeIdentity } from './connections.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { type AccountNotice, PageProblem, page, type Reply, redirect } from './pages.ts'
 import { readPersonForm } from './person-form.ts'
@@ -35,6 +37,8 @@ export const accountDecision = async (server: ServerContext, request: Request, a
     }
     case 'add':
       return add(server, request, arrival, visitor, form.get('provider') ?? '')
+    case 'remove':
+      return remove(server, request, arrival, visitor, form.get('identity') ?? '')
     case 'sign_out':
       return redirect(server.endpoints.account, [await endBrowserSession(server, request)])
     case 'sign_out_everywhere':
@@ -54,10 +58,7 @@ const show = async (server: ServerContext, visitor: Visitor, notice?: AccountNot
       form: { action: server.endpoints.account, csrf },
       account: shown,
       apps: account ? await connectedApps(server, account.id) : [],
-      identities: (account?.identities ?? []).flatMap(({ provider: id }) => {
-        const provider = server.providers.find((each) => each.id === id)
-        return provider ? [{ provider: provider.name, current: provider.name === shown.provider }] : []
-      }),
+      identities: identitiesOf(server, visitor),
       addable: addable(server, visitor).map(({ id, name }) => ({ provider: id, name })),
       signedInHere,
       ...(notice === undefined ? {} : { notice }),
@@ -67,7 +68,14 @@ const show = async (server: ServerContext, visitor: Visitor, notice?: AccountNot
   )
 }
 
-const notices: readonly AccountNotice[] = ['disconnected', 'added', 'already_yours', 'of_another', 'other_person']
+const notices: readonly AccountNotice[] = [
+  'disconnected',
+  'added',
+  'removed',
+  'already_yours',
+  'of_another',
+  'other_person',
+]
 
 /** A link from elsewhere can't make the page say anything. */
 const toldNotice = (server: ServerContext, request: Request): AccountNotice | undefined => {
@@ -85,8 +93,44 @@ const addable = ({ accounts, providers }: ServerContext, { account, signedInHere
       )
     : []
 
+const identitiesOf = ({ providers }: ServerContext, { account, identity, signedInHere }: Visitor) =>
+  (account?.identities ?? []).flatMap((each) => {
+    const { provider: id, issuer, subject } = each
+    const name = providers.find((provider) => provider.id === id)?.name
+    // At the host, all that can be said is that it is the host's.
+    const current = signedInHere ? identity?.issuer === issuer && identity.subject === subject : true
+    return name === undefined ? [] : [{ id: identityMark(each), provider: name, current }]
+  })
+
+const identityMark = ({ issuer, subject }: Identity): string => hashStrings(issuer, subject)
+
+/** Not the one that is in use: whoever takes that away could not come back. */
+const remove = async (
+  server: ServerContext,
+  request: Request,
+  arrival: Arrival,
+  visitor: Visitor,
+  wanted: string,
+): Promise<Reply> => {
+  const { account, identity } = visitor
+  const chosen = account?.identities.find((each) => identityMark(each) === wanted)
+  const inUse = chosen?.issuer === identity?.issuer && chosen?.subject === identity?.subject
+  if (!account || !identity || !chosen || inUse) {
+    refused(server, 'account form: no identity that could be removed')
+    throw new PageProblem('form_refused', 400)
+  }
+  if (!isFresh(server, visitor)) {
+    await limitRequests(server, arrival)
+    return beginAccountSignIn(server, request, { purpose: 'confirm', account: account.id, prompt: ['login'] })
+  }
+  await removeIdentity(server, account, chosen)
+  return redirect(accountLocation(server, request, 'removed'))
+}
+
 // Long enough to read the page, short enough that it is still the same person.
 const freshFor = 600
+
+const isFresh = ({ clock }: ServerContext, { authTime }: Visitor): boolean => clock.now() / 1000 - authTime <= freshFor
 
 const add = async (
   server: ServerContext,
@@ -102,8 +146,7 @@ const add = async (
   }
   await limitRequests(server, arrival)
   const asked = { account: visitor.account.id, provider: provider.id }
-  const fresh = server.clock.now() / 1000 - visitor.authTime <= freshFor
-  const next: AccountRequest = fresh
+  const next: AccountRequest = isFresh(server, visitor)
     ? { purpose: 'add', ...asked, prompt: ['select_account'] }
     : { purpose: 'confirm', ...asked, prompt: ['login'] }
   return beginAccountSignIn(server, request, next)

@@ -1,12 +1,14 @@
 import { parseRedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource } from '../oauth/resource.ts'
+import type { Account, Identity } from '../records/account.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import { type Consent, consents } from '../records/consent.ts'
-import { accountGrants, type Grant, grantRef } from '../records/grant.ts'
+import { accountGrants, type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import type { Records, RecordType, Stored } from '../records/records.ts'
+import { accountSessions, upstreamSessionRef } from '../records/upstream-session.ts'
 import { shownClient } from './asking.ts'
 import type { ServerContext } from './context.ts'
-import { isRedeemed, revokeGrant } from './grants.ts'
+import { isRedeemed, revokeGrant, revokeGrantById } from './grants.ts'
 import { knownClient } from './known-client.ts'
 import type { AllowedResource, ConnectedApp, Connection } from './pages.ts'
 
@@ -116,6 +118,41 @@ export const disconnect = async (server: ServerContext, account: string, clientI
     ended += 1
   }
   if (withdrawn + ended > 0) server.audit({ type: 'client.disconnected', clientId, account, grants: ended })
+}
+
+/**
+ * Takes a way to sign in away from an account, and ends what stands on sign-ins by it. False where it is not one of several.
+ * @throws StoreUnavailable it may be half done; then nobody signs in by it any more
+ */
+export const removeIdentity = async (
+  server: ServerContext,
+  account: Account,
+  identity: Pick<Identity, 'issuer' | 'subject'>,
+): Promise<boolean> => {
+  const { records, accounts, custody } = server
+  if (!(await accounts.unlink(account.id, identity))) return false
+  for await (const { ref } of pages(records, accountSessions, account.id)) {
+    const id = ref.key.slice(ref.key.lastIndexOf('/') + 1)
+    const session = (await records.get(upstreamSessionRef(id))).values[0]?.value
+    if (session?.issuer !== identity.issuer || session.subject !== identity.subject) continue
+    const grants = new Set<string>()
+    const collect = async () => {
+      for await (const grant of pages(records, sessionGrants, id))
+        grants.add(grant.ref.key.slice(grant.ref.key.lastIndexOf('/') + 1))
+    }
+    await collect()
+    // From here on no grant is made of it; one may just have been.
+    await custody.erase(id)
+    await collect()
+    for (const grant of grants) await revokeGrantById(server, grant, 'person', account.id)
+  }
+  server.audit({
+    type: 'account.identity_removed',
+    account: account.id,
+    issuer: identity.issuer,
+    subject: identity.subject,
+  })
+  return true
 }
 
 const batch = 100

@@ -109,16 +109,16 @@ export interface ContinuePage {
 }
 
 /**
- * Which apps may act for a person. The forms have `decision`: `disconnect` with `client`, `add` with `provider`, `sign_out`,
- * `sign_out_everywhere`.
+ * Which apps may act for a person. The forms have `decision`: `disconnect` with `client`, `add` with `provider`, `remove` with `identity`,
+ * `sign_out`, `sign_out_everywhere`.
  */
 export interface AccountPage {
   readonly kind: 'account'
   readonly form: PageForm
   readonly account: ShownAccount
   readonly apps: readonly ConnectedApp[]
-  /** The providers' names of the account's identities. */
-  readonly identities: readonly { readonly provider: string; readonly current: boolean }[]
+  /** The account's identities, with their providers' names. */
+  readonly identities: readonly { readonly id: string; readonly provider: string; readonly current: boolean }[]
   /** Where else this person may sign in from now on. */
   readonly addable: readonly { readonly provider: string; readonly name: string }[]
   /** By us, and not only by the host. */
@@ -131,6 +131,7 @@ export interface AccountPage {
 export type AccountNotice =
   | 'disconnected'
   | 'added'
+  | 'removed'
   | 'already_yours'
   /** The identity is another account's: two are never merged. */
   | 'of_another'

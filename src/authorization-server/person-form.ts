@@ -14,7 +14,17 @@ export const readPersonForm = async (server: ServerContext, request: Request): P
   checkOrigin(server, request)
   try {
     const form = await readForm(request, maximumBytes)
-    for (const field of ['interaction', 'csrf', 'decision', 'provider', 'username', 'password', 'email', 'client']) {
+    for (const field of [
+      'interaction',
+      'csrf',
+      'decision',
+      'provider',
+      'username',
+      'password',
+      'email',
+      'client',
+      'identity',
+    ]) {
       if (form.getAll(field).length > 1) throw new OAuthError('invalid_request', `${field} was sent more than once`)
     }
     return form

@@ -3,7 +3,7 @@ import { hashSecret, hashStrings, matchesSecret } from '../crypto/hash.ts'
 import type { Account } from '../records/account.ts'
 import { mergedClaims } from '../upstream/claims.ts'
 import { type NamedProvider, ProviderUnavailable, SignInRefused } from '../upstream/provider.ts'
-import { shownAccount } from './account-label.ts'
+import { type Somebody, shownAccount } from './account-label.ts'
 import { browserSecret, readBrowserSession } from './browser-session.ts'
 import type { ServerContext } from './context.ts'
 import { readCookies, setCookie } from './cookies.ts'
@@ -13,6 +13,8 @@ import { PageProblem, type ShownAccount } from './pages.ts'
 export interface Visitor {
   /** Undefined for somebody whom the host knows, and who never allowed an app anything here. */
   readonly account: Account | undefined
+  /** As whom; undefined where the host says it. */
+  readonly identity?: Somebody['identity']
   readonly shown: ShownAccount
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
@@ -33,9 +35,9 @@ export const whoVisits = async (
   const somebody = await readBrowserSession(server, request)
   const secret = browserSecret(server, request)
   if (somebody && secret !== undefined) {
-    const { account, shown, authTime } = somebody
+    const { account, identity, shown, authTime } = somebody
     const csrf = hashStrings('account', secret, account.id)
-    return { visitor: { account, shown, authTime, signedInHere: true, csrf, cookies: [] } }
+    return { visitor: { account, identity, shown, authTime, signedInHere: true, csrf, cookies: [] } }
   }
   const host = server.providers.find(({ open }) => open.kind === 'host')
   return host ? visitorOfHost(server, request, host) : {}

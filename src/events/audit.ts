@@ -92,6 +92,12 @@ export type AuditFacts =
       readonly subject: string
     }
   | {
+      readonly type: 'account.identity_removed'
+      readonly account: string
+      readonly issuer: string
+      readonly subject: string
+    }
+  | {
       readonly type: 'account.identity_refused'
       readonly account: string
       readonly provider: string

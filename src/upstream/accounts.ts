@@ -1,5 +1,12 @@
 import { base64url } from '../crypto/bytes.ts'
-import { type Account, accountRef, identityRef, type SubjectMode, subjectModeRef } from '../records/account.ts'
+import {
+  type Account,
+  accountRef,
+  type Identity,
+  identityRef,
+  type SubjectMode,
+  subjectModeRef,
+} from '../records/account.ts'
 import { put, type Stored } from '../records/records.ts'
 import { checkedClaims } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
@@ -40,6 +47,8 @@ export interface Accounts {
    * @throws SubjectModeRefused
    */
   checkSubjectMode(): Promise<void>
+  /** Takes an identity away from an account, which keeps at least one. Who signs in as it afterwards is somebody new. */
+  unlink(account: string, identity: Pick<Identity, 'issuer' | 'subject'>): Promise<boolean>
 }
 
 export interface AccountsOptions {
@@ -174,7 +183,24 @@ export const createAccounts = (
     }
   }
 
-  return { resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
+  const unlink: Accounts['unlink'] = async (id, { issuer, subject: name }) => {
+    const ref = identityRef(issuer, name)
+    for (;;) {
+      const [account, known] = (await records.get(accountRef(id), ref)).values
+      const all = account?.value.identities ?? []
+      const identities = all.filter((each) => each.issuer !== issuer || each.subject !== name)
+      if (!account || identities.length === all.length || identities.length === 0) return false
+      const ours = known?.value.account === id ? [known] : []
+      const result = await records.commit({
+        unchanged: [account, ...ours],
+        puts: [put(account.ref, { ...account.value, identities })],
+        deletes: ours.map((each) => each.ref),
+      })
+      if (result.committed) return true
+    }
+  }
+
+  return { unlink, resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
 }
 
 const mostIdentities = 20

@@ -83,8 +83,8 @@ export const samplePages: Readonly<Record<string, Page>> = {
     form: { action: form.action, csrf: form.csrf },
     account,
     identities: [
-      { provider: 'Acme', current: true },
-      { provider: 'Other', current: false },
+      { id: '1', provider: 'Acme', current: true },
+      { id: '2', provider: 'Other', current: false },
     ],
     addable: [{ provider: 'third', name: 'Third' }],
     signedInHere: true,
@@ -144,20 +144,22 @@ export const samplePages: Readonly<Record<string, Page>> = {
     ],
   },
   ...Object.fromEntries(
-    (['disconnected', 'added', 'already_yours', 'of_another', 'other_person', 'outdated'] as const).map((notice) => [
-      `account: ${notice}`,
-      {
-        kind: 'account',
-        form,
-        account,
-        identities: [],
-        addable: [],
-        signedInHere: true,
-        now,
-        apps: [],
-        notice,
-      } satisfies Page,
-    ]),
+    (['disconnected', 'added', 'removed', 'already_yours', 'of_another', 'other_person', 'outdated'] as const).map(
+      (notice) => [
+        `account: ${notice}`,
+        {
+          kind: 'account',
+          form,
+          account,
+          identities: [],
+          addable: [],
+          signedInHere: true,
+          now,
+          apps: [],
+          notice,
+        } satisfies Page,
+      ],
+    ),
   ),
   ...Object.fromEntries(
     problems.map((problem) => [

@@ -1,5 +1,11 @@
 import { html } from 'hono/html'
-import type { AccountPage, AllowedResource, ConnectedApp, Connection } from '../../authorization-server/pages.ts'
+import type {
+  AccountPage,
+  AllowedResource,
+  ConnectedApp,
+  Connection,
+  PageForm,
+} from '../../authorization-server/pages.ts'
 import { resourceName } from './consent.ts'
 import { accountName, from, hidden, type Look, layout, quotedName } from './layout.ts'
 import { type Markup, nothing } from './markup.ts'
@@ -19,7 +25,7 @@ ${signOut(look, page)}`,
 
 const notice = (look: Look, { notice }: AccountPage): Markup => {
   if (!notice) return nothing
-  const good = notice === 'disconnected' || notice === 'added'
+  const good = notice === 'disconnected' || notice === 'added' || notice === 'removed'
   return html`<p class="note${good ? ' good' : ' bad'}" role="${good ? 'status' : 'alert'}">${look.say(`account.notice.${notice}`)}</p>`
 }
 
@@ -82,8 +88,8 @@ const signIns = (look: Look, { identities, addable, form }: AccountPage): Markup
     ? nothing
     : html`<h2>${look.say('account.sign_ins')}</h2>
 <ul>${identities.map(
-        ({ provider, current }) =>
-          html`<li>${look.host(provider)}${current ? html` <small>${look.say('account.sign_ins.current')}</small>` : nothing}</li>`,
+        ({ id, provider, current }) =>
+          html`<li>${look.host(provider)}${current ? html` <small>${look.say('account.sign_ins.current')}</small>` : nothing}${current ? nothing : removal(look, form, id, provider)}</li>`,
       )}</ul>
 ${addable.map(
   ({
@@ -92,6 +98,12 @@ ${addable.map(
   }) => html`<form method="post" action="${form.action}">${hidden(form)}<input type="hidden" name="provider" value="${provider}">
 <button name="decision" value="add"><span>${look.say('account.add', { provider: look.host(name) })}</span></button></form>`,
 )}`
+
+const removal = (look: Look, form: PageForm, id: string, provider: string): Markup =>
+  html`<details><summary>${look.say('account.remove')}</summary>
+<p class="quiet">${look.say('account.remove.what', { provider: look.host(provider) })}</p>
+<form method="post" action="${form.action}">${hidden(form)}<input type="hidden" name="identity" value="${id}">
+<button class="danger" name="decision" value="remove"><span>${look.say('account.remove.button', { provider: look.host(provider) })}</span></button></form></details>`
 
 const signOut = (look: Look, { signedInHere, account, form }: AccountPage): Markup =>
   signedInHere

@@ -77,6 +77,10 @@ export const english = {
   'account.disconnect.button': 'Disconnect {client}',
   'account.sign_ins': 'How you sign in',
   'account.sign_ins.current': 'In use now',
+  'account.remove': 'Remove …',
+  'account.remove.what':
+    'You can then no longer sign in with {provider} as this account, and what you connected that way ends.',
+  'account.remove.button': 'Remove {provider}',
   'account.add': 'Add another way: {provider}',
   'account.session': 'This browser',
   'account.sign_out': 'Sign out here',
@@ -85,6 +89,7 @@ export const english = {
   'account.notice.disconnected': 'The app is disconnected.',
   'account.notice.added': 'From now on you can sign in in this way, too.',
   'account.notice.outdated': 'The page was out of date, so nothing was changed. Please try again.',
+  'account.notice.removed': 'You can no longer sign in in that way.',
   'account.notice.already_yours': 'You can sign in in this way already.',
   'account.notice.of_another':
     'Somebody has an account here with this sign-in already. Two accounts can’t become one, so nothing was changed.',

@@ -8,6 +8,7 @@ import {
   type RedirectStandIn,
   redeemed,
   redirectProvider,
+  refreshed,
   signInAs,
 } from '../../support/person.ts'
 
@@ -140,6 +141,65 @@ test('who proves to be somebody else changes nothing for the first', async () =>
   const page = await signInAs(browser, form, 'Bob')
   expect(page.text).toContain('As Bob')
   expect(idp.asked).toEqual([])
+})
+
+const removal = (page: Visit) => page.forms.find(({ buttons }) => buttons.some(({ value }) => value === 'remove'))
+
+const remove = (to: PersonServer, browser: TestBrowser, page: Visit): Promise<Visit> => {
+  const body = new URLSearchParams(removal(page)?.fields.map(({ name, value }) => [name, value]))
+  body.set('decision', 'remove')
+  return browser.post(page.url, to.server.endpoints.account, body)
+}
+
+test('an identity can be taken away: what was signed in or connected by it ends, all else goes on', async () => {
+  const { to, idp } = await withTwo()
+  const [alice, other] = [to.browser(), to.browser()]
+  await signedIn(to, alice)
+  await add(to, idp, alice, 'Ally')
+  const kept = await redeemed(to, (await alice.submit(await alice.open(authorizeUrl(to)), 'approve')).left)
+  // In another browser somebody came in by the identity that was added.
+  await other.submit(await other.submit(await other.open(authorizeUrl(to)), 'approve'), 'idp')
+  const lost = await redeemed(to, (await other.open(callbackOf(to, idp, 'Ally'))).left)
+  expect(subjectOf(lost.access_token)).toBe(subjectOf(kept.access_token))
+  const silent = await other.open(authorizeUrl(to))
+  expect(silent.left?.searchParams.has('code')).toBe(true)
+  const underWay = await other.open(authorizeUrl(to, { prompt: 'consent' }))
+
+  const page = await account(to, alice)
+  expect(page.text).toContain('Remove Example IdP')
+  expect(page.text).not.toContain('Remove Example account')
+  expect((await remove(to, alice, page)).text).toContain('You can no longer sign in in that way.')
+
+  expect(await redeemed(to, silent.left)).toMatchObject({ error: 'invalid_grant' })
+  expect(await refreshed(to, String(lost.refresh_token))).toMatchObject({ error: 'invalid_grant' })
+  expect((await account(to, other)).url).toContain('/sign-in')
+  expect((await other.submit(underWay, 'approve')).left).toBeUndefined()
+  expect(await refreshed(to, String(kept.refresh_token))).toHaveProperty('access_token')
+  // Who signs in that way is somebody new.
+  expect(await subjectBy(to, idp, 'idp', 'Ally')).not.toBe(subjectOf(kept.access_token))
+  expect(await subjectBy(to, idp, 'password', 'Alice')).toBe(subjectOf(kept.access_token))
+})
+
+test('taking one away needs a fresh sign-in, too; the one that is in use stays', async () => {
+  const { to, idp } = await withTwo()
+  const browser = to.browser()
+  await signedIn(to, browser)
+  await add(to, idp, browser, 'Ally')
+  await to.pass(11 * 60_000)
+  const page = await account(to, browser)
+  const confirm = await remove(to, browser, page)
+  expect(confirm.text).toContain('again, so that nobody else can change how you sign in')
+  expect((await account(to, browser)).text).toContain('Remove Example IdP')
+  // Signed in by the other one, it is the other way round.
+  await browser.submit(confirm, 'idp')
+  const other = await browser.open(callbackOf(to, idp, 'Ally'))
+  expect(other.text).toContain('Remove Example account')
+  const csrf = other.forms[0]?.fields.find(({ name }) => name === 'csrf')?.value ?? ''
+  const stale = removal(page)?.fields.find(({ name }) => name === 'identity')?.value ?? ''
+  for (const identity of ['', 'x', stale]) {
+    const body = new URLSearchParams({ decision: 'remove', csrf, identity })
+    expect((await browser.post(other.url, to.server.endpoints.account, body)).status).toBe(400)
+  }
 })
 
 // Attacks.
