@@ -16,8 +16,8 @@ import type { ServerContext } from './context.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients } from './find-client.ts'
 import { identify, mayLive } from './identify.ts'
-import { findPresented, readToken } from './presented-token.ts'
-import type { SignedAccessToken } from './signed-access-token.ts'
+import { findRefreshToken, looksLikeRefreshToken, readToken } from './presented-token.ts'
+import { readSignedAccessToken } from './signed-access-token.ts'
 import type { RefreshToken } from './tokens.ts'
 
 const maximumBody = 65_536
@@ -62,9 +62,9 @@ const introspect = async (server: ServerContext, request: Request, about: { clie
 }
 
 const describe = async (server: ServerContext, client: Client, text: string, now: number): Promise<JsonObject> => {
-  const token = await findPresented(server, text)
-  if (token?.kind === 'refresh') return describeRefreshToken(server, client, token.token, token.grant.value, now)
-  return token ? describeAccessToken(server, client, token.signed, now) : inactive
+  if (!looksLikeRefreshToken(text)) return describeAccessToken(server, client, text, now)
+  const found = await findRefreshToken(server, text)
+  return found ? describeRefreshToken(server, client, found.token, found.grant.value, now) : inactive
 }
 
 /** What was said, for whom and when. Neither `sub` nor `exp` stands beside it, so that it is no token. @see RFC 9701 §5 */
@@ -81,11 +81,12 @@ const serves = ({ introspects = [] }: Client, resource: string): boolean => intr
 const describeAccessToken = async (
   server: ServerContext,
   client: Client,
-  signed: SignedAccessToken,
+  text: string,
   now: number,
 ): Promise<JsonObject> => {
-  if (!serves(client, signed.resource) || signed.expiresAt * 1000 <= now) return inactive
   try {
+    const signed = await readSignedAccessToken(server, text)
+    if (!serves(client, signed.resource) || signed.expiresAt * 1000 <= now) return inactive
     const { scopes, upstream } = (await identify(server, signed)).facts
     return {
       // The token's own facts, and what is newer in the store over them.

@@ -32,9 +32,16 @@ export type PresentedToken =
  * @throws StoreUnavailable
  */
 export const findPresented = (server: ServerContext, token: string): Promise<PresentedToken | undefined> =>
-  token.startsWith('cs_') ? refreshToken(server, token) : accessToken(server, token)
+  looksLikeRefreshToken(token) ? findRefreshToken(server, token) : accessToken(server, token)
 
-const refreshToken = async (server: ServerContext, text: string): Promise<PresentedToken | undefined> => {
+/** An access token is a JWT. */
+export const looksLikeRefreshToken = (token: string): boolean => token.startsWith('cs_')
+
+/** As `findPresented`. */
+export const findRefreshToken = async (
+  server: ServerContext,
+  text: string,
+): Promise<Extract<PresentedToken, { kind: 'refresh' }> | undefined> => {
   const token = parseRefreshToken(text)
   if (!token) return undefined
   const [grant] = (await server.records.get(grantRef(token.grant))).values

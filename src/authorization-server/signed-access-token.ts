@@ -1,4 +1,5 @@
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
@@ -46,19 +47,48 @@ export const readSignedAccessToken = async (
     currentDate: new Date(expired ? 0 : clock.now()),
     requiredClaims: ['sub', 'aud', 'client_id', 'exp', 'iat', 'jti'],
   }
-  const keyOf: JWTVerifyGetKey<CryptoKey> = async ({ kid, alg }) => {
-    const key = typeof kid === 'string' ? await keys.verificationKey(kid) : undefined
-    if (!key) throw new TokenInvalid('unknown_key')
+  const kid = kidOf(token)
+  const key = kid === undefined ? undefined : await keys.verificationKey(kid)
+  if (!key) throw new TokenInvalid('unknown_key')
+  const known = verified.get(key.key)?.get(token)
+  if (known && known.expiresAt * 1000 > options.currentDate.getTime()) return known
+  const keyOf: JWTVerifyGetKey<CryptoKey> = ({ alg }) => {
     if (alg !== key.algorithm) throw new TokenInvalid('signature')
     return key.key
   }
   try {
     const { jwtVerify } = await jose()
     const { payload } = await jwtVerify(token, keyOf, options)
-    return read(payload, issuer)
+    const signed = read(payload, issuer)
+    remember(key.key, token, signed)
+    return signed
   } catch (error) {
     throw error instanceof errors.JOSEError ? new TokenInvalid(reasonOf(error), { cause: error }) : error
   }
+}
+
+/**
+ * What was verified with a key, as long as there is the key. A resource server asks about the same token again and again, and to verify it costs
+ * more than all the rest of the answer.
+ */
+const verified = new WeakMap<object, Map<string, SignedAccessToken>>()
+const mostVerified = 4_096
+
+const kidOf = (token: string): string | undefined => {
+  try {
+    const { kid } = decodeProtectedHeader(token)
+    return typeof kid === 'string' ? kid : undefined
+  } catch (cause) {
+    throw new TokenInvalid('malformed', { cause })
+  }
+}
+
+const remember = (key: object, token: string, signed: SignedAccessToken): void => {
+  const tokens = verified.get(key) ?? new Map<string, SignedAccessToken>()
+  verified.set(key, tokens)
+  tokens.set(token, signed)
+  const [oldest] = tokens.keys()
+  if (tokens.size > mostVerified && oldest !== undefined) tokens.delete(oldest)
 }
 
 const read = (payload: JWTPayload, issuer: string): SignedAccessToken => {

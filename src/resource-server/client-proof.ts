@@ -1,7 +1,8 @@
-import { importJWK, type JWK, SignJWT } from 'jose'
+import type { JWK } from 'jose'
 import type { Clock } from '../events/clock.ts'
 import { clientAssertionAlgorithms, clientAssertionType } from '../oauth/client-assertion.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { jose } from '../oauth/jose.ts'
 
 /** The client that a resource server is at an issuer: by a secret, or by a key. */
 export interface ResourceClient {
@@ -37,8 +38,9 @@ export const createClientProof = (
     return async () => ({ headers, parameters: {} })
   }
   const algorithm = algorithmOf(clientKey)
-  const key = once(() => importJWK(clientKey, algorithm))
+  const key = once(async () => (await jose()).importJWK(clientKey, algorithm))
   return async () => {
+    const { SignJWT } = await jose()
     const now = Math.floor(clock.now() / 1000)
     const assertion = await new SignJWT({ jti: crypto.randomUUID(), iat: now, exp: now + assertionLife })
       .setProtectedHeader({ alg: algorithm, ...(clientKey.kid === undefined ? {} : { kid: clientKey.kid }) })

@@ -1,8 +1,8 @@
-import { jwtVerify } from 'jose'
 import type { Clock } from '../events/clock.ts'
 import type { Logger } from '../events/logger.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { signedIntrospectionType } from '../oauth/introspection.ts'
+import { jose } from '../oauth/jose.ts'
 import { type Fetch, fetchJson } from './discovery.ts'
 import { createKeySet } from './key-set.ts'
 
@@ -38,6 +38,7 @@ export const createSignedAnswers = (options: SignedAnswerOptions): ((jwt: string
     coolDown: 10_000,
   })
   return async (jwt) => {
+    const { jwtVerify } = await jose()
     const { payload } = await jwtVerify(
       jwt,
       async (header, jws) => {
