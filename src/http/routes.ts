@@ -7,6 +7,7 @@ import type { Arrival, Endpoints, ServerContext } from '../authorization-server/
 import { introspectEndpoint } from '../authorization-server/introspect.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { PageProblem, page, type Reply } from '../authorization-server/pages.ts'
+import { postedCallback } from '../authorization-server/posted-callback.ts'
 import { callbackOf } from '../authorization-server/provider-sign-in.ts'
 import { pushedRequestEndpoint } from '../authorization-server/pushed-request.ts'
 import { registerEndpoint } from '../authorization-server/register.ts'
@@ -82,7 +83,11 @@ const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): Readonly
     [pathOf(endpoints.signIn), { for: 'person', GET: signInPage, POST: signIn }],
     ...providerIds.map((id): [string, Route] => [
       pathOf(callbackOf({ endpoints }, id)),
-      { for: 'person', GET: (server, request, arrival) => callback(server, request, arrival, id) },
+      {
+        for: 'person',
+        GET: (server, request, arrival) => callback(server, request, arrival, id),
+        POST: (server, request) => postedCallback(server, request, id),
+      },
     ]),
     ...providerIds.map((id): [string, Route] => [
       pathOf(logoutAddress({ endpoints }, id)),

@@ -47,7 +47,7 @@ export type UpstreamEnd =
   | 'released'
 
 export interface Statement {
-  readonly source: 'access_token' | 'id_token' | 'userinfo' | 'account' | 'host' | 'assertion'
+  readonly source: 'answer' | 'access_token' | 'id_token' | 'userinfo' | 'account' | 'host' | 'assertion'
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly claims: JsonObject

@@ -8,7 +8,8 @@ type Library = typeof import('openid-client')
 
 /** How this server shows a provider that it is its client: one of these, or none for a public client. */
 export interface ClientCredentialOptions {
-  readonly clientSecret?: string
+  /** A function is asked each time: for secrets that change, or come from a vault. */
+  readonly clientSecret?: string | (() => string | Promise<string>)
   /** A key whose public half is registered there (`private_key_jwt`). */
   readonly clientKey?: ClientKey
   /**
@@ -54,7 +55,9 @@ export const clientCredential = (id: string, options: ClientAuthenticationOption
     // Every server must support Basic (RFC 6749 §2.3.1), but not every one does.
     const methods = metadata.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
     const basic = method ? method === 'client_secret_basic' : methods.includes('client_secret_basic')
-    return basic ? library.ClientSecretBasic(clientSecret) : library.ClientSecretPost(clientSecret)
+    const send = basic ? library.ClientSecretBasic : library.ClientSecretPost
+    if (typeof clientSecret === 'string') return send(clientSecret)
+    return async (as, client, body, headers) => send(await clientSecret())(as, client, body, headers)
   }
 }
 
@@ -88,7 +91,8 @@ const keyAuthentication = (id: string, { audience, certificateThumbprint, ...cli
     }
 }
 
-const readKey = (id: string, { privateKey, algorithm: asked }: Pick<ClientKey, 'privateKey' | 'algorithm'>) => {
+/** @throws TypeError */
+export const readKey = (id: string, { privateKey, algorithm: asked }: Pick<ClientKey, 'privateKey' | 'algorithm'>) => {
   const wrong = () =>
     new TypeError(`${id}: clientKey.privateKey is an RSA, P-256 or Ed25519 private key, as JWK or PKCS #8`)
   let key: KeyObject

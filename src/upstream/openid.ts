@@ -68,6 +68,10 @@ export interface OpenidOptions<Claims = UpstreamClaims>
    * verify, of the same issuer and subject. One that is not is left alone. Default: false.
    */
   readonly accessTokenClaims?: boolean
+  /** `form_post`: the provider posts its answer in place of sending it in a URL. For those that insist on it. */
+  readonly responseMode?: 'form_post'
+  /** What the answer itself says, in parameters beside `code`. The browser brought it, and nobody signed it: names at most. */
+  readonly answerClaims?: (parameters: URLSearchParams) => JsonObject
   /** Claims in standard names, made of all that the provider said. They are added; what was said stays. */
   readonly derive?: (said: JsonObject) => JsonObject
   /**
@@ -154,6 +158,7 @@ const openProvider = (
     const url = library.buildAuthorizationUrl(configuration, {
       ...authorizationParameters(options.authorizationParameters ?? {}, options.scopes, request),
       nonce: pending.nonce,
+      ...(options.responseMode === undefined ? {} : { response_mode: options.responseMode }),
       code_challenge: await library.calculatePKCECodeChallenge(pending.verifier),
       code_challenge_method: 'S256',
     })
@@ -192,7 +197,12 @@ const openProvider = (
         issuer: claims.iss,
         subject,
         authTime,
-        said: [...(access ? [access] : []), statement('id_token', claims), ...(userinfo ? [userinfo] : [])],
+        said: [
+          ...(options.answerClaims ? [statement('answer', options.answerClaims(callback.searchParams))] : []),
+          ...(access ? [access] : []),
+          statement('id_token', claims),
+          ...(userinfo ? [userinfo] : []),
+        ],
         tokens: tokensOf(answer, { scope: options.scopes.join(' ') }, clock.now()),
       }
     } catch (error) {
@@ -331,6 +341,7 @@ const openProvider = (
 
   return {
     kind: 'redirect',
+    ...(options.responseMode === 'form_post' ? { postsAnswer: true } : {}),
     begin,
     complete,
     refresh,

@@ -53,6 +53,8 @@ export type OpenProvider = RedirectProvider | PasswordProvider | HostProvider
 /** The browser is sent to the provider and comes back to `redirectUri`. */
 export interface RedirectProvider {
   readonly kind: 'redirect'
+  /** The provider posts its answer. */
+  readonly postsAnswer?: boolean
   /** @throws ProviderUnavailable */
   begin(request: BeginRequest): Promise<{ readonly url: string; readonly pending: JsonObject }>
   /**

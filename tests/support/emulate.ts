@@ -5,7 +5,7 @@ import { npmTool } from './npm-tool.ts'
 import { startProcess } from './process.ts'
 
 export interface EmulatedService {
-  readonly service: 'github' | 'google' | 'microsoft' | 'okta'
+  readonly service: 'github' | 'google' | 'microsoft' | 'okta' | 'apple'
   /** What it says its address is: the real provider's. */
   readonly baseUrl: string
   /** Other addresses that lead to it, such as that of an API. */

@@ -1,4 +1,5 @@
-import type { Account } from '../../src/records/account.ts'
+import { type Account, accountRef } from '../../src/records/account.ts'
+import { put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { type CustodyOptions, createCustody } from '../../src/upstream/custody.ts'
 import { openid } from '../../src/upstream/openid.ts'
@@ -16,6 +17,11 @@ export interface Node {
   readonly custody: ReturnType<typeof createCustody>
 }
 
+/** Sessions are begun for accounts that there are. */
+export const stored = async ({ records }: Pick<Awaited<ReturnType<typeof testContext>>, 'records'>): Promise<void> => {
+  await records.commit({ unchanged: [accountRef(account.id)], puts: [put(accountRef(account.id), account)] })
+}
+
 /** What tests of custody do at a real provider. */
 export const custodyAt = (running: () => OidcProvider) => {
   /** A node of the cluster that stands on the same store. */
@@ -24,6 +30,7 @@ export const custodyAt = (running: () => OidcProvider) => {
     { claims, ...options }: CustodyOptions & { claims?: ClaimsSchema<unknown> } = {},
   ): Promise<Node> => {
     const context = await testContext(shared)
+    await stored(context)
     const { issuer, clientId, clientSecret } = running()
     const scopes = ['openid', 'profile', 'email', 'groups']
     const configured = openid({ issuer, clientId, clientSecret, scopes, ...(claims ? { claims } : {}) })

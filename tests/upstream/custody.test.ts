@@ -13,7 +13,7 @@ import {
 import { type OidcProvider, oidcSubject, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { unreliable } from '../support/unreliable-store.ts'
 import { named, plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
-import { account, custodyAt, hour } from './custody-at.ts'
+import { account, custodyAt, hour, stored } from './custody-at.ts'
 
 let provider: OidcProvider
 beforeAll(async () => {
@@ -228,6 +228,7 @@ describe('renewal', () => {
       refresh: () => new Promise((resolve, reject) => answers.push({ resolve, reject })),
     }
     const context = await testContext()
+    await stored(context)
     const providers = [{ id: 'slow', name: 'Slow', open: slow }]
     const [first, second] = [context, await testContext(context)].map((each) => createCustody(each, providers))
     if (!first || !second) throw new Error('two nodes')

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { auth0 } from '../../src/upstream/auth0.ts'
-import { checkedClaims } from '../../src/upstream/claims.ts'
 import { cognito } from '../../src/upstream/cognito.ts'
 import { entra } from '../../src/upstream/entra.ts'
 import { github } from '../../src/upstream/github.ts'
@@ -9,10 +8,9 @@ import { huggingface } from '../../src/upstream/huggingface.ts'
 import { keycloak } from '../../src/upstream/keycloak.ts'
 import { okta } from '../../src/upstream/okta.ts'
 import { openid } from '../../src/upstream/openid.ts'
-import type { Provider } from '../../src/upstream/provider.ts'
-import { redirected } from '../support/emulate.ts'
-import { plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
-import { type Lie, startLyingProvider } from './lying-provider.ts'
+import { rejection } from './context.ts'
+import { startLyingProvider } from './lying-provider.ts'
+import { standIn } from './stand-in.ts'
 
 // Stand-ins built from each provider's documentation: what its id_tokens, access tokens and userinfo hold.
 let provider: Awaited<ReturnType<typeof startLyingProvider>>
@@ -26,35 +24,7 @@ const mine = { clientId: 'me', clientSecret: 'a secret' }
 const tenant = '7b1f2a3c-0000-4000-8000-00000000000a'
 const otherTenant = '7b1f2a3c-0000-4000-8000-00000000000b'
 
-/** Where the provider is to be found: the prefix of all its addresses, and the issuer of its metadata. */
-interface Place {
-  readonly base: string
-  readonly issuer?: string
-}
-
-const at = async (preset: Provider, { base, issuer = base }: Place, lie: Lie) => {
-  const origin = base.replace(/\/$/, '')
-  const endpoints = Object.fromEntries(
-    [
-      ['authorization_endpoint', 'authorize'],
-      ['token_endpoint', 'token'],
-      ['userinfo_endpoint', 'userinfo'],
-      ['jwks_uri', 'keys'],
-    ].map(([name, path]) => [name, `${origin}/${path}`]),
-  )
-  provider.tell({ ...lie, metadata: { issuer, ...endpoints, ...lie.metadata }, claims: { iss: issuer, ...lie.claims } })
-  const emulated = redirected({ [origin]: provider.issuer })
-  const open = redirecting(preset.open(await testContext({ fetch: emulated })))
-  const asked: URL[] = []
-  const signIn = async () => {
-    const { url, pending } = await open.begin(plainRequest)
-    asked.push(new URL(url))
-    const response = await emulated(url, { redirect: 'manual' })
-    return open.complete(new URL(response.headers.get('location') ?? ''), pending, redirectUri)
-  }
-  const claims = async () => checkedClaims(preset, await signIn())
-  return { open, signIn, claims, asked }
-}
+const at = standIn(() => provider)
 
 const authority = 'https://login.microsoftonline.com'
 
