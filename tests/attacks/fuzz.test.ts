@@ -1,5 +1,7 @@
 import fc from 'fast-check'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterEach, beforeAll, expect, test } from 'vitest'
+import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
 import {
   type AttackedClient,
   createTarget,
@@ -23,7 +25,27 @@ const limits = { registration: { perAddress: 1_000_000, total: 1_000_000 } }
 const marker = '<img src=x onerror=alert(1)>'
 
 beforeAll(async () => {
-  target = await createTarget({ ...limits, upstream: [passwords, elsewhere('a')] })
+  const { privateKey, publicKey } = await generateKeyPair('ES256')
+  const jwks = { keys: [await exportJWK(publicKey)] }
+  const workloads = [{ client: 'worker', subject: 'nobody' }]
+  target = await createTarget({
+    ...limits,
+    upstream: [passwords, elsewhere('a')],
+    clients: [{ id: 'worker', scopes: { '/mcp': ['notes:read'] } }],
+    assertions: [
+      { kind: 'enterprise', issuer: 'https://acme.example', provider: 'acme', jwks },
+      { kind: 'workload', issuer: 'https://platform.example', provider: 'platform', audience: ISSUER, jwks, workloads },
+    ],
+  })
+  const now = Math.floor(target.clock.now() / 1000)
+  // Signed as they should be, by who is trusted; but for nothing that there is.
+  const asserted = await Promise.all(
+    ['https://acme.example', 'https://platform.example'].map((iss) =>
+      new SignJWT({ iss, sub: 'alice', aud: ISSUER, iat: now, exp: now + 3_000, jti: 'one', client_id: 'worker' })
+        .setProtectedHeader({ alg: 'ES256', ...(iss.includes('acme') ? { typ: idJagType } : {}) })
+        .sign(privateKey),
+    ),
+  )
   client = await target.register()
   const browser = target.browser()
   const tokens = await target.tokens(client)
@@ -38,6 +60,7 @@ beforeAll(async () => {
     ISSUER,
     RESOURCE,
     verifier,
+    ...asserted,
     tokens.access_token.slice(0, -4),
     tokens.refresh_token.slice(0, -2),
     foreign.code.slice(0, -2),
@@ -45,6 +68,7 @@ beforeAll(async () => {
     `${form.get('csrf')}`.slice(0, -1),
     'authorization_code',
     'refresh_token',
+    jwtBearerGrantType,
     'code',
     'S256',
     'notes:read',
@@ -99,6 +123,9 @@ const names = [
   'response',
   '__proto__',
   'client_assertion',
+  'client_assertion_type',
+  'assertion',
+  'dpop_jkt',
   'request',
   'request_uri',
 ]
@@ -110,6 +137,7 @@ const paths = [
   '/authorize/callback/a',
   '/authorize/callback/local',
   '/token',
+  '/par',
   '/register',
   '/revoke',
   '/jwks',
@@ -119,7 +147,7 @@ const paths = [
   '/mcp',
   '/',
 ]
-const forms = ['/token', '/revoke', '/authorize/consent', '/authorize/sign-in', '/authorize/account']
+const forms = ['/token', '/par', '/revoke', '/authorize/consent', '/authorize/sign-in', '/authorize/account']
 
 const value = () =>
   fc.oneof(
@@ -276,7 +304,7 @@ test('any token request that is nearly right', async () => {
   const base = { client_id: client.id, redirect_uri: client.redirectUri, code_verifier: verifier, resource: RESOURCE }
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom('authorization_code', 'refresh_token'),
+      fc.constantFrom('authorization_code', 'refresh_token', jwtBearerGrantType),
       fc.constantFrom(...names),
       value(),
       value(),
@@ -286,6 +314,7 @@ test('any token request that is nearly right', async () => {
           ...base,
           code: token,
           refresh_token: token,
+          assertion: token,
           [name]: text,
         })
         expect(answer.status).toBeGreaterThanOrEqual(400)
