@@ -3,20 +3,26 @@ import { checkWorkloadClients, resolveAssertionIssuers } from './authorization-s
 import { resolveClients } from './authorization-server/client-options.ts'
 import type { ServerContext } from './authorization-server/context.ts'
 import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
+import { createMetadataSigner } from './authorization-server/signed-metadata.ts'
+import type { Audit } from './events/audit.ts'
 import { systemClock } from './events/clock.ts'
 import { silentLogger } from './events/logger.ts'
+import { composed, eventAttributes } from './events/telemetry.ts'
 import type { Auth } from './http/auth.ts'
 import { createHealth } from './http/health.ts'
+import { observedRequest } from './http/observed-request.ts'
 import { createRoutes } from './http/routes.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import { clientAddressReader } from './net/client-address.ts'
+import { observedFetch } from './net/observed-fetch.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
 import { createActivity } from './resource-server/activity.ts'
 import { closeAudit, createAudit, createServerContext, endpointsBelow } from './server-context.ts'
+import { observedStore } from './store/observed.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
 
@@ -35,8 +41,16 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const { url, logger = silentLogger, upstream = localAccounts() } = options
   const { described, protectedBy } = separated(options.resources)
   const resources = resolveResources(url, described)
-  const store = options.store ?? sqlite('.countersign/countersign.db')
-  const audit = createAudit(options, logger)
+  const telemetry = composed(options.telemetry)
+  const plainStore = options.store ?? sqlite('.countersign/countersign.db')
+  const store = telemetry ? observedStore(plainStore, telemetry) : plainStore
+  const recorded = createAudit(options, logger)
+  const audit: Audit = telemetry
+    ? (facts) => {
+        telemetry.event(eventAttributes(facts))
+        recorded(facts)
+      }
+    : recorded
   const providers = 'open' in upstream ? [upstream] : upstream
   const endpoints = endpointsBelow(url)
   const { clients = [], privateSchemes = [], assertions = [] } = options
@@ -45,7 +59,19 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const surroundings = { issuer: url, resources, privateSchemes, ...(trusted && { assertions: trusted }) }
   checkWorkloadClients(assertions, new Set(clients.map(({ id }) => id)))
   const configuredClients = resolveClients(clients, surroundings)
-  const parts = { options, resources, providers, endpoints, configuredClients, trusted, store, logger, audit }
+  const fetch = options.fetch ?? globalThis.fetch
+  const observing = telemetry ? { ...options, fetch: observedFetch(fetch, telemetry) } : options
+  const parts = {
+    options: observing,
+    resources,
+    providers,
+    endpoints,
+    configuredClients,
+    trusted,
+    store,
+    logger,
+    audit,
+  }
 
   let opened: Opened | undefined
   const open = retried(async () => {
@@ -85,29 +111,33 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
     bindingKeys: async () => (await current()).server.keys,
+    signMetadata: createMetadataSigner(async () => (await current()).server),
     dpop: async () => (opened ?? (await open())).server.dpop,
     verifier: {
       verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),
     },
     activity,
+    telemetry,
     audit,
     logger,
     clock,
   })
 
+  const handles = (pathname: string) => protection.metadata.handles(pathname) || routes.handles(pathname)
+
   return {
     issuer: url,
     ...protection,
-    handles: (pathname) =>
-      protection.metadata.handles(pathname) || routes.handles(pathname) || health.handles(pathname),
+    handles: (pathname) => handles(pathname) || health.handles(pathname),
     async respond(request, info) {
       const done = activity.begin()
       try {
-        return (
-          protection.metadata.respond(request) ??
-          (await health.respond(request)) ??
+        const probed = await health.respond(request)
+        if (probed) return probed
+        const answer = async () =>
+          (await protection.metadata.respond(request)) ??
           (await routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }))
-        )
+        return await (telemetry ? observedRequest(telemetry, request, handles, answer) : answer())
       } finally {
         done()
       }

@@ -1,10 +1,4 @@
 export type {
-  AssertionIssuerOptions,
-  EnterpriseIssuerOptions,
-  WorkloadIssuerOptions,
-  WorkloadRule,
-} from './authorization-server/assertion-options.ts'
-export type {
   AccountAdministration,
   Administration,
   ClientAdministration,
@@ -12,6 +6,12 @@ export type {
   KeyAdministration,
 } from './administration.ts'
 export type { AccountInformation, AccountPage, DeletedAccount } from './authorization-server/account-administration.ts'
+export type {
+  AssertionIssuerOptions,
+  EnterpriseIssuerOptions,
+  WorkloadIssuerOptions,
+  WorkloadRule,
+} from './authorization-server/assertion-options.ts'
 export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
 export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
 export { type Countersign, countersign } from './countersign.ts'
@@ -20,6 +20,7 @@ export type { AuditLog, AuditPage, AuditQuery } from './events/audit-log.ts'
 export type { Clock } from './events/clock.ts'
 export type { Logger } from './events/logger.ts'
 export type { Random } from './events/random.ts'
+export type { Telemetry } from './events/telemetry.ts'
 export type { Admission, Auth } from './http/auth.ts'
 export {
   type AccessToken,

@@ -8,6 +8,7 @@ import type { AuditLog } from './events/audit-log.ts'
 import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
 import type { Random } from './events/random.ts'
+import type { Telemetry } from './events/telemetry.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
 import type { HealthPaths } from './http/health.ts'
 import { type KeyRotationOptions, keyRotationSchema, type SigningKeys, signingSchema } from './keys/key-options.ts'
@@ -92,6 +93,8 @@ export interface Options<Claims> extends Config {
   readonly store?: Store | undefined
   /** Receives every audit event: a function, a log that keeps them (`countersign/audit/…`), or several. Without it they go to the logger. */
   readonly audit?: AuditSink | AuditLog | readonly (AuditSink | AuditLog)[] | undefined
+  /** What is measured goes there: `prometheus()`, `openTelemetry()`, or several. Without it nothing is measured. */
+  readonly telemetry?: Telemetry | readonly Telemetry[] | undefined
   /** Silent by default. */
   readonly logger?: Logger | undefined
   readonly clock?: Clock | undefined
@@ -166,7 +169,7 @@ const configSchema = z.strictObject({
   dpopNonces: z.boolean().optional(),
 })
 
-const instances = ['upstream', 'store', 'audit', 'logger', 'clock', 'random', 'fetch']
+const instances = ['telemetry', 'upstream', 'store', 'audit', 'logger', 'clock', 'random', 'fetch']
 
 /** @throws ConfigurationError naming the first wrong value, and what was expected there */
 export const checkOptions = <Claims>(options: Options<Claims>): void => {

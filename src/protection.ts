@@ -1,6 +1,7 @@
 import type { Audit } from './events/audit.ts'
 import type { Clock } from './events/clock.ts'
 import type { Logger } from './events/logger.ts'
+import { httpOutcome, type Outcome, type Telemetry } from './events/telemetry.ts'
 import type { Admission, Auth } from './http/auth.ts'
 import type { AccessToken, UpstreamClaims } from './identity/access-token.ts'
 import { withAccessToken } from './identity/context.ts'
@@ -13,11 +14,11 @@ import type { AccessPolicy } from './mcp/policy/rule.ts'
 import { requestPolicy } from './mcp/request-policy.ts'
 import { guardFactory } from './mcp/server-factory.ts'
 import type { Resource } from './oauth/resource.ts'
-import { type Activity } from './resource-server/activity.ts'
+import type { Activity } from './resource-server/activity.ts'
 import { unavailableResponse } from './resource-server/challenge.ts'
 import { withHeaders } from './resource-server/cors.ts'
 import type { GateDpop } from './resource-server/dpop.ts'
-import { createGate, type Gate } from './resource-server/gate.ts'
+import { createGate, type Gate, type GateDecision } from './resource-server/gate.ts'
 import { guardedResponse } from './resource-server/guarded-response.ts'
 import type {
   FetchHandler,
@@ -26,7 +27,7 @@ import type {
   RequestInfo,
   ResponseGuard,
 } from './resource-server/handler.ts'
-import { createMetadataRoutes, type MetadataRoutes } from './resource-server/metadata.ts'
+import { createMetadataRoutes, type MetadataRoutes, type SignMetadata } from './resource-server/metadata.ts'
 import { createOpenStreams, type OpenStreams } from './resource-server/open-streams.ts'
 import { requestWithSession, responseWithSession } from './resource-server/session-header.ts'
 
@@ -48,12 +49,14 @@ export interface ProtectionFacts {
   /** Issuers, as the resources' metadata names them. */
   readonly authorizationServers: readonly string[]
   readonly verifier: TokenVerifier
+  readonly signMetadata?: SignMetadata | undefined
   /** What binds sessions and `requestState` to their callers; asked for once, at the first request. */
   readonly bindingKeys: () => BindingKeys | Promise<BindingKeys>
   /** What the proofs of bound tokens are checked against. */
   readonly dpop: () => GateDpop | Promise<GateDpop>
   /** Counts what is under way; once it is stopped, nothing is let in. */
   readonly activity: Activity
+  readonly telemetry?: Telemetry | undefined
   readonly audit: Audit
   readonly logger: Logger
   readonly clock: Clock
@@ -75,7 +78,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const { resources, authorizationServers, verifier, audit, logger, clock } = facts
   const verified = new WeakSet<AccessToken<unknown>>()
   const streams = createOpenStreams({ verifier, clock, audit })
-  const { activity } = facts
+  const { activity, telemetry } = facts
   let bound: Binding | undefined
   const bind = async (): Promise<Binding> => {
     bound ??= createBinding(await facts.bindingKeys(), clock)
@@ -90,9 +93,24 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   })
   const gateOf = findGate(gates)
 
+  const decide = (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<GateDecision> => {
+    if (!telemetry) return gate.admit(request, info)
+    const { identifier } = gate.resource
+    return telemetry.observe(
+      {
+        metric: 'countersign.gate.duration',
+        name: 'gate',
+        attributes: { 'countersign.resource': identifier },
+        carrier: request.headers,
+      },
+      () => gate.admit(request, info),
+      (decision) =>
+        decision.admitted ? { attributes: { 'countersign.decision': 'admitted' } } : refusedOutcome(decision.response),
+    )
+  }
   const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
     if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
-    const decision = await gate.admit(request, info)
+    const decision = await decide(gate, request, info)
     if (!decision.admitted) return decision
     const { token, parsedBody, filter, session, responseHeaders } = decision
     verified.add(token)
@@ -158,9 +176,15 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
     metadata: createMetadataRoutes(
       resources.map(({ resource }) => resource),
       authorizationServers,
+      facts.signMetadata,
     ),
   }
   return protection
+}
+
+const refusedOutcome = (response: Response): Outcome => {
+  const outcome = httpOutcome(response)
+  return { ...outcome, attributes: { 'countersign.decision': 'refused', ...outcome.attributes } }
 }
 
 /** Whether a stream answers a call; others only listen, and can be opened again with a newer token at any time. */

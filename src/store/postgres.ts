@@ -133,6 +133,7 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
 
   return {
     location: { kind: 'server' },
+    system: 'postgresql',
 
     async get(keys) {
       const wanted = checkedKeys(keys)

@@ -119,6 +119,7 @@ export function redis(
 
   return {
     location: { kind: 'server' },
+    system: 'redis',
 
     async get(keys) {
       const wanted = checkedKeys(keys)

@@ -63,6 +63,7 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
 
   return {
     location,
+    system: 'sqlite',
 
     async get(keys) {
       open()

@@ -16,6 +16,8 @@
 export interface Store {
   /** For who composes: what this engine is fit for, and where a file can lie beside it. */
   readonly location: StoreLocation
+  /** The engine, by the name that OpenTelemetry has for it. */
+  readonly system?: string
   /** One snapshot of all the keys, in one round trip; `entries` has the order of `keys`, which may repeat a key. */
   get(keys: readonly string[]): Promise<Snapshot>
   /** Live entries whose key starts with `prefix` (the empty prefix means all), in bytewise order of the key. */
