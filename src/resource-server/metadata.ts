@@ -23,8 +23,11 @@ export const metadataUrl = (resource: string): string => {
 export interface MetadataRoutes {
   /** True for the paths that `respond` answers. */
   handles(pathname: string): boolean
-  respond(request: Request): Response | undefined
+  respond(request: Request): Promise<Response | undefined>
 }
+
+/** Signs what the metadata says, so that who fetched it through others can tell that it is so. Rejects where it can't now. */
+export type SignMetadata = (claims: Readonly<Record<string, unknown>>) => Promise<string>
 
 /**
  * Serves the metadata of resources. A single resource's is also at the root, where some clients look first; with several, the root is
@@ -33,10 +36,11 @@ export interface MetadataRoutes {
 export const createMetadataRoutes = (
   resources: readonly Resource[],
   authorizationServers: readonly string[],
+  sign?: SignMetadata,
 ): MetadataRoutes => {
   const documents = resources.map((resource) => {
     const { host, pathname, search } = new URL(metadataUrl(resource.identifier))
-    return { host, pathname, search, body: JSON.stringify(protectedResourceMetadata(resource, authorizationServers)) }
+    return { host, pathname, search, metadata: protectedResourceMetadata(resource, authorizationServers) }
   })
   const [first] = documents
   if (first && resources.length === 1 && first.pathname !== wellKnown) {
@@ -47,7 +51,7 @@ export const createMetadataRoutes = (
   return {
     handles: (pathname) => paths.has(pathname),
 
-    respond(request) {
+    async respond(request) {
       const url = new URL(request.url)
       const here = documents.filter(({ pathname }) => pathname === url.pathname)
       if (here.length === 0) return undefined
@@ -59,7 +63,10 @@ export const createMetadataRoutes = (
       const host = request.headers.get('host') ?? url.host
       const found = here.length === 1 ? here[0] : here.find((each) => each.host === host && each.search === url.search)
       if (!found) return undefined
-      return new Response(request.method === 'HEAD' ? null : found.body, {
+      // Without a signature it is metadata still: an outage of ours must not keep clients from finding where to go.
+      const signed = await sign?.(found.metadata).catch(() => undefined)
+      const body = JSON.stringify({ ...found.metadata, ...(signed === undefined ? {} : { signed_metadata: signed }) })
+      return new Response(request.method === 'HEAD' ? null : body, {
         headers: { 'Content-Type': 'application/json', 'Cache-Control': 'public, max-age=300', ...publicCors },
       })
     },

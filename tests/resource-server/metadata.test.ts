@@ -1,4 +1,7 @@
+import { createLocalJWKSet, type JWK, jwtVerify } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
+import { createMetadataSigner } from '../../src/authorization-server/signed-metadata.ts'
 import { systemClock } from '../../src/events/clock.ts'
 import { silentLogger } from '../../src/events/logger.ts'
 import { secretKeys } from '../../src/keys/secret-keys.ts'
@@ -9,6 +12,7 @@ import { challengeHeader } from '../../src/resource-server/challenge.ts'
 import { createMetadataRoutes, metadataUrl } from '../../src/resource-server/metadata.ts'
 import { createProofMemory } from '../../src/resource-server/proof-memory.ts'
 import { testIssuer } from '../../src/testing.ts'
+import { testServer } from '../support/authorization-server.ts'
 
 const resourceAt = (identifier: string, name?: string): Resource => ({
   identifier,
@@ -21,7 +25,7 @@ const ask = async (
   url: string,
   headers: Record<string, string> = {},
 ) => {
-  const response = routes.respond(new Request(url, { headers }))
+  const response = await routes.respond(new Request(url, { headers }))
   return response && ((await response.json()) as { resource: string; resource_name?: string }).resource
 }
 
@@ -73,8 +77,46 @@ describe('where a resource’s metadata is', () => {
 
   test('a name for people', async () => {
     const routes = createMetadataRoutes([resourceAt('https://a.example/mcp', 'Notes')], servers)
-    const response = routes.respond(new Request(`https://a.example${wellKnown}/mcp`))
+    const response = await routes.respond(new Request(`https://a.example${wellKnown}/mcp`))
     expect(await response?.json()).toMatchObject({ resource_name: 'Notes', authorization_servers: servers })
+  })
+})
+
+describe('signed metadata', () => {
+  const document = async (routes: ReturnType<typeof createMetadataRoutes>) =>
+    (await routes.respond(new Request(`https://a.example${wellKnown}/mcp`)))?.json() as Promise<{
+      signed_metadata?: string
+    }>
+  const resources = [resourceAt('https://a.example/mcp', 'Notes')]
+
+  test('says what the document says, by a key of the issuer, and is no token', async () => {
+    const server = await testServer()
+    const { keys, issuer } = server.server
+    const routes = createMetadataRoutes(
+      resources,
+      servers,
+      createMetadataSigner(async () => server.server),
+    )
+    const { signed_metadata: signed = '', ...said } = await document(routes)
+    const { payload, protectedHeader } = await jwtVerify(
+      signed,
+      createLocalJWKSet({ keys: [...keys.jwks().keys] as JWK[] }),
+    )
+    expect(payload).toEqual({ ...said, iss: issuer, iat: expect.any(Number) })
+    expect(protectedHeader.typ).toBe('JWT')
+    await expect(createOwnVerifier(server.server).verify(signed, 'https://a.example/mcp')).rejects.toMatchObject({
+      name: 'TokenInvalid',
+    })
+    // Anybody may ask, and a signature may cost.
+    expect((await document(routes)).signed_metadata).toBe(signed)
+    await server.pass(3_600_001)
+    expect((await document(routes)).signed_metadata).not.toBe(signed)
+  })
+
+  test('fault 5, without the store there is metadata still', async () => {
+    const routes = createMetadataRoutes(resources, servers, () => Promise.reject(new Error('the store is away')))
+    expect(await document(routes)).toMatchObject({ resource: 'https://a.example/mcp' })
+    expect(await document(routes)).not.toHaveProperty('signed_metadata')
   })
 })
 
