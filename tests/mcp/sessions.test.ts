@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { RequestListener } from 'node:http'
+import { type RequestListener, request } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -248,6 +248,34 @@ describe.each(Object.entries(hosts))('fault 23: sessions belong to their caller 
       for (const method of ['POST', 'GET', 'DELETE']) {
         expect((await send(url, bearer(), each, { method })).status, `${method} ${each}`).toBe(404)
       }
+    }
+  })
+
+  test('a header that is there twice is none', async () => {
+    const url = await start(host)
+    const session = await begin(url, bearer())
+    const theirs = await begin(url, bearer({ subject: 'mallory' }))
+    const send = (value: string | string[], authorization: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = {
+          ...{ Authorization: authorization, 'Mcp-Session-Id': value, 'MCP-Protocol-Version': '2025-11-25' },
+          ...{ 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+        }
+        const asked = request(url, { method: 'POST', headers }, (response) => {
+          response.resume()
+          resolve(response.statusCode)
+        })
+        asked.on('error', reject).end(JSON.stringify(call))
+      })
+    const mallory = bearer({ subject: 'mallory' })
+    expect(await send(theirs, mallory)).toBe(200)
+    for (const values of [
+      [theirs, session],
+      [session, theirs],
+      [theirs, ids[0] ?? ''],
+      [theirs, theirs],
+    ]) {
+      expect(await send(values, mallory)).toBe(404)
     }
   })
 
