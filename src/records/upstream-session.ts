@@ -47,7 +47,7 @@ export type UpstreamEnd =
   | 'released'
 
 export interface Statement {
-  readonly source: 'answer' | 'access_token' | 'id_token' | 'userinfo' | 'account' | 'host' | 'assertion'
+  readonly source: 'answer' | 'directory' | 'access_token' | 'id_token' | 'userinfo' | 'account' | 'host' | 'assertion'
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly claims: JsonObject
@@ -61,6 +61,9 @@ export interface UpstreamTokens {
   /** Milliseconds since the epoch. */
   readonly expiresAt?: number
 }
+
+/** Asks the servers to release a session: before its id. */
+export const releaseMessage = 'release:'
 
 const upstreamSessions = recordType<UpstreamSession>({ name: 'upstream-session', schema: 1, sealed: true })
 

@@ -5,11 +5,11 @@ export const requestTimeout = 10_000
 
 const largestAnswer = 1024 * 1024
 
-type Fetch = (url: string, init: RequestInit) => Promise<Response>
+export type BoundedFetch = (url: string, init: RequestInit) => Promise<Response>
 
 /** A fetch whose answers are bounded in size and time, and read to their end. Redirects are not followed: no endpoint here has any. */
 export const boundedFetch =
-  (inner: typeof fetch): Fetch =>
+  (inner: typeof fetch): BoundedFetch =>
   async (url, init) => {
     const timeout = AbortSignal.timeout(requestTimeout)
     const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout

@@ -1,10 +1,18 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
+import type { BoundedFetch } from './bounded-fetch.ts'
 import { type ClientCredentialOptions, requireCredential } from './client-credential.ts'
 import { type OpenidOptions, openid, type PresetOptions } from './openid.ts'
-import type { Provider } from './provider.ts'
+import { type Provider, ProviderUnavailable } from './provider.ts'
 
-type Common<Claims> = PresetOptions<Claims> & ClientCredentialOptions
+type Common<Claims> = PresetOptions<Claims> &
+  ClientCredentialOptions & {
+    /**
+     * Ask Microsoft Graph for the security groups of who is in more than a token can hold. Needs the delegated permission `User.Read`; the scopes
+     * must leave the access token to Graph, so name no API of your own. Default: false.
+     */
+    readonly groupsFromGraph?: boolean
+  }
 
 /** Whose accounts may sign in. Tenants are named by their directory (tenant) ID, never by a domain: a domain can move. */
 type Tenancy =
@@ -32,7 +40,7 @@ const guid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
  *
  * Claims are those of the id_token; userinfo says no more, and refuses tokens for an API of your own. `groups` and `roles` come where the
  * app's registration says so (Token configuration; App roles). Who is in more than 200 groups has no `groups` at all, but `_claim_names`
- * with a member `groups`: require `groups` by your schema where access depends on it. `email` is not verified by Entra: never decide by it.
+ * with a member `groups`: require `groups` by your schema where access depends on it, or let Graph be asked (`groupsFromGraph`). `email` is not verified by Entra: never decide by it.
  *
  * Set up: an app registration with the web redirect URI `<url>/authorize/callback/entra` and a client secret, or a
  * certificate (`clientKey` with `algorithm: 'PS256'` and its `certificateThumbprint`), or a federated credential (`clientAssertionFile`). Never sends `resource`, which
@@ -52,7 +60,11 @@ export const entra = <Claims = UpstreamClaims>(options: EntraOptions<Claims>): P
     id,
     ...(clientKey ? { clientKey: { audience: 'token_endpoint', ...clientKey } } : {}),
     clientAuthentication: 'client_secret_post',
-    scopes: options.scopes ?? ['openid', 'profile', 'email', 'offline_access'],
+    scopes: options.scopes ?? [
+      ...['openid', 'profile', 'email', 'offline_access'],
+      ...(options.groupsFromGraph ? ['User.Read'] : []),
+    ],
+    ...(options.groupsFromGraph ? { directory: groupsOf } : {}),
     ...issuerOf(options),
     subject: 'oid',
     userinfo: false,
@@ -75,6 +87,24 @@ const issuerOf = (tenancy: Tenancy): Pick<OpenidOptions, 'issuer' | 'issuerTempl
     issuerTemplate: `${authority}/{tenantid}/v2.0`,
     check: inTenants(typeof tenants === 'string' ? undefined : tenants.map(tenantId)),
   }
+}
+
+const graph = 'https://graph.microsoft.com/v1.0/me/getMemberObjects'
+
+/** @see https://learn.microsoft.com/graph/api/user-getmemberobjects */
+const groupsOf = async ({ _claim_names: elsewhere }: JsonObject, token: string, fetch: BoundedFetch) => {
+  const overage = typeof elsewhere === 'object' && elsewhere !== null && 'groups' in elsewhere
+  if (!overage) return {}
+  const answer = await fetch(graph, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ securityEnabledOnly: true }),
+  })
+  const { value } = (answer.ok ? await answer.json() : {}) as { value?: unknown }
+  if (!Array.isArray(value) || !value.every((id) => typeof id === 'string')) {
+    throw new ProviderUnavailable('Microsoft Graph did not say the groups', { detail: `status ${answer.status}` })
+  }
+  return { groups: value }
 }
 
 const tenantId = (tenant: string): string => {

@@ -6,6 +6,7 @@ import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import { type AdmissionOptions, admitWith } from './admission.ts'
 import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
+import { type BoundedFetch, boundedFetch } from './bounded-fetch.ts'
 import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { readLogoutToken } from './logout-token.ts'
@@ -72,6 +73,11 @@ export interface OpenidOptions<Claims = UpstreamClaims>
   readonly responseMode?: 'form_post'
   /** What the answer itself says, in parameters beside `code`. The browser brought it, and nobody signed it: names at most. */
   readonly answerClaims?: (parameters: URLSearchParams) => JsonObject
+  /**
+   * What another interface of the provider's says of the person, asked with each new access token after an id_token came: its claims count last.
+   * Where it fails, nobody signs in, and what it said before stays at a refresh.
+   */
+  readonly directory?: (idToken: JsonObject, accessToken: string, fetch: BoundedFetch) => Promise<JsonObject>
   /** Claims in standard names, made of all that the provider said. They are added; what was said stays. */
   readonly derive?: (said: JsonObject) => JsonObject
   /**
@@ -144,6 +150,7 @@ const openProvider = (
     issuerTemplate: options.issuerTemplate,
   }
   const server = openidServer(client, context)
+  const bounded = boundedFetch(context.fetch)
 
   const begin = async (request: BeginRequest): Promise<{ url: string; pending: JsonObject }> => {
     const { library, configuration } = await server()
@@ -193,6 +200,7 @@ const openProvider = (
         throw new SignInRefused('untrusted', { detail: `no ${options.subject} in the id_token` })
       const userinfo = await askUserinfo(at, answer.access_token, claims.sub)
       const access = await readAccessToken(at, answer.access_token, claims)
+      const directory = await askDirectory(answer.access_token, claims)
       return {
         issuer: claims.iss,
         subject,
@@ -202,6 +210,7 @@ const openProvider = (
           ...(access ? [access] : []),
           statement('id_token', claims),
           ...(userinfo ? [userinfo] : []),
+          ...(directory ? [directory] : []),
         ],
         tokens: tokensOf(answer, { scope: options.scopes.join(' ') }, clock.now()),
       }
@@ -237,6 +246,11 @@ const openProvider = (
       return undefined
     })
     if (userinfo) said.push(userinfo)
+    const directory = await askDirectory(answer.access_token, claims).catch((error: unknown) => {
+      logger.warn('a directory failed at a refresh: what it said before stays', { reason: describe(error) })
+      return undefined
+    })
+    if (directory) said.push(directory)
     return { tokens: tokensOf(answer, tokens, clock.now()), said }
   }
 
@@ -288,6 +302,11 @@ const openProvider = (
       throw new ProviderUnavailable('userinfo was asked for, but the provider has no userinfo endpoint')
     }
     return statement('userinfo', await at.library.fetchUserInfo(at.configuration, token, subject))
+  }
+
+  const askDirectory = async (token: string, idToken: object | undefined): Promise<Statement | undefined> => {
+    if (!options.directory || !idToken) return undefined
+    return statement('directory', await options.directory(idToken as JsonObject, token, bounded))
   }
 
   const revoke = async ({ accessToken, refreshToken }: UpstreamTokens): Promise<'revoked' | 'unsupported'> => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { auth0 } from '../../src/upstream/auth0.ts'
+import { checkedClaims } from '../../src/upstream/claims.ts'
 import { cognito } from '../../src/upstream/cognito.ts'
 import { entra } from '../../src/upstream/entra.ts'
 import { github } from '../../src/upstream/github.ts'
@@ -8,6 +9,7 @@ import { huggingface } from '../../src/upstream/huggingface.ts'
 import { keycloak } from '../../src/upstream/keycloak.ts'
 import { okta } from '../../src/upstream/okta.ts'
 import { openid } from '../../src/upstream/openid.ts'
+import { ProviderUnavailable } from '../../src/upstream/provider.ts'
 import { rejection } from './context.ts'
 import { startLyingProvider } from './lying-provider.ts'
 import { standIn } from './stand-in.ts'
@@ -41,6 +43,64 @@ describe('Entra', () => {
     const other = await at(entra({ ...mine, tenants: 'organizations' }), many, person(otherTenant))
     expect(await other.signIn()).toMatchObject({ issuer: `${authority}/${otherTenant}/v2.0`, subject: 'object-1' })
     expect(other.asked[0]?.searchParams.has('resource')).toBe(false)
+  })
+
+  describe('more groups than a token holds', () => {
+    const overage = {
+      _claim_names: { groups: 'src1' },
+      _claim_sources: { src1: { endpoint: 'https://evil.example.com' } },
+    }
+    const place = { base: `${authority}/${tenant}/v2.0` }
+    const asked: { url: string; authorization: string | null; body: unknown }[] = []
+    let answer: () => Response
+    const entraWithGraph = async (claims: object) => {
+      asked.length = 0
+      const preset = entra({ ...mine, tenant, groupsFromGraph: true })
+      const graph: typeof fetch = async (input, init) => {
+        const headers = new Headers(init?.headers)
+        asked.push({ url: String(input), authorization: headers.get('authorization'), body: init?.body })
+        return answer()
+      }
+      const signedIn = await at(preset, place, person(tenant, claims), { 'https://graph.microsoft.com': graph })
+      return { ...signedIn, preset }
+    }
+
+    test('Graph is asked with the person’s token, at sign-in and at a refresh; never an address of the token’s', async () => {
+      answer = () => Response.json({ value: ['group-1', 'group-2'] })
+      const { signIn, open, preset, asked: authorization } = await entraWithGraph(overage)
+      const signedIn = await signIn()
+      expect(await checkedClaims(preset, signedIn)).toMatchObject({ groups: ['group-1', 'group-2'] })
+      expect(authorization[0]?.searchParams.get('scope')).toContain('User.Read')
+      const url = 'https://graph.microsoft.com/v1.0/me/getMemberObjects'
+      expect(asked).toEqual([{ url, authorization: 'Bearer access-1', body: '{"securityEnabledOnly":true}' }])
+      const { issuer, subject, tokens = { accessToken: '' } } = signedIn
+      const renewable = { issuer, subject, tokens }
+      answer = () => Response.json({ value: ['group-3'] })
+      const renewed = await open.refresh?.(renewable)
+      expect(renewed?.said.at(-1)).toMatchObject({ source: 'directory', claims: { groups: ['group-3'] } })
+      answer = () => new Response('', { status: 503 })
+      expect((await open.refresh?.(renewable))?.said.map(({ source }) => source)).toEqual(['id_token'])
+    })
+
+    test('who is in few is not asked about, and what Graph said before is forgotten', async () => {
+      const { signIn, open, preset } = await entraWithGraph({ groups: ['group-1'] })
+      const signedIn = await signIn()
+      expect(await checkedClaims(preset, signedIn)).toMatchObject({ groups: ['group-1'] })
+      const { issuer, subject, tokens = { accessToken: '' } } = signedIn
+      const renewed = await open.refresh?.({ issuer, subject, tokens })
+      expect(renewed?.said.at(-1)).toMatchObject({ source: 'directory', claims: {} })
+      expect(asked).toEqual([])
+    })
+
+    test.each([
+      () => new Response('', { status: 403 }),
+      () => Response.json({ value: 'group-1' }),
+      () => Response.json({ value: [{ id: 'group-1' }] }),
+    ])('where Graph does not say them, nobody signs in without them', async (wrong) => {
+      answer = wrong
+      const { signIn } = await entraWithGraph(overage)
+      expect(await rejection(signIn())).toBeInstanceOf(ProviderUnavailable)
+    })
   })
 
   test('all that was said is there; the pairwise subject in the statement', async () => {

@@ -13,7 +13,12 @@ export interface Place {
 /** A provider's stand-in, made of what its documentation says of its tokens: it is found at the provider's own addresses. */
 export const standIn =
   (running: () => Awaited<ReturnType<typeof startLyingProvider>>) =>
-  async (preset: Provider<unknown>, { base, issuer = base }: Place, lie: Lie) => {
+  async (
+    preset: Provider<unknown>,
+    { base, issuer = base }: Place,
+    lie: Lie,
+    others: Readonly<Record<string, typeof fetch>> = {},
+  ) => {
     const provider = running()
 
     const origin = base.replace(/\/$/, '')
@@ -30,7 +35,11 @@ export const standIn =
       metadata: { issuer, ...endpoints, ...lie.metadata },
       claims: { iss: issuer, ...lie.claims },
     })
-    const emulated = redirected({ [origin]: provider.issuer })
+    const stood = redirected({ [origin]: provider.issuer })
+    const emulated: typeof fetch = (input, init) => {
+      const other = Object.entries(others).find(([prefix]) => String(input).startsWith(prefix))?.[1]
+      return other ? other(input, init) : stood(input, init)
+    }
     const open = redirecting(preset.open(await testContext({ fetch: emulated })))
     const asked: URL[] = []
     const signIn = async () => {
