@@ -96,8 +96,14 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
   if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, now }) }
-  await useProof(server, proof)
-  const body = await presented.exchange(server, { ...authenticated, grant, now, jkt: proof.jkt })
+  let used: Promise<void> | undefined
+  const use = (): Promise<void> => {
+    used ??= useProof(server, proof)
+    return used
+  }
+  const body = await presented.exchange(server, { ...authenticated, grant, now, jkt: proof.jkt, useProof: use })
+  // Where a grant type forgot: nobody is told what a second use got.
+  await use()
   return { body, headers: await nextNonce(server, proof) }
 }
 

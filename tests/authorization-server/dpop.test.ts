@@ -68,6 +68,8 @@ const bound = async (to: TestServer, client: TestClient, key: DpopKey, options: 
 
 const boundTo = (token: string) => (decodeJwt(token) as { cnf?: unknown }).cnf
 
+const stored = async ({ store }: TestServer) => (await store.list('', { limit: 1000 })).entries.map(({ key }) => key)
+
 const lastReason = ({ events }: TestServer) => (events.at(-1) as { reason?: string } | undefined)?.reason
 
 describe('a proof binds what it is sent for', () => {
@@ -314,6 +316,34 @@ describe('attacks (RFC 9449 §11)', () => {
     await one.pass(400_000)
     expect((await refresh(other, client, body.refresh_token, {}, sent)).body.error).toBe('invalid_dpop_proof')
     expect(lastReason(other)).toBe('dpop_time')
+  })
+
+  test('who has no code or token of ours writes nothing, however many proofs they make', async () => {
+    const { to, key } = await setUp()
+    const client = await registered(to)
+    const before = await stored(to)
+    const { code, ...rest } = await approved(to, client)
+    const wrong = { ...rest, code: `${code.slice(0, -4)}AAAA` }
+    for (let index = 0; index < 5; index++) {
+      expect((await redeemWith(to, client, wrong, await headers(key))).status).toBe(400)
+      expect(
+        (await refresh(to, client, `cs_rt_${'A'.repeat(22)}.1.k.${'A'.repeat(43)}`, {}, await headers(key))).status,
+      ).toBe(400)
+    }
+    const added = (await stored(to)).filter((name) => !before.includes(name))
+    expect(added.filter((name) => name.startsWith('dpop-proof/'))).toEqual([])
+  })
+
+  test('a proof that was overheard, with a token that was replaced long ago, ends nothing', async () => {
+    const { to, key } = await setUp()
+    const client = await registered(to)
+    const old = await bound(to, client, key)
+    const second = await refresh(to, client, old.refresh_token, {}, await headers(key))
+    await to.pass(301_000)
+    const overheard = await headers(key)
+    const third = await refresh(to, client, second.body.refresh_token, {}, overheard)
+    expect((await refresh(to, client, old.refresh_token, {}, overheard)).body.error).toBe('invalid_dpop_proof')
+    expect((await refresh(to, client, third.body.refresh_token, {}, await headers(key))).status).toBe(200)
   })
 
   test('of ten at the same time, with one proof, one is served', async () => {

@@ -83,6 +83,7 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
     const grant = checkedGrant(server, redemption, exchange)
     const target = targetOf(server, grant.value, redemption)
     checkBinding(server, exchange.client.value, target.resource, jkt)
+    await exchange.useProof?.()
     const { code } = grant.value
     const decision = decideRedemption({ ...code, now: exchange.now, attempt })
     if (decision === 'expired') throw invalidGrant('expired')

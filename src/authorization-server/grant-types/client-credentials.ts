@@ -28,12 +28,13 @@ export const clientCredentials: GrantType = {
 const issue = async (
   server: ServerContext,
   asked: Asked,
-  { client: { value: client }, authentication, now, jkt }: Exchange,
+  { client: { value: client }, authentication, now, jkt, useProof }: Exchange,
 ): Promise<TokenResponse> => {
   // No public client is registered for it; but whoever could pose as one would be it.
   if (authentication === 'none') throw new OAuthError('unauthorized_client', 'this client has no secret')
   const target = clientTarget(server, client, asked)
   checkBinding(server, client, target.resource, jkt)
+  await useProof?.()
   const accessToken = await issueClientToken(server, client.id, target, now, jkt)
   server.audit({ type: 'client.token_issued', clientId: client.id, ...target })
   return tokenResponse(accessToken, undefined)

@@ -65,6 +65,12 @@ export interface Exchange extends AuthenticatedClient {
   readonly grant: Stored<Grant> | undefined
   /** Thumbprint of the key that was proven with the request. @see RFC 9449 §5 */
   readonly jkt?: string
+  /**
+   * Uses the proof up, once. To be called when it is known that the request's code or token is genuine, and before anything is decided by it: else
+   * strangers could fill the store, or a proof that was overheard could end a grant.
+   * @throws OAuthError `invalid_dpop_proof` where it was used before
+   */
+  readonly useProof?: () => Promise<void>
   /** The store's clock, milliseconds since the epoch. */
   readonly now: number
 }

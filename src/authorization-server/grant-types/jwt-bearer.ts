@@ -99,6 +99,7 @@ const exchangeEnterprise = async (
   if (jkt !== undefined && jkt !== first.jkt) throw refusedAssertion('proof_of_possession')
   const target = enterpriseTarget(server, assertion, asked)
   checkBinding(server, client.value, target.resource, first.jkt)
+  await first.useProof?.()
 
   const mark = assertionRef(assertion.issuer.issuer, jti)
   const attempt = base64url(server.random.bytes(16))
@@ -216,10 +217,11 @@ const exchangeWorkload = async (
   server: ServerContext,
   { issuer: { provider, issuer }, subject, claims }: Assertion<WorkloadIssuer>,
   asked: Asked,
-  { client: { value: client }, now, jkt }: Exchange,
+  { client: { value: client }, now, jkt, useProof }: Exchange,
 ): Promise<TokenResponse> => {
   const target = clientTarget(server, client, asked)
   checkBinding(server, client, target.resource, jkt)
+  await useProof?.()
   const statement: WorkloadStatement = { provider, issuer, subject, said: [{ source: 'assertion', at: now, claims }] }
   const upstream = { provider, issuer, subject, claims: { ...claims, iss: issuer, sub: subject } }
   const accessToken = await issueClientToken(server, client.id, target, now, jkt, upstream)

@@ -63,6 +63,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
     const { grant, state, presented, jkt } = await checkedGrant(server, refreshing, exchange)
     const target = targetOf(server, grant.value, refreshing)
     checkBinding(server, exchange.client.value, target.resource, jkt)
+    await exchange.useProof?.()
     const { now } = exchange
     const facts = { clientId: client.value.id, grant: grant.value.id, presented: presented.generation }
     const decision = decideRefresh({

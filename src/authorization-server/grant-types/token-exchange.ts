@@ -116,6 +116,7 @@ const decide = async (
     scopes: narrowedScopes(decision.scopes, asked.scope, findResource(server.resources, resource)?.implies),
   }
   checkBinding(server, client.value, resource, jkt)
+  await exchange.useProof?.()
   return issue(server, exchange, { signed, parent: grant, limits, target, decision })
 }
 
