@@ -4,9 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
-const { exports } = JSON.parse(readFileSync('package.json', 'utf8'))
-const entries = Object.values(exports)
-  .map((each) => each.default)
+const { exports, bin } = JSON.parse(readFileSync('package.json', 'utf8'))
+const entries = [...Object.values(exports).map((each) => each.default), ...Object.values(bin)]
   .filter((path) => path !== undefined)
   .map((path) => path.replace(/^\.\/dist\/(.+)\.js$/, 'src/$1.ts'))
 

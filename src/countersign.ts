@@ -20,6 +20,7 @@ import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
+import { releaseMessage } from './records/upstream-session.ts'
 import { createActivity } from './resource-server/activity.ts'
 import { closeAudit, createAudit, createServerContext, endpointsBelow } from './server-context.ts'
 import { observedStore } from './store/observed.ts'
@@ -77,6 +78,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const open = retried(async () => {
     const server = await createServerContext(parts)
     opened = { server, verifier: createOwnVerifier(server) }
+    watchReleases(server)
     return opened
   })
   const current = async (): Promise<Opened> => {
@@ -179,6 +181,16 @@ const separated = (resources: Options<unknown>['resources']) => {
     protectedBy.push(protection)
   }
   return { described, protectedBy }
+}
+
+/** An administrator who doesn't know the providers leaves it to the servers to end there what he ended here. */
+const watchReleases = ({ records, custody, logger }: ServerContext): void => {
+  records.store.watch((message) => {
+    if (!message.startsWith(releaseMessage)) return
+    custody.release(message.slice(releaseMessage.length)).catch((error: unknown) => {
+      logger.warn('an upstream session could not be released', { error })
+    })
+  })
 }
 
 interface Opened {

@@ -36,6 +36,8 @@ export interface Parts {
   readonly configuredClients: ReadonlyMap<string, Client>
   /** Absent where nobody's assertions are taken. */
   readonly trusted: TrustedIssuers | undefined
+  /** `administrator`: nothing is made or changed by opening it, and what must be done at providers is left to the servers. Default: `server`. */
+  readonly role?: 'server' | 'administrator'
   readonly logger: Logger
   readonly audit: Audit
 }
@@ -59,7 +61,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
   )
   const subject = options.subject ?? 'random'
   const accounts = createAccounts(upstream, { subject, providers, vouchers, knownByEmail })
-  await accounts.checkSubjectMode()
+  if (parts.role !== 'administrator') await accounts.checkSubjectMode()
   return {
     issuer: url,
     endpoints: parts.endpoints,

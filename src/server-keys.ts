@@ -17,6 +17,7 @@ export interface KeyParts {
   readonly options: Options<unknown>
   readonly resources: readonly Resource[]
   readonly store: Store
+  readonly role?: 'server' | 'administrator'
   readonly logger: Logger
   readonly audit: Audit
 }
@@ -25,12 +26,19 @@ export interface KeyParts {
  * Opens the keys of a server, or makes them.
  * @throws StoreUnavailable, KeyRingUnreadable, ConfigurationError
  */
-export const openServerKeys = async ({ options, resources, store, logger, audit }: KeyParts): Promise<KeyRing> => {
+export const openServerKeys = async ({
+  options,
+  resources,
+  store,
+  role = 'server',
+  logger,
+  audit,
+}: KeyParts): Promise<KeyRing> => {
   const { clock = systemClock, random = systemRandom, signing = 'ES256', keyRotation = {}, lifetimes } = options
   const { accessToken, grant } = { ...defaultLifetimes, ...lifetimes }
   const longest = Math.max(accessToken, ...resources.map(({ accessTokenLifetime = 0 }) => accessTokenLifetime))
   return openKeyRing({
-    ...{ store, clock, random, audit, logger },
+    ...{ store, role, clock, random, audit, logger },
     secrets: await secretsOf(options, store, random),
     rotation: rotationPolicy(keyRotation, { accessToken: longest, grant }),
     ...(typeof signing === 'string' ? { algorithm: signing } : { algorithm: 'ES256', external: ownKeys(signing) }),

@@ -137,13 +137,16 @@ describe('the grants of an account', () => {
     expect((await listGrants(to.server, bob)).grants).toHaveLength(1)
     const id = grants[0]?.id ?? ''
     expect(Object.keys(grants[0] ?? {}).toSorted(), 'nothing that makes or checks a token').toEqual([
+      'account',
       'authTime',
       'clientId',
       'createdAt',
       'expiresAt',
       'id',
+      'kind',
       'redirectHost',
       'resources',
+      'subject',
       'usedAt',
     ])
     expect(await revokeGrantById(to.server, id, 'person', bob)).toBe(false)

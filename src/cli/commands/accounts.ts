@@ -1,0 +1,35 @@
+import { CommandFailed } from '../usage.ts'
+import { allPages, type Command } from './command.ts'
+
+export const accounts: Readonly<Record<string, Command>> = {
+  list: {
+    async run({ setting, output }) {
+      const { accounts } = await setting.administration()
+      async function* all() {
+        for await (const page of allPages((cursor) => accounts.list(cursor))) yield* page.accounts
+      }
+      await output.list(all(), ['id', 'createdAt', 'identities'])
+    },
+  },
+  show: {
+    argument: 'ID',
+    async run({ setting, argument, output }) {
+      const found = await (await setting.administration()).accounts.get(argument)
+      if (!found) throw new CommandFailed('there is no such account')
+      output.show(found)
+    },
+  },
+  delete: {
+    argument: 'ID',
+    async run({ setting, argument, output }) {
+      const deleted = await (await setting.administration()).accounts.delete(argument)
+      if (!deleted) throw new CommandFailed('there is no such account')
+      const { grants, sessions, upstreamFailed } = deleted
+      const failed = upstreamFailed === 0 ? '' : ` ${upstreamFailed} could not be ended at the provider.`
+      output.done(
+        { deleted: argument, ...deleted },
+        `Deleted, with ${grants} grants and ${sessions} sign-ins.${failed}`,
+      )
+    },
+  },
+}

@@ -1,0 +1,34 @@
+/** What was typed is no command: the message says what is wrong with it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** What was asked for can't be done; the message is for who asked. */
+export class CommandFailed extends Error {
+  override readonly name = 'CommandFailed'
+}
+
+export const usage = `countersign: administration of a Countersign server, beside it or without it
+
+  clients list | show ID | create [--name NAME] [--redirect-uri URI]… [--public] | delete ID
+  grants list (--account ID | --client ID) | revoke ID
+  accounts list | show ID | delete ID
+  keys list | rotate [--use sign|seal|mac] [--compromised] | reseal
+  audit query [--account ID] [--client ID] [--grant ID] [--type TYPE]… [--from TIME] [--to TIME] [--limit N] [--cursor C] [--oldest-first]
+  store check [--count] | export [--file FILE] | import [--file FILE]
+  migrate
+
+Which server
+  --config FILE       a module whose default export is the options of countersign(), or a JSON file of settings; COUNTERSIGN_CONFIG
+  --store STORE       the path of an SQLite file, postgres://… or redis://…; COUNTERSIGN_STORE
+  --secret-file FILE  the secrets, one a line, the newest first; COUNTERSIGN_SECRET_FILE, or COUNTERSIGN_SECRET with spaces between them.
+                      Without it: the file that lies beside an SQLite store
+  --url URL           the issuer; COUNTERSIGN_URL
+  --audit LOG         where audit events are kept: the path of an SQLite file, or postgres://…; COUNTERSIGN_AUDIT
+
+  --json              prints JSON
+  --help, --version
+
+A secret is never taken from the command line, where other users of the computer can read it.
+Exit code: 0 done, 1 failed or not found, 2 not a command.
+`
