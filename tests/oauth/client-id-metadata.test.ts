@@ -270,3 +270,12 @@ test('domain rules: a name is itself, *. all below it, and deny comes first', ()
     expect(isDomainRule(rule), rule).toBe(false)
   }
 })
+
+test('a document may say that its client wants bound tokens alone', () => {
+  const said = { client_id: id, client_name: 'App', redirect_uris: ['https://app.example.com/cb'] }
+  const parsed = parseClientIdUrl(id)
+  const url = parsed.ok ? parsed.url : expect.fail('no client id')
+  const result = parseClientIdDocument(url, { ...said, dpop_bound_access_tokens: true })
+  expect(result).toMatchObject({ ok: true, metadata: { dpopBoundAccessTokens: true } })
+  expect(parseClientIdDocument(url, { ...said, dpop_bound_access_tokens: 'yes' }).ok).toBe(false)
+})

@@ -261,3 +261,11 @@ test('the answer says what was registered; a secret never expires', () => {
   expect(Object.keys(open)).not.toContain('client_secret')
   expect(Object.keys(open)).not.toContain('client_secret_expires_at')
 })
+
+test('a client may say that it wants bound tokens alone (RFC 9449 §5.2); anything but a boolean is a mistake', () => {
+  expect(read({ dpop_bound_access_tokens: true })).toMatchObject({ dpopBoundAccessTokens: true })
+  for (const unbound of [{}, { dpop_bound_access_tokens: false }, { dpop_bound_access_tokens: null }]) {
+    expect(read(unbound)).not.toHaveProperty('dpopBoundAccessTokens')
+  }
+  expect(refusal({ redirect_uris, dpop_bound_access_tokens: 'true' }).code).toBe('invalid_client_metadata')
+})
