@@ -5,6 +5,7 @@ import {
   authorize,
   type Command,
   connect,
+  disconnect,
   endByOperator,
   met,
   redeem,
@@ -12,6 +13,7 @@ import {
   restart,
   revoke,
   revokeWhileRefreshing,
+  signOut,
 } from './support/grant-commands.ts'
 import { emptyModel, type Redemption, type Refreshing } from './support/grant-model.ts'
 import { CLIENTS, createWorld, PEOPLE, type PersonName, SCOPES, SHARED } from './support/world.ts'
@@ -43,6 +45,8 @@ const shapes: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<Comman
   [1, fc.tuple(index, either('access', 'refresh'), fc.nat(3), fc.boolean()).map((args) => revoke(...args))],
   [1, fc.tuple(index, fc.nat(8)).map((args) => revokeWhileRefreshing(...args))],
   [1, fc.tuple(person, fc.nat(3)).map((args) => endByOperator(...args))],
+  [1, fc.tuple(person, device, client).map((args) => disconnect(...args))],
+  [1, fc.tuple(person, device, fc.boolean()).map((args) => signOut(...args))],
   [4, time.map(advance)],
   [1, fc.constant(restart())],
 ]
@@ -68,6 +72,9 @@ it('design 1: whatever people, clients and devices do, a handler sees what was g
       'consent skipped',
       'another person signed in',
       'refreshed while it was revoked',
+      'disconnected',
+      'signed out',
+      'signed out everywhere',
       ...redemptions.map((each) => `redemption ${each}`),
       ...refreshings.map((each) => `refreshing ${each}`),
     ].sort(),

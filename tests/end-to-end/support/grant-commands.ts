@@ -249,6 +249,33 @@ export const endByOperator = (who: PersonName, nth: number) =>
     },
   )
 
+export const disconnect = (person: PersonName, device: number, client: ClientName) =>
+  command(
+    `disconnect(${person} at device ${device}, ${client})`,
+    () => true,
+    async (model, world) => {
+      const allowed = consentOf(model, person, client)
+      expect(await world.disconnect(person, device, client), 'what was allowed is on the page').toBe(allowed.size > 0)
+      if (device === SHARED) model.inShared = person
+      if (allowed.size > 0) met.add('disconnected')
+      allowed.clear()
+      for (const grant of model.grants) if (grant.person === person && grant.client === client) grant.ended = true
+    },
+  )
+
+export const signOut = (person: PersonName, device: number, everywhere: boolean) =>
+  command(
+    `signOut(${person} ${everywhere ? 'everywhere' : `at device ${device}`})`,
+    () => true,
+    async (model, world) => {
+      await world.signOut(person, device, everywhere)
+      // Nobody signs in in the very millisecond.
+      world.advance(1)
+      if (device === SHARED || (everywhere && model.inShared === person)) delete model.inShared
+      met.add(everywhere ? 'signed out everywhere' : 'signed out')
+    },
+  )
+
 const later = async (turns: number) => {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

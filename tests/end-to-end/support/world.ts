@@ -84,6 +84,9 @@ export interface World {
   list(account: string): Promise<readonly string[]>
   /** Ends a grant as the operator. */
   end(grant: string): Promise<boolean>
+  /** The person disconnects a client on the page of connected apps. False where it is not there. */
+  disconnect(person: PersonName, device: number, client: ClientName): Promise<boolean>
+  signOut(person: PersonName, device: number, everywhere: boolean): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -181,11 +184,43 @@ export async function createWorld(): Promise<World> {
     },
     list: async (account) => (await current.auth.grants.list(account)).grants.map(({ id }) => id),
     end: (grant) => current.auth.grants.revoke(grant),
+    async disconnect(person, device, client) {
+      const browser = browserOf(person, device)
+      const page = await accountPage(browser, person)
+      const form = page.forms.find(({ fields }) =>
+        fields.some(({ name, value }) => name === 'client' && value === clients[client].id),
+      )
+      if (!form) return false
+      const after = await browser.submit(page, form, { button: ['decision', 'disconnect'] })
+      if (!after.text.includes('The app is disconnected.')) throw new Error(`not disconnected: ${after.text}`)
+      return true
+    },
+    async signOut(person, device, everywhere) {
+      const browser = browserOf(person, device)
+      const page = await accountPage(browser, person)
+      await leave(browser, page, everywhere ? 'sign_out_everywhere' : 'sign_out')
+    },
     async dispose() {
       await current.auth.close()
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** The account page of this person, who signs in where somebody else is, or nobody. */
+const accountPage = async (browser: FormBrowser, person: PersonName): Promise<Page> => {
+  let page = await browser.open(`${ISSUER}/authorize/account`)
+  if (showsAnother(person)(page)) page = await leave(browser, page, 'sign_out')
+  const password = page.forms.find(({ fields }) => fields.some(({ type }) => type === 'password'))
+  if (password) page = await browser.submit(page, password, { fields: { username: person, password: 'right' } })
+  if (!page.text.includes(PEOPLE[person].claims.email)) throw new Error(`not the page of ${person}: ${page.text}`)
+  return page
+}
+
+const leave = (browser: FormBrowser, page: Page, decision: 'sign_out' | 'sign_out_everywhere'): Promise<Page> => {
+  const form = page.forms.find(({ fields }) => fields.some(({ value }) => value === decision))
+  if (!form) throw new Error(`nobody can sign out here: ${page.text}`)
+  return browser.submit(page, form, { button: ['decision', decision] })
 }
 
 const showsAnother = (person: PersonName) => (page: Page) =>
