@@ -1,7 +1,10 @@
-import { expect, test } from 'vitest'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
 import { countersign } from '../../../src/countersign.ts'
 import type { JsonObject } from '../../../src/identity/json.ts'
 import { memory } from '../../../src/store/memory.ts'
+import { sqlite } from '../../../src/store/sqlite.ts'
+import type { Store } from '../../../src/store/store.ts'
 import type { NamedProvider, SignIn } from '../../../src/upstream/provider.ts'
 import { passwords } from '../../attacks/support/target.ts'
 import { TestBrowser, type Visit } from '../../support/browser.ts'
@@ -15,6 +18,10 @@ import {
   signInAs,
   webRedirect,
 } from '../../support/person.ts'
+import { temporaryDirectory } from '../../support/temporary-directory.ts'
+
+const folder = temporaryDirectory()
+afterAll(() => folder.remove())
 
 const withClient = async (): Promise<PersonServer> => {
   const to = await personServer()
@@ -133,8 +140,15 @@ test('design 1: a code that is still under way when the person disconnects is wo
   expect((await account(to, browser)).text).toContain('No app is connected')
 })
 
-test('design 1: nor is anything granted in silence while the person disconnects', async () => {
-  const to = await withClient()
+const stores: readonly [string, () => Store][] = [
+  ['memory', memory],
+  ['sqlite', () => sqlite(join(folder.path, 'countersign.db'))],
+]
+
+test.each(stores)('design 1: nor is anything granted in silence while the person disconnects (%s)', async (_, open) => {
+  const store = open()
+  const to = await personServer({ store })
+  await to.addClient({ id: 'app' })
   const browser = to.browser()
   await connect(to, browser)
   const page = await account(to, browser)
@@ -146,7 +160,19 @@ test('design 1: nor is anything granted in silence while the person disconnects'
     if (left) expect(await redeemed(to, left)).toMatchObject({ error: 'invalid_grant' })
   }
   expect((await browser.open(authorizeUrl(to))).left).toBeUndefined()
+  await store.close()
 })
+
+test('design 1: however many grants there are, none is left', async () => {
+  const to = await withClient()
+  const browser = to.browser()
+  await connect(to, browser)
+  const codes = []
+  for (let count = 0; count < 230; count++) codes.push((await browser.open(authorizeUrl(to))).left)
+  await disconnect(browser, await account(to, browser))
+  for (const left of codes) expect(await redeemed(to, left)).toMatchObject({ error: 'invalid_grant' })
+  expect(to.events.filter(({ type }) => type === 'grant.revoked')).toHaveLength(231)
+}, 30_000)
 
 test('what is remembered without a connection is shown too, and can be forgotten', async () => {
   const to = await withClient()
@@ -261,6 +287,19 @@ test('a form of one sign-in does nothing in the next, though it is the same brow
   expect((await disconnect(browser, old)).text).toContain('The page was out of date')
   expect(await refreshed(to, String(refresh_token))).toHaveProperty('access_token')
 })
+
+test('who only asks for the page, again and again, can’t fill the store', async () => {
+  const to = await withClient()
+  const statuses = new Map<number, number>()
+  for (let count = 0; count < 3_010; count++) {
+    const response = await to.routes.respond(new Request(to.server.endpoints.account), { remoteAddress: '192.0.2.9' })
+    statuses.set(response?.status ?? 0, (statuses.get(response?.status ?? 0) ?? 0) + 1)
+  }
+  expect([...statuses]).toEqual([
+    [303, 3_000],
+    [429, 10],
+  ])
+}, 30_000)
 
 test('a link can’t make the page tell what did not happen', async () => {
   const to = await withClient()
