@@ -254,16 +254,22 @@ const checkRedirect = (text: string, { privateSchemes }: ClientSurroundings, pat
 }
 
 const resolveExchange = (
-  { serves = [], from = [], to, actors = [], impersonates = false }: ExchangeSettings,
+  { serves = [], from = [], to, actors = [], upstream, impersonates = false }: ExchangeSettings,
   surroundings: ClientSurroundings,
   path: string,
-): ExchangePolicy => ({
-  serves: serves.map((key, index) => resourceAt(key, surroundings, `${path}.serves[${index}]`).identifier),
-  from,
-  to: to === undefined ? {} : resolveScopes(to, surroundings, `${path}.to`),
-  actors,
-  impersonates,
-})
+): ExchangePolicy => {
+  if (upstream && serves.length === 0) {
+    throw new ConfigurationError(`${path}.serves`, 'the resources whose callers’ upstream tokens it may have')
+  }
+  return {
+    serves: serves.map((key, index) => resourceAt(key, surroundings, `${path}.serves[${index}]`).identifier),
+    from,
+    to: to === undefined ? {} : resolveScopes(to, surroundings, `${path}.to`),
+    actors,
+    ...(upstream ? { upstream } : {}),
+    impersonates,
+  }
+}
 
 /** Resource to scopes, by the resource's identifier. */
 export const resolveScopes = (

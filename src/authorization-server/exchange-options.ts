@@ -10,6 +10,11 @@ export interface ExchangeSettings {
   readonly to?: Readonly<Record<string, readonly string[]>> | undefined
   /** Ids of clients that it may name as the actor, by an access token of theirs. */
   readonly actors?: readonly string[] | undefined
+  /**
+   * Ids of providers: their tokens of the people who call a resource that it serves it may have (`audience` is then the provider's issuer). It can do
+   * there whatever these tokens allow.
+   */
+  readonly upstream?: readonly string[] | undefined
   /** True: where it names no actor, nobody sees that it acts and not the person. Default false: then it is the actor itself. */
   readonly impersonates?: boolean | undefined
 }
@@ -21,5 +26,6 @@ export const exchangeSchema = z.strictObject({
   from: texts.optional(),
   to: z.record(z.string(), texts).optional(),
   actors: texts.optional(),
+  upstream: texts.optional(),
   impersonates: z.boolean().optional(),
 })

@@ -219,6 +219,16 @@ export type AuditFacts =
       readonly sessions: number
       readonly grants: number
     }
+  /** A resource server got the provider's token of who called it. */
+  | {
+      readonly type: 'upstream.handed_out'
+      readonly clientId: string
+      readonly provider: string
+      readonly session: string
+      readonly grant: string
+      readonly account: string
+      readonly resource: string
+    }
   | { readonly type: 'upstream.logout_refused'; readonly provider: string; readonly reason: string }
   | { readonly type: 'upstream.failed'; readonly provider: string; readonly session?: string; readonly reason: string }
   | { readonly type: 'upstream.ended'; readonly provider: string; readonly session: string; readonly reason: string }

@@ -8,6 +8,8 @@ export interface ExchangePolicy {
   readonly to: Readonly<Record<string, readonly string[]>>
   /** Clients that it may name as the actor by a token of theirs, besides itself. */
   readonly actors: readonly string[]
+  /** Ids of providers whose tokens it may have, of people who call a resource that it serves. */
+  readonly upstream?: readonly string[]
   /** Whether it is left out of the chain where it names no actor: then nobody sees that it isn't the person who acts. */
   readonly impersonates: boolean
 }

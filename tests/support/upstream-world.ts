@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { AuditEvent } from '../../src/events/audit.ts'
-import { countersign, requireUser } from '../../src/index.ts'
+import { type ClientOptions, countersign, requireUser } from '../../src/index.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Provider } from '../../src/upstream/provider.ts'
@@ -15,6 +15,7 @@ export interface WorldOptions {
   readonly store?: Store
   readonly fetch?: typeof fetch
   readonly tokenClaims?: readonly string[]
+  readonly clients?: readonly ClientOptions[]
 }
 
 export interface Connected {
@@ -51,7 +52,8 @@ export const upstreamWorld = (provider: Provider<unknown>, options: WorldOptions
     tokenClaims: options.tokenClaims ?? ['email'],
     audit: (event) => void events.push(event),
     registration: { perAddress: 10_000, total: 10_000 },
-    resources: { '/mcp': { scopes: { read: 'Read', write: 'Write' } } },
+    ...(options.clients ? { clients: options.clients } : {}),
+    resources: { '/mcp': { scopes: { read: 'Read', write: 'Write' } }, '/other': { scopes: { look: 'Look' } } },
   })
   const handler = auth.gate('/mcp', () => Response.json(requireUser(auth)))
 

@@ -11,10 +11,12 @@ import type { ServerContext } from '../context.ts'
 export interface TokenResponse {
   readonly access_token: string
   readonly token_type: 'Bearer' | 'DPoP'
-  /** Seconds. */
-  readonly expires_in: number
+  /** Seconds. Absent where a provider doesn't say. */
+  readonly expires_in?: number
   readonly scope?: string
   readonly refresh_token?: string
+  /** @see draft-ietf-oauth-identity-assertion-authz-grant §4.4.1 */
+  readonly resource?: string
   /** @see RFC 8693 §2.2.1 */
   readonly issued_token_type?: string
 }

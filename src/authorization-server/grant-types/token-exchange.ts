@@ -18,6 +18,7 @@ import { readSignedAccessToken, type SignedAccessToken } from '../signed-access-
 import { narrowedScopes, type Target } from '../target.ts'
 import { newGrantId } from '../tokens.ts'
 import { AuditedRefusal, type Exchange, type GrantType, type TokenResponse, tokenResponse } from './grant-type.ts'
+import { handOutUpstreamToken, isUpstreamRequest } from './upstream-vault.ts'
 
 interface Asked {
   readonly subjectToken: string
@@ -90,7 +91,10 @@ const decide = async (
   about: { grant?: string },
 ): Promise<TokenResponse> => {
   const { client, authentication, jkt } = exchange
-  const { signed, facts, grant } = await readSubject(server, asked.subjectToken, jkt, about)
+  const subject = await readSubject(server, asked.subjectToken, jkt, about)
+  const { signed, facts, grant } = subject
+  const upstream = { ...asked, ...subject }
+  if (isUpstreamRequest(server, upstream)) return handOutUpstreamToken(server, exchange, upstream)
   const actor = asked.actorToken === undefined ? undefined : await readActingClient(server, asked.actorToken, jkt)
   const resource = targetOf(server, asked.targets, signed.resource)
   const limits = { ...limitsOf(grant), [signed.resource]: facts.scopes }
