@@ -9,10 +9,6 @@ import { endGrantsOf } from './upstream-standing.ts'
 
 const maximumBody = 65_536
 
-/** Where the provider of that id tells this server of a logout. */
-export const logoutAddress = ({ endpoints }: Pick<ServerContext, 'endpoints'>, provider: string): string =>
-  `${endpoints.logout}/${provider}`
-
 /**
  * The provider tells of a person who has signed out there. Each logout token counts once: who found one later can't sign the person out again.
  * @see OpenID Connect Back-Channel Logout 1.0 §2.5 to §2.8

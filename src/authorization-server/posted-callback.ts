@@ -2,7 +2,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { readForm } from '../oauth/parameters.ts'
 import type { ServerContext } from './context.ts'
 import { PageProblem, type Reply, redirect } from './pages.ts'
-import { callbackOf } from './provider-sign-in.ts'
+import { callbackOf } from './provider-addresses.ts'
 import { refused } from './refusal.ts'
 
 const names = ['code', 'state', 'iss', 'error', 'error_description', 'user']

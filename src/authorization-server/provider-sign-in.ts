@@ -12,13 +12,11 @@ import { completeSignIn } from './complete-sign-in.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { advance, formOf, type OpenInteraction, pageOf } from './interaction.ts'
 import { page, type Reply, redirect } from './pages.ts'
+import { callbackOf } from './provider-addresses.ts'
 import { signInProblem } from './sign-in-problem.ts'
 
 // A second click, another tab or the back button may begin again while an earlier attempt is still the one that comes back.
 const mostAttempts = 4
-
-export const callbackOf = ({ endpoints }: Pick<ServerContext, 'endpoints'>, provider: string): string =>
-  `${endpoints.callback}/${provider}`
 
 /** Sends the browser to a provider. */
 export const askProvider = async (
