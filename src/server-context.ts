@@ -67,6 +67,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     endpoints: parts.endpoints,
     resources,
     providers,
+    locales: [...new Set(['en', ...Object.keys(options.branding?.languages ?? {})])],
     emailDomains: new Map(Object.entries(options.emailDomains ?? {})),
     accounts,
     // A grant may be made at the end of a browser session, and must not outlive what it stands on.

@@ -24,6 +24,8 @@ export interface ServerContext {
   readonly resources: readonly Resource[]
   readonly providers: readonly NamedProvider[]
   readonly accounts: Accounts
+  /** The languages of the pages. */
+  readonly locales: readonly string[]
   /** E-mail domain to the id of the provider where its people sign in. */
   readonly emailDomains: ReadonlyMap<string, string>
   readonly custody: Custody

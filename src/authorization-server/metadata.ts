@@ -23,6 +23,7 @@ const metadata = ({
   tokenClaims,
   assertions,
   requirePushedRequests,
+  locales,
   keys,
 }: ServerContext) =>
   authorizationServerMetadata({
@@ -30,6 +31,7 @@ const metadata = ({
     signingAlgorithms: [keys.signingKey().algorithm],
     resources,
     endpoints,
+    locales,
     upstreamClaims: ['iss', 'sub', ...tokenClaims],
     ...(assertions ? { assertions } : {}),
     ...(requirePushedRequests ? { requirePushedRequests } : {}),

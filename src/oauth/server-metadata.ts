@@ -31,6 +31,8 @@ export interface ServerMetadataFacts {
   readonly upstreamClaims?: readonly string[]
   /** Present where assertions of trusted issuers are taken; `enterprise` where identity assertions are. */
   readonly assertions?: { readonly enterprise: boolean }
+  /** The languages of its pages, where there are several. */
+  readonly locales?: readonly string[]
   /** True to list the resources. @see RFC 9728 §4 */
   readonly listResources?: boolean
 }
@@ -71,6 +73,7 @@ export const authorizationServerMetadata = (facts: ServerMetadataFacts) => ({
   dpop_signing_alg_values_supported: dpopAlgorithms,
   authorization_response_iss_parameter_supported: true,
   ...(facts.clientIdMetadataDocuments ? { client_id_metadata_document_supported: true } : {}),
+  ...(facts.locales && facts.locales.length > 1 ? { ui_locales_supported: facts.locales } : {}),
   // Not of a standard: tells verifiers elsewhere what they can build on.
   ...(facts.upstreamClaims ? { upstream_claims_supported: facts.upstreamClaims } : {}),
   ...(facts.listResources ? { protected_resources: facts.resources.map((resource) => resource.identifier) } : {}),

@@ -46,6 +46,7 @@ export interface TestServerOptions {
   readonly tokenClaims?: readonly string[]
   readonly claims?: NamedProvider['claims']
   readonly revalidation?: NamedProvider['revalidation']
+  readonly admit?: NonNullable<NamedProvider['admit']>
   readonly secrets?: readonly [string, ...string[]]
   readonly issuer?: string
   readonly clients?: readonly ClientOptions[]
@@ -93,6 +94,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     open: { kind: 'host', identify: async () => new Response() },
     ...(options.claims ? { claims: options.claims } : {}),
     ...(options.revalidation ? { revalidation: options.revalidation } : {}),
+    ...(options.admit ? { admit: options.admit } : {}),
   }
   const providers = [host]
   const resources = resolveResources(base, {
@@ -111,6 +113,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     endpoints: endpointsBelow(base),
     resources,
     providers,
+    locales: ['en'],
     emailDomains: new Map(),
     accounts: createAccounts({ records, random }, { subject: 'random', providers, vouchers, knownByEmail }),
     custody: createCustody({ records, random, audit }, [...providers, ...vouchers]),

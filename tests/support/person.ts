@@ -172,6 +172,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     endpoints: endpointsBelow(issuer),
     resources,
     providers,
+    locales: [...new Set(['en', ...Object.keys(options.branding?.languages ?? {})])],
     emailDomains: new Map(Object.entries(options.emailDomains ?? {})),
     accounts: createAccounts({ records, random }, { subject: options.subject ?? 'random', providers }),
     custody: createCustody({ records, random, audit }, providers),

@@ -3,7 +3,7 @@ import { brandingSchema } from '../../../src/http/branding.ts'
 import { english } from '../../../src/http/pages/english.ts'
 import { acceptedLanguages, chooseLanguage } from '../../../src/http/pages/language.ts'
 import { placeholdersOf, type Words } from '../../../src/http/pages/words.ts'
-import { authorizeUrl, personServer, signInAs } from '../../support/person.ts'
+import { authorizeUrl, type PersonServer, personServer, signInAs } from '../../support/person.ts'
 
 const german = {
   words: {
@@ -53,6 +53,15 @@ test('without it the browser’s languages count, then the host’s own, then En
   expect(page.html).toContain('<html lang="de"')
   const wanted = await own.browser().open(authorizeUrl(own, { client_id: 'nobody' }), { 'accept-language': 'en' })
   expect(wanted.html).toContain('<html lang="en"')
+})
+
+test('the metadata name the languages, where there are several', async () => {
+  const metadata = async (to: Pick<PersonServer, 'routes' | 'issuer'>) => {
+    const response = await to.routes.respond(new Request(`${to.issuer}/.well-known/oauth-authorization-server`))
+    return response?.json()
+  }
+  expect(await metadata(await withGerman())).toMatchObject({ ui_locales_supported: ['en', 'de'] })
+  expect(await metadata(await personServer())).not.toHaveProperty('ui_locales_supported')
 })
 
 test('whatever a client or a browser says of languages, there is a page in one that exists', async () => {
