@@ -1,5 +1,6 @@
 import { type KeyObject, sign as signSync } from 'node:crypto'
 import { promisify } from 'node:util'
+import type { KeyObject as AnyKeyObject } from 'jose'
 import { base64url, utf8 } from './bytes.ts'
 import type { SigningAlgorithm } from './signing-algorithm.ts'
 
@@ -7,7 +8,8 @@ export interface SigningKey {
   /** The `kid`. */
   readonly id: string
   readonly algorithm: SigningAlgorithm
-  readonly key: KeyObject
+  /** Of `node:crypto`: named by a type that says nothing of Node, which declarations may reach. */
+  readonly key: AnyKeyObject
 }
 
 /** @param type the `typ`, without `application/` */
@@ -17,7 +19,7 @@ export const signJwt = async (
   claims: Readonly<Record<string, unknown>>,
 ): Promise<string> => {
   const input = `${encodeJson({ alg: algorithm, kid: id, typ: type })}.${encodeJson(claims)}`
-  return `${input}.${base64url(await signatures[algorithm](utf8(input), key))}`
+  return `${input}.${base64url(await signatures[algorithm](utf8(input), key as KeyObject))}`
 }
 
 const encodeJson = (value: object): string => base64url(utf8(JSON.stringify(value)))

@@ -1,6 +1,6 @@
 import { createHash, type KeyObject, sign, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { JWK } from 'jose'
+import type { KeyObject as AnyKeyObject, JWK } from 'jose'
 import type { SigningAlgorithm } from '../crypto/signing-algorithm.ts'
 import type { ExternalKey } from './key-ring.ts'
 import { importSigningKey, importVerificationKey } from './signing-key.ts'
@@ -67,10 +67,10 @@ const tryImport = (id: string, jwk: JWK): ExternalKey | undefined => {
 }
 
 // A JWK with the private part of another key is not refused at its import, and then nobody could verify what it signs.
-const belongTogether = (privateKey: KeyObject, publicKey: KeyObject): boolean => {
-  const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : 'sha256'
+const belongTogether = (privateKey: AnyKeyObject, publicKey: AnyKeyObject): boolean => {
+  const digest = (privateKey as KeyObject).asymmetricKeyType === 'ed25519' ? null : 'sha256'
   const probe = new Uint8Array(32)
-  return verify(digest, probe, publicKey, sign(digest, probe, privateKey))
+  return verify(digest, probe, publicKey as KeyObject, sign(digest, probe, privateKey as KeyObject))
 }
 
 const algorithmOf = ({ kty, crv, n, alg }: JWK): SigningAlgorithm => {
