@@ -90,6 +90,37 @@ export const dpopKey = async (): Promise<DpopKey> => {
   }
 }
 
+/** What a refused client is told, as clients read it. */
+export interface ReadChallenge {
+  /** 401: no good token; 403: more scopes are needed; 400: no bearer request at all. */
+  readonly status: number
+  readonly scheme: string
+  readonly error: string | undefined
+  readonly description: string | undefined
+  /** All that the client should ask for now. */
+  readonly scopes: readonly string[]
+  /** Where the resource's metadata is. */
+  readonly metadataUrl: string | undefined
+}
+
+/**
+ * Reads the challenge of a response, for assertions: `expect(challengeOf(response)).toMatchObject({ error: 'insufficient_scope', scopes: [...] })`.
+ * Undefined where there is none, as for trouble of the server's own, or where no scope would help.
+ */
+export const challengeOf = (response: Response): ReadChallenge | undefined => {
+  const header = response.headers.get('www-authenticate')
+  if (header === null) return undefined
+  const field = (name: string) => new RegExp(`(?:^|[ ,])${name}="([^"]*)"`).exec(header)?.[1]
+  return {
+    status: response.status,
+    scheme: header.split(' ', 1)[0] ?? '',
+    error: field('error'),
+    description: field('error_description'),
+    scopes: (field('scope') ?? '').split(' ').filter((scope) => scope !== ''),
+    metadataUrl: field('resource_metadata'),
+  }
+}
+
 /** An issuer without network, for `resourceServer({ issuers: [testIssuer()] })`: takes the tokens that it minted, and no other. */
 export interface TestIssuer<Upstream = UpstreamClaims> extends IssuerVerifier<Upstream> {
   /** Mints a token that is good at the gate; send its `token` as the bearer token. */

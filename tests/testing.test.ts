@@ -2,7 +2,7 @@ import { describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import { getAccessToken, requireUser } from '../src/identity/context.ts'
 import { jwks } from '../src/resource-server/jwks-verifier.ts'
-import { accessToken, clientToken, testIssuer, withAccessToken } from '../src/testing.ts'
+import { accessToken, challengeOf, clientToken, testIssuer, withAccessToken } from '../src/testing.ts'
 import { resourceServer } from '../src/verify-only.ts'
 
 describe('a handler without a server', () => {
@@ -96,5 +96,51 @@ test('design 2, the types of a schema that an issuer is given reach the handler'
   withAccessToken(token, () => {
     expectTypeOf(requireUser(auth).upstream?.claims.email).toEqualTypeOf<string | undefined>()
     expect(requireUser(auth)).toBe(token)
+  })
+})
+
+describe('what a refused client is told', () => {
+  const resource = 'https://notes.example.com/mcp'
+  const issuer = testIssuer()
+  const auth = resourceServer({
+    ...{ resource, issuers: [issuer], scopes: { a: 'A', b: 'B' }, defaultScopes: ['a'] },
+    tools: { add: ['b'], never: () => false },
+  })
+  const gated = auth.gate(resource, () => new Response('in'))
+  const call = (tool: string, headers: Record<string, string>) =>
+    gated(
+      new Request(resource, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool } }),
+      }),
+    )
+  const bearer = () => ({ Authorization: `Bearer ${issuer.accessToken({ scopes: ['a'] }).token}` })
+
+  test('is read from the response', async () => {
+    const metadataUrl = 'https://notes.example.com/.well-known/oauth-protected-resource/mcp'
+    expect(challengeOf(await call('add', {}))).toEqual({
+      ...{ status: 401, scheme: 'Bearer', error: 'invalid_token', scopes: ['a'], metadataUrl },
+      description: expect.any(String),
+    })
+    expect(challengeOf(await call('add', bearer()))).toMatchObject({
+      ...{ status: 403, error: 'insufficient_scope', scopes: ['a', 'b'], metadataUrl },
+    })
+  })
+
+  test('is nothing where nothing would help', async () => {
+    expect(challengeOf(await call('never', bearer()))).toBeUndefined()
+    issuer.setAvailable(false)
+    expect(challengeOf(await call('add', bearer()))).toBeUndefined()
+    expect(challengeOf(new Response())).toBeUndefined()
+  })
+
+  test('of any server', () => {
+    const header = 'Bearer realm="x", error="invalid_token", error_description="no, scope=\'y\'", scope=""'
+    const response = new Response(null, { status: 401, headers: { 'WWW-Authenticate': header } })
+    expect(challengeOf(response)).toEqual({
+      ...{ status: 401, scheme: 'Bearer', error: 'invalid_token', description: "no, scope='y'" },
+      ...{ scopes: [], metadataUrl: undefined },
+    })
   })
 })

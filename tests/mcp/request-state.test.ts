@@ -271,4 +271,21 @@ describe('fault 23: what is bound', () => {
       }),
     )
   })
+
+  test('whatever one character of it becomes, it opens nothing', async () => {
+    const token = accessToken()
+    const session = binding.issueSession('the-servers-own', token)
+    const sealed = binding.sealState('state', token, 'r')
+    const change = (text: string, at: number, by: string) =>
+      text.slice(0, at % text.length) + by + text.slice((at % text.length) + 1)
+    const character = fc.constantFrom(...'ABab01-_.~')
+    await fc.assert(
+      fc.asyncProperty(fc.nat(500), character, async (at, by) => {
+        const [otherSession, otherState] = [change(session, at, by), change(sealed, at, by)]
+        if (otherSession !== session) expect(await binding.readSession(otherSession, token)).toBeUndefined()
+        if (otherState !== sealed) expect(await binding.openState(otherState, token, 'r')).toBeUndefined()
+      }),
+      { numRuns: 500 },
+    )
+  })
 })
