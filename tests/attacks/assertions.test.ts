@@ -187,7 +187,7 @@ describe('wanting more', () => {
 
   test('a refresh token of it', async () => {
     const { body } = await present(await idJag())
-    expect(Object.keys(body).sort()).toEqual(['access_token', 'expires_in', 'scope', 'token_type'])
+    expect(Object.keys(body).sort()).toEqual(['access_token', 'expires_in', 'resource', 'scope', 'token_type'])
     expectRefused(
       await target.post('/token', { grant_type: 'refresh_token', refresh_token: body.access_token, ...agent }),
     )

@@ -75,7 +75,7 @@ test('origin 1: a handler gets the person: our issuer, the account’s subject, 
   const to = await serverFor({ tokenClaims: ['email'] })
   const { status, body } = await present(to, await idJag(to))
   expect(status).toBe(200)
-  expect(body).toMatchObject({ token_type: 'Bearer', scope: 'notes:read', expires_in: 600 })
+  expect(body).toMatchObject({ token_type: 'Bearer', scope: 'notes:read', expires_in: 600, resource: mcp })
   expect(body).not.toHaveProperty('refresh_token')
 
   const token = await createOwnVerifier(to.server).verify(body.access_token, mcp)
@@ -132,6 +132,20 @@ test('fault 16: the provider’s schema for claims holds for assertions too', as
   const { body } = await present(to, await idJag(to, { department: 'R&D' }))
   const token = await createOwnVerifier(to.server).verify(body.access_token, mcp)
   expect(token.upstream?.claims).toMatchObject({ department: 'R&D' })
+})
+
+test('the provider’s rule for people holds for assertions too: who gets in, and how far', async () => {
+  const to = await testServer({
+    assertions: [acme({ provider: 'host' })],
+    clients: [agent],
+    admit: ({ groups }) =>
+      Array.isArray(groups) && groups.includes('staff') ? { scopes: ['notes:read'] } : { refuse: 'Staff only' },
+  })
+  expect(outcome(await present(to, await idJag(to, { groups: ['guests'] })))).toEqual([400, 'invalid_grant'])
+  const { body } = await present(to, await idJag(to, { scope: 'notes:read notes:write' }))
+  expect(body.scope).toBe('notes:read')
+  expect((await createOwnVerifier(to.server).verify(body.access_token, mcp)).scopes).toEqual(['notes:read'])
+  expect(to.events.find(({ type }) => type === 'assertion.accepted')).toMatchObject({ scopes: ['notes:read'] })
 })
 
 test('where its provider is asked again after a while, a token lives no longer than its word counts', async () => {

@@ -133,9 +133,11 @@ const exchangeEnterprise = async (
       if (!result) return undefined
     }
     const { provider, issuer } = assertion.issuer
-    const facts = { clientId, grant: grant.id, account: grant.account, ...target }
+    const { resource } = target
+    const facts = { clientId, grant: grant.id, account: grant.account, resource, scopes: accessToken.scopes }
     server.audit({ type: 'assertion.accepted', provider, issuer, subject: assertion.subject, ...facts })
-    return tokenResponse(accessToken, undefined)
+    // Of several that the assertion names it is one.
+    return { ...tokenResponse(accessToken, undefined), resource }
   })
 }
 
