@@ -1,18 +1,24 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { hashSecret } from '../../src/crypto/hash.ts'
+import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
 import { sqlite } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
 import {
   type Approved,
   approved,
   callback,
+  issuer,
+  mcp,
   refresh,
   registered,
   signedIn,
   type TestClient,
   type TestServer,
+  type TestServerOptions,
   testServer,
 } from '../support/authorization-server.ts'
+import { type JwksIssuer, startJwksIssuer } from '../support/jwks-issuer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { type RunningProcess, startProcess } from '../support/process.ts'
 import { startRedis } from '../support/redis.ts'
@@ -22,12 +28,13 @@ import type { Opening } from './contender.ts'
 type Outcome = { readonly status: number; readonly error?: string; readonly refresh_token?: string }
 
 const many = 3
+const agent = { id: 'agent', secret: 'the secret of an agent, long enough for one' }
 const script = fileURLToPath(new URL('./contender.ts', import.meta.url))
 
 /** Several processes at one store: each posts all forms at once, and all processes start together. */
-async function contenders(opening: Opening) {
+async function contenders(opening: Opening, options: TestServerOptions) {
   const processes: RunningProcess[] = Array.from({ length: many }, () =>
-    startProcess(process.execPath, ['--import', 'tsx', script, JSON.stringify(opening)]),
+    startProcess(process.execPath, ['--import', 'tsx', script, JSON.stringify(opening), JSON.stringify(options)]),
   )
   await Promise.all(processes.map((running) => running.line(/^ready$/)))
   return {
@@ -88,17 +95,24 @@ describe.each([
   let opened: Awaited<ReturnType<typeof open>>
   let to: TestServer
   let client: TestClient
+  let idp: JwksIssuer | undefined
   let processes: Awaited<ReturnType<typeof contenders>>
 
   beforeAll(async () => {
     opened = await open()
     if (!opened) return
-    to = await testServer({ store: opened.store })
+    idp = await startJwksIssuer(mcp)
+    const options: TestServerOptions = {
+      assertions: [{ kind: 'enterprise', issuer: idp.issuer, provider: 'acme' }],
+      clients: [agent],
+    }
+    to = await testServer({ store: opened.store, ...options })
     client = await registered(to)
-    processes = await contenders(opened.opening)
+    processes = await contenders(opened.opening, options)
   })
   afterAll(async () => {
     await processes?.end()
+    await idp?.close()
     await opened?.end()
   })
 
@@ -122,6 +136,26 @@ describe.each([
       }
       expect((await refresh(to, client, succeeded[0]?.refresh_token ?? '')).status).toBe(200)
     }
+  })
+
+  test('fault 24: an assertion of somebody who was never here is good once, and makes one account', async (context) => {
+    if (!opened || !idp) return context.skip('no such server here')
+    const { store } = opened
+    const accounts = async () => (await store.list('account/')).entries.length
+    const before = await accounts()
+    for (let round = 0; round < 5; round++) {
+      const now = Math.floor(to.clock.now() / 1000)
+      const claims = { sub: `person-${round}`, aud: issuer, client_id: agent.id, resource: mcp, exp: now + 300 }
+      const assertion = await idp.sign(claims, { typ: idJagType })
+      const proof = { client_id: agent.id, client_secret: agent.secret }
+      const form = { grant_type: jwtBearerGrantType, assertion, ...proof }
+      const outcomes = await processes.race([form, form, form])
+      const statuses = outcomes.map(({ status }) => status).sort()
+      expect(statuses).toEqual([200, ...Array(3 * many - 1).fill(400)])
+    }
+    expect((await accounts()) - before).toBe(5)
+    const { entries } = await store.list('client-grant/')
+    expect(entries.filter(({ key }) => key.includes(`/${hashSecret(agent.id)}/`))).toHaveLength(5)
   })
 
   test('fault 2: parallel processes of one client share one refresh token and it survives', async (context) => {
