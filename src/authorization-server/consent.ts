@@ -78,6 +78,7 @@ const show = async (
     providers: server.providers.map(({ name }) => name),
     signInFollows: mustSignIn(server, open.value, somebody),
     nothingTicked: unticked !== undefined,
+    accountPage: server.endpoints.account,
   })
 }
 

@@ -68,6 +68,8 @@ export interface ConsentPage {
   readonly signInFollows: boolean
   /** Everything was unticked. */
   readonly nothingTicked: boolean
+  /** The address of the account page, where it is taken back. */
+  readonly accountPage: string
 }
 
 /** Pages show at least one. */

@@ -29,7 +29,13 @@ const account = { name: 'Alice', email: 'alice@example.org', provider: 'Acme' }
 const now = Date.UTC(2026, 10, 22, 5)
 const day = 86_400_000
 
-const consent = { kind: 'consent', form, signInFollows: false, nothingTicked: false } as const
+const consent = {
+  kind: 'consent',
+  form,
+  signInFollows: false,
+  nothingTicked: false,
+  accountPage: 'https://auth.example.com/authorize/account',
+} as const
 const signIn = { kind: 'sign-in', form, purpose: { kind: 'client', client, resources: [notes] } } as const
 const others = [
   { provider: 'acme', name: 'Acme' },

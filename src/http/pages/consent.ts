@@ -21,7 +21,8 @@ ${whoAllows(look, page)}
 <div class="actions">
 <button class="primary" form="decide" name="decision" value="approve">${look.say('consent.allow')}</button>
 <button form="decide" name="decision" value="deny">${look.say('consent.decline')}</button>
-</div>`,
+</div>
+<p class="quiet after">${look.say('consent.take_back', { page: html`<a href="${page.accountPage}" target="_blank" rel="noopener">${look.say('account.title')}</a>` })}</p>`,
   )
 
 export const resourceName = (look: Look, { name }: Pick<AskedResource, 'name'>): Markup =>

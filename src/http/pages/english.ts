@@ -31,6 +31,7 @@ export const english = {
   'consent.decline': 'Decline',
   'consent.switch': 'Not you?',
   'consent.sign_in_again': 'You will be asked to sign in again.',
+  'consent.take_back': 'You can take this back at any time under {page}.',
   'consent.next': 'Next you sign in.',
   'consent.next.provider': 'Next you sign in with {provider}.',
 

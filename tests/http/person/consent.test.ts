@@ -49,6 +49,8 @@ test('the page says who asks, that nobody checked it, where the answer goes, for
   ]) {
     expect(page.text).toContain(text)
   }
+  expect(page.text).toContain('You can take this back at any time under Connected apps')
+  expect(page.html).toContain(`<a href="${to.server.endpoints.account}" target="_blank" rel="noopener">`)
   await to.addClient({ id: 'known', source: 'configured' })
   const known = await to.browser().open(authorizeUrl(to, { client_id: 'known' }))
   expect(known.text).not.toContain('Unverified')
