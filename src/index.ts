@@ -42,6 +42,7 @@ export {
 } from './identity/context.ts'
 export type { Json, JsonObject } from './identity/json.ts'
 export { type Principal, principal } from './identity/principal.ts'
+export type { UpstreamTarget } from './identity/upstream-target.ts'
 export { TokenInvalid, type TokenVerifier, VerifierUnavailable } from './identity/verifier.ts'
 export type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 export type { AccessPolicy, PolicyCall, PolicyFunction, PolicyRule, Requirement } from './mcp/policy/rule.ts'

@@ -210,7 +210,7 @@ const factsOf = (token: AccessToken<unknown>): AccessTokenFacts => {
       issuer: upstream.issuer,
       subject: upstream.subject,
       claims: upstream.claims as JsonObject,
-      accessToken: () => upstream.accessToken(),
+      accessToken: (target) => upstream.accessToken(target),
     },
   }
 }

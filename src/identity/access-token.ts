@@ -1,5 +1,6 @@
 import type { Actor } from './actor.ts'
 import { deepFreeze, type JsonObject } from './json.ts'
+import type { UpstreamTarget } from './upstream-target.ts'
 
 /** The claims that a handler gets wherever the provider gave them; a provider's schema may promise more. */
 export interface UpstreamClaims {
@@ -57,17 +58,18 @@ export interface UpstreamIdentity<Upstream = UpstreamClaims> {
   readonly claims: Upstream & JsonObject
   /**
    * A provider's access token that is good now; refreshed when it must be.
+   * @param target a token for another service at the provider, in exchange for the person's: where the provider's configuration has `onBehalfOf`
    * @throws UpstreamTokenUnavailable where there is none to have
    */
-  accessToken(): Promise<string>
+  accessToken(target?: UpstreamTarget): Promise<string>
 }
 
 /** There is no upstream access token to have; `reason` says why, for the operator and for a handler's decision. */
 export class UpstreamTokenUnavailable extends Error {
   override readonly name = 'UpstreamTokenUnavailable'
-  /** `none`: this sign-in has no provider token; `ended`: the person must sign in there again; `down`: try again later. */
-  readonly reason: 'none' | 'ended' | 'down'
-  constructor(reason: 'none' | 'ended' | 'down', options?: ErrorOptions) {
+  /** `none`: this sign-in has no provider token; `ended`: the person must sign in there again; `down`: try again later; `refused`: the provider does not give the token that was asked for. */
+  readonly reason: 'none' | 'ended' | 'down' | 'refused'
+  constructor(reason: 'none' | 'ended' | 'down' | 'refused', options?: ErrorOptions) {
     super(upstreamTokenMessages[reason], options)
     this.reason = reason
   }
@@ -77,6 +79,7 @@ const upstreamTokenMessages = {
   none: 'this sign-in brought no token of the provider',
   ended: 'the session at the provider has ended: the person must sign in again',
   down: 'the provider cannot be reached: try again later',
+  refused: 'the provider does not give this token for this person',
 }
 
 /** What a verifier found out; `createAccessToken` makes the handler's token of it. */
@@ -92,7 +95,7 @@ export interface UpstreamFacts {
   readonly subject: string
   readonly claims: JsonObject
   /** Where `accessToken()` gets a token from; without it there is none to have. */
-  readonly accessToken?: (() => Promise<string>) | undefined
+  readonly accessToken?: ((target?: UpstreamTarget) => Promise<string>) | undefined
 }
 
 /** Makes the one frozen object that a handler sees. The facts are taken over, not copied: don't keep them for other use. */
@@ -128,7 +131,7 @@ class VerifiedToken {
 }
 
 class VerifiedUpstream {
-  readonly #accessToken: (() => Promise<string>) | undefined
+  readonly #accessToken: ((target?: UpstreamTarget) => Promise<string>) | undefined
   readonly provider: string
   readonly issuer: string
   readonly subject: string
@@ -142,8 +145,8 @@ class VerifiedUpstream {
     this.claims = facts.claims
   }
 
-  async accessToken(): Promise<string> {
+  async accessToken(target?: UpstreamTarget): Promise<string> {
     if (!this.#accessToken) throw new UpstreamTokenUnavailable('none')
-    return this.#accessToken()
+    return this.#accessToken(target)
   }
 }

@@ -6,6 +6,7 @@ import { type Put, put, type Records, type Stored } from '../records/records.ts'
 import { sessionIndexes, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
 import { checkedPerson, type Person, type Said } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
+import { createExchanges } from './exchanges.ts'
 import { logOut, notLoggedOut } from './logout.ts'
 import { type LogoutToken, type SignIn, SignInRefused, type Voucher } from './provider.ts'
 import { eraseSession, releaseSession, remaining } from './release.ts'
@@ -100,7 +101,9 @@ export const createCustody = (
 ): Custody => {
   const { records, random } = context
   const byId = new Map(providers.map((provider) => [provider.id, provider]))
-  const { accessToken, check } = createRenewal({ ...context, providers: byId, lifetime, lease })
+  const attempts = { ...context, providers: byId, lifetime, lease }
+  const { accessToken, check } = createRenewal(attempts)
+  const exchanged = createExchanges(attempts, accessToken)
 
   const personOf = async (providerId: string, said: Said): Promise<Person | 'gone' | 'schema'> => {
     const provider = byId.get(providerId)
@@ -152,7 +155,7 @@ export const createCustody = (
         claims,
         ...(session.tokens === undefined && session.ended === undefined
           ? {}
-          : { accessToken: () => accessToken(sessionId) }),
+          : { accessToken: (target) => (target ? exchanged(sessionId, target) : accessToken(sessionId)) }),
       }
       return { facts, session, now, ...(scopes === undefined ? {} : { scopes }) }
     },

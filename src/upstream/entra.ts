@@ -56,6 +56,7 @@ export const entra = <Claims = UpstreamClaims>(options: EntraOptions<Claims>): P
   requireCredential(id, options)
   return openid({
     name: 'Microsoft',
+    onBehalfOf: 'jwt_bearer',
     ...options,
     id,
     ...(clientKey ? { clientKey: { audience: 'token_endpoint', ...clientKey } } : {}),

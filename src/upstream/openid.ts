@@ -10,6 +10,7 @@ import { type BoundedFetch, boundedFetch } from './bounded-fetch.ts'
 import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { readLogoutToken } from './logout-token.ts'
+import { exchangeAt, type OnBehalfOf } from './on-behalf-of.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
 import { type OpenidClient, type OpenidServer, openidServer } from './openid-server.ts'
 import {
@@ -32,7 +33,7 @@ import { tokensOf } from './token-answer.ts'
 /** What a preset takes as it is. */
 export type PresetOptions<Claims> = RevalidationOptions &
   AdmissionOptions<Claims> &
-  Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds'>
+  Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds' | 'onBehalfOf'>
 
 export interface OpenidOptions<Claims = UpstreamClaims>
   extends RevalidationOptions,
@@ -69,6 +70,11 @@ export interface OpenidOptions<Claims = UpstreamClaims>
    * verify, of the same issuer and subject. One that is not is left alone. Default: false.
    */
   readonly accessTokenClaims?: boolean
+  /**
+   * How the provider gives tokens for other services in exchange for a person's (`upstream.accessToken({ audience })`): `token_exchange` (RFC 8693),
+   * or `jwt_bearer` (Entra's on-behalf-of). Default: it gives none.
+   */
+  readonly onBehalfOf?: OnBehalfOf
   /** `form_post`: the provider posts its answer in place of sending it in a URL. For those that insist on it. */
   readonly responseMode?: 'form_post'
   /** What the answer itself says, in parameters beside `code`. The browser brought it, and nobody signed it: names at most. */
@@ -352,6 +358,11 @@ const openProvider = (
     })
   }
 
+  const exchangeBy =
+    (style: OnBehalfOf): NonNullable<RedirectProvider['exchange']> =>
+    async ({ tokens }, target) =>
+      exchangeAt(await server(), { clientId: options.clientId, authenticate, style, fetch: bounded }, tokens, target)
+
   const statement = (source: Statement['source'], claims: object): Statement => ({
     source,
     at: clock.now(),
@@ -365,6 +376,7 @@ const openProvider = (
     complete,
     refresh,
     readLogout,
+    ...(options.onBehalfOf === undefined ? {} : { exchange: exchangeBy(options.onBehalfOf) }),
     // Where the provider's own `sub` is not our subject, userinfo alone does not say whose it is.
     ...(options.userinfo === false || options.subject !== undefined ? {} : { validate }),
     ...(options.revokeTokens === false ? {} : { revoke }),

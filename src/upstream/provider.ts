@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
+import type { UpstreamTarget } from '../identity/upstream-target.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import type { Admit } from './admission.ts'
 import type { UpstreamContext } from './context.ts'
@@ -71,6 +72,11 @@ export interface RedirectProvider {
    */
   validate?(current: Renewable): Promise<readonly Statement[]>
   /**
+   * A token for another service, in exchange for the person's. Present where the configuration says how.
+   * @throws UpstreamRefused the provider does not give it; ProviderUnavailable for all else
+   */
+  exchange?(current: Renewable, target: UpstreamTarget): Promise<ExchangedToken>
+  /**
    * What a logout token of the provider's says. Present where it can send some.
    * @throws SignInRefused with reason `untrusted`; ProviderUnavailable where its keys can't be had
    */
@@ -127,6 +133,12 @@ export interface Renewable {
   readonly issuer: string
   readonly subject: string
   readonly tokens: UpstreamTokens
+}
+
+export interface ExchangedToken {
+  readonly token: string
+  /** Seconds; absent where the provider doesn't say. */
+  readonly expiresIn?: number
 }
 
 export interface Renewal {
