@@ -193,6 +193,7 @@ describe('renewal', () => {
     const lasting = await startOidcProvider({ rotate: false })
     try {
       const context = await testContext()
+      await stored(context)
       const { issuer, clientId, clientSecret } = lasting
       const nodes = [context, await testContext(context)].map((each) => {
         const provided = named(openid({ issuer, clientId, clientSecret }), each)
