@@ -9,7 +9,7 @@ import { signIn, signInPage } from '../authorization-server/sign-in.ts'
 import { parseLocales } from '../policy/sign-in.ts'
 import { createPageResponder } from './page-response.ts'
 import { acceptedLanguages } from './pages/language.ts'
-import type { PersonPath, RoutesOptions } from './routes.ts'
+import type { PersonPath, RoutesOptions } from './routes-options.ts'
 
 type Endpoint = (server: ServerContext, request: Request, arrival: Arrival) => Promise<Reply>
 

@@ -1,5 +1,5 @@
 import { backchannelLogout } from '../authorization-server/backchannel-logout.ts'
-import type { Arrival, Endpoints, ServerContext } from '../authorization-server/context.ts'
+import type { Arrival, ServerContext } from '../authorization-server/context.ts'
 import { introspectEndpoint } from '../authorization-server/introspect.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { callbackOf, logoutAddress } from '../authorization-server/provider-addresses.ts'
@@ -7,11 +7,10 @@ import { pushedRequestEndpoint } from '../authorization-server/pushed-request.ts
 import { registerEndpoint } from '../authorization-server/register.ts'
 import { revokeEndpoint } from '../authorization-server/revoke.ts'
 import { tokenEndpoint } from '../authorization-server/token.ts'
-import type { Logger } from '../events/logger.ts'
 import { metadataPath } from '../oauth/server-metadata.ts'
 import type { RequestInfo } from '../resource-server/handler.ts'
-import type { Branding } from './branding.ts'
 import type { PersonResponder } from './person-routes.ts'
+import type { PersonPath, RoutesOptions } from './routes-options.ts'
 
 /** The authorization server's own routes. */
 export interface Routes {
@@ -21,21 +20,7 @@ export interface Routes {
   respond(request: Request, info?: RequestInfo): Promise<Response | undefined>
 }
 
-/** What the routes are made of: all that is known before anything is opened. */
-export interface RoutesOptions {
-  readonly issuer: string
-  readonly endpoints: Endpoints
-  readonly providerIds: readonly string[]
-  readonly branding: Branding
-  readonly logger: Logger
-  /** Where this fails, it is our own trouble: 503. */
-  readonly open: () => Promise<ServerContext>
-}
-
 type MachineEndpoint = (server: ServerContext, request: Request, arrival: Arrival) => Promise<Response>
-
-/** Of what people see, by what is there. */
-export type PersonPath = 'authorize' | 'consent' | 'account' | 'signIn' | { readonly callbackOf: string }
 
 type Route = { readonly machine: MachineEndpoint } | { readonly person: PersonPath }
 
