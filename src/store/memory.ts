@@ -49,6 +49,7 @@ export function memory({ clock = systemClock }: MemoryOptions = {}): Store {
 
   return {
     location: { kind: 'process' },
+    system: 'memory',
 
     async get(keys) {
       open()

@@ -32,7 +32,10 @@ export async function startProvider(): Promise<ProofProvider> {
     }
     if (url.pathname === '/authorize') {
       const code = `code-${++count}`
-      codes.set(code, { person: String(request.headers['x-person']), nonce: url.searchParams.get('nonce') ?? '' })
+      codes.set(code, {
+        person: String(request.headers['x-person'] ?? 'somebody'),
+        nonce: url.searchParams.get('nonce') ?? '',
+      })
       const back = new URL(url.searchParams.get('redirect_uri') ?? '')
       back.search = String(new URLSearchParams({ code, state: url.searchParams.get('state') ?? '', iss: issuer }))
       return void response.writeHead(302, { location: back.href }).end()
