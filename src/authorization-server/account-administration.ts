@@ -1,4 +1,4 @@
-import { type Account, accountRef, accounts, identityRef } from '../records/account.ts'
+import { type Account, accountRef, accounts, deletedAccount, type Identity, identityRef } from '../records/account.ts'
 import { hashedBrowserSessionRef, sessionBrowsers } from '../records/browser-session.ts'
 import { consents } from '../records/consent.ts'
 import { accountGrants, grantRef, sessionGrants } from '../records/grant.ts'
@@ -86,8 +86,11 @@ export interface DeletedAccount {
  */
 export const deleteAccount = async (server: ServerContext, id: string): Promise<DeletedAccount | undefined> => {
   const { records, custody, issuer } = server
-  const account = idForm.test(id) ? await mark(records, id) : undefined
+  const isLocal = (identity: Identity): boolean => identity.provider === 'local' && identity.issuer === issuer
+  const account = idForm.test(id) ? await mark(records, id, isLocal) : undefined
   if (!account) return undefined
+  const local = account.value.identities.filter(isLocal)
+  for (const { subject } of local) await deleteLocalAccount(records, subject)
   let [grants, sessions, upstreamFailed] = [0, 0, 0]
   // Sessions first: without one no grant is made any more.
   const sessionGrantIds = new Set<string>()
@@ -112,16 +115,20 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
     await records.commit({ deletes: [{ type: consents, key: `${consents.name}/${id}/${consent}` }] })
   }
   await forgetEmail(records, id)
-  for (const identity of account.value.identities) {
-    if (identity.provider === 'local' && identity.issuer === issuer) await deleteLocalAccount(records, identity.subject)
-  }
   await records.commit({ deletes: [account.ref] })
   server.audit({ type: 'account.deleted', account: id, grants, sessions, upstreamFailed })
   return { grants, sessions, upstreamFailed }
 }
 
-/** From now on nothing new hangs on the account, and who signs in is somebody else. */
-const mark = async (records: Records, id: string): Promise<Stored<Account> | undefined> => {
+/** How long a password may take from its check to a session, and longer. Milliseconds. */
+const signInLife = 15 * 60_000
+
+/** From now on nothing new hangs on the account, and who signs in is somebody else; by a password of ours, nobody. */
+const mark = async (
+  records: Records,
+  id: string,
+  isLocal: (identity: Identity) => boolean,
+): Promise<Stored<Account> | undefined> => {
   for (;;) {
     const { values, now } = await records.get(accountRef(id))
     const [stored] = values
@@ -131,9 +138,18 @@ const mark = async (records: Records, id: string): Promise<Stored<Account> | und
     const refs = identities.map(({ issuer, subject }) => identityRef(issuer, subject))
     const mine = refs.length === 0 ? [] : (await records.get(...refs)).values
     // An identity that has an account of its own since is not this one's any more.
-    const deletes = mine.flatMap((identity) => (identity?.value.account === id ? [identity.ref] : []))
     const checks = mine.flatMap((identity) => (identity?.value.account === id ? [identity] : []))
-    const result = await records.commit({ unchanged: [stored, ...checks], puts: [put(stored.ref, value)], deletes })
+    const locals = new Set(identities.filter(isLocal).map(({ issuer, subject }) => identityRef(issuer, subject).key))
+    const [kept, gone] = [
+      checks.filter(({ ref }) => locals.has(ref.key)),
+      checks.filter(({ ref }) => !locals.has(ref.key)),
+    ]
+    const result = await records.commit({
+      unchanged: [stored, ...checks],
+      // A password that was checked already makes no new account of the one that goes.
+      puts: [put(stored.ref, value), ...kept.map(({ ref }) => put(ref, { account: deletedAccount }, signInLife))],
+      deletes: gone.map(({ ref }) => ref),
+    })
     if (result.committed) return { ref: stored.ref, value, version: result.version }
   }
 }

@@ -39,6 +39,9 @@ const subjectModes = recordType<SubjectMode>({ name: 'subject-mode', schema: 1, 
 
 export const accountRef = (id: string) => refTo(accounts, id)
 
+/** In place of an account's id: who this was has been deleted, and a sign-in that is under way makes nobody new of them. */
+export const deletedAccount = ''
+
 /** The account of (provider issuer, provider subject). */
 export const identityRef = (issuer: string, subject: string) => refTo(identities, hashStrings(issuer, subject))
 

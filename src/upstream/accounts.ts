@@ -2,6 +2,7 @@ import { base64url } from '../crypto/bytes.ts'
 import {
   type Account,
   accountRef,
+  deletedAccount,
   type Identity,
   identityRef,
   type SubjectMode,
@@ -87,6 +88,9 @@ export const createAccounts = (
       const { values, now } = await records.get(subjectModeRef, identity)
       const [mode, known] = values
       const wanted = checkedMode(mode, configured, signIn)
+      if (known?.value.account === deletedAccount) {
+        throw new SignInRefused('interaction_required', { detail: 'the account was deleted meanwhile' })
+      }
       if (known) {
         const account = (await records.get(accountRef(known.value.account))).values[0]
         if (account && account.value.deletedAt === undefined) return { account: account.value, created: false }

@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest'
+import type { Clock } from '../../src/events/clock.ts'
+import { memory } from '../../src/store/memory.ts'
+import type { Batch, Store } from '../../src/store/store.ts'
+import { localAccounts } from '../../src/upstream/local.ts'
+import { createTarget } from './support/target.ts'
+
+const password = 'correct horse battery staple'
+
+/** A store that stops for somebody else, once, when a certain batch was written. */
+const stopping = () => {
+  let stop: { readonly at: (batch: Batch) => boolean; readonly act: () => Promise<void> } | undefined
+  const engine = (clock: Clock): Store => {
+    const store = memory({ clock })
+    return {
+      ...store,
+      async commit(batch) {
+        const result = await store.commit(batch)
+        const here = stop?.at(batch) && result.committed ? stop : undefined
+        if (here) {
+          stop = undefined
+          await here.act()
+        }
+        return result
+      },
+    }
+  }
+  return {
+    engine,
+    when: (at: (batch: Batch) => boolean, act: () => Promise<void>) => {
+      stop = { at, act }
+    },
+  }
+}
+
+describe('an account that is being deleted', () => {
+  const setting = async () => {
+    const people = localAccounts()
+    const { engine, when } = stopping()
+    const target = await createTarget({ upstream: people, engine })
+    await target.auth.ready()
+    await people.accounts.create({ username: 'mallory', password })
+    const client = await target.register()
+    const codeOf = async () => {
+      const browser = target.browser()
+      const consent = await browser.open(target.authorizeUrl(client))
+      const signIn = await browser.submit(consent, 'approve')
+      const { left } = await browser.submit(signIn, undefined, { username: 'mallory', password })
+      return left?.searchParams.get('code') ?? undefined
+    }
+    const code = await codeOf()
+    if (code === undefined) throw new Error('no code')
+    const { accounts } = await target.auth.accounts.list()
+    return { target, people, when, codeOf, id: accounts[0]?.id ?? '' }
+  }
+
+  test('whoever signs in with its password at any moment of it keeps nothing', async () => {
+    let moments = 0
+    for (let skip = 0; ; skip += skip < 3 ? 1 : 3) {
+      const { target, when, codeOf, id } = await setting()
+      let seen = 0
+      let stopped = false
+      let code: string | undefined
+      when(
+        () => seen++ === skip,
+        async () => {
+          stopped = true
+          code = await codeOf()
+        },
+      )
+      expect(await target.auth.accounts.delete(id)).toBeDefined()
+      when(
+        () => false,
+        async () => {},
+      )
+      if (!stopped) break
+      moments++
+      expect([skip, code, (await target.auth.accounts.list()).accounts]).toEqual([skip, undefined, []])
+    }
+    expect(moments).toBeGreaterThan(3)
+  })
+
+  test('a password that was checked before it, and is acted on after it', async () => {
+    const { target, people, codeOf, id } = await setting()
+    // Checking a password takes long; the account is deleted meanwhile.
+    const late = codeOf()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await target.auth.accounts.delete(id)
+    expect(await late).toBeUndefined()
+    expect((await target.auth.accounts.list()).accounts).toEqual([])
+    expect(await people.accounts.find('mallory')).toBeUndefined()
+    // The name is free, and its next owner is somebody else.
+    await people.accounts.create({ username: 'mallory', password })
+    expect(await codeOf()).toBeDefined()
+    const { accounts } = await target.auth.accounts.list()
+    expect(accounts.map((each) => each.id)).not.toContain(id)
+  })
+})
