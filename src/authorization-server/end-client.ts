@@ -18,6 +18,8 @@ export const endClient = async (server: ServerContext, id: string, by: 'operator
   const ref = clientRef(id)
   const { values, now } = await server.records.get(ref)
   const existed = values[0] !== undefined
+  // A client proves itself by its registration: to ask again, it needs that until hardly anything is left.
+  if (existed && by === 'client') await endGrants(server, id)
   if (existed) {
     await commitRevocation(server, clientRevocation(id), now, { deletes: [ref] })
     server.audit({ type: 'client.deleted', clientId: id, by })

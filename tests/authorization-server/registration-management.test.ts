@@ -3,6 +3,7 @@ import { createOwnVerifier } from '../../src/authorization-server/own-verifier.t
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
 import { hashSecret } from '../../src/crypto/hash.ts'
 import { clientRef } from '../../src/records/client.ts'
+import { StoreUnavailable } from '../../src/store/store.ts'
 import {
   answered,
   approved,
@@ -207,6 +208,28 @@ describe('deleting', () => {
     expect(to.events.find(({ type }) => type === 'client.deleted')).toMatchObject({ clientId: client_id, by: 'client' })
     expect(outcome(await manage(to, registration, 'DELETE'))).toEqual([401, 'invalid_token'])
   })
+})
+
+test('deleting is taken up again where the store was away in the midst of it', async () => {
+  const to = await testServer()
+  const registration = await register(to)
+  const { client_id } = registration
+  for (const person of ['alice', 'bob']) await signedIn(to, { client_id }, { person })
+  const { commit } = to.server.records
+  let commits = 0
+  const away: Partial<TestServer['server']['records']> = {
+    commit: async (unit) => {
+      if (++commits > 1) throw new StoreUnavailable('away')
+      return commit(unit)
+    },
+  }
+  const failing = { ...to, server: { ...to.server, records: { ...to.server.records, ...away } } }
+  expect(outcome(await manage(failing, registration, 'DELETE'))).toEqual([503, 'temporarily_unavailable'])
+  expect(commits).toBe(2)
+  expect((await manage(to, registration, 'DELETE')).status).toBe(204)
+  for (const prefix of ['client/', 'grant/', 'client-grant/']) {
+    expect((await to.store.list(prefix)).entries, prefix).toEqual([])
+  }
 })
 
 describe('who may', () => {
