@@ -11,7 +11,7 @@ import {
 import { put, type Stored } from '../records/records.ts'
 import { checkedClaims } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
-import { type EmailLink, linkedAccount, rememberEmail } from './email-link.ts'
+import { type EmailLink, forgetEmail, linkedAccount, rememberEmail } from './email-link.ts'
 import { type NamedProvider, type SignIn, SignInRefused, type Voucher } from './provider.ts'
 
 /** Accounts, found by who a person is at a provider: (issuer, subject). Never merged; nothing is linked by e-mail, unless the operator says so. */
@@ -200,7 +200,10 @@ export const createAccounts = (
         puts: [put(account.ref, { ...account.value, identities })],
         deletes: ours.map((each) => each.ref),
       })
-      if (result.committed) return true
+      if (!result.committed) continue
+      // Which identity it came with nobody wrote down: a sign-in by one that is left remembers it again.
+      await forgetEmail(records, id)
+      return true
     }
   }
 

@@ -16,11 +16,13 @@ export interface EmailLink {
 const verifiedEmail = (signIn: SignIn): string | undefined => {
   const { email, email_verified: verified } = mergedClaims(signIn)
   if (verified !== true || typeof email !== 'string' || email.length > 320) return undefined
-  return /^[^\s@]+@[^\s@]+$/.test(email) ? email.toLowerCase() : undefined
+  // Beyond ASCII, two letters can become one in lower case, and two people with them.
+  return /^[!-?A-~]+@[!-?A-~]+$/.test(email) ? email.toLowerCase() : undefined
 }
 
 /**
- * Remembers by which address an account can be found; the one that it had before finds it no more.
+ * Remembers by which address an account can be found; the one that it had before finds it no more. Nothing where the account is deleted, or who
+ * signed in is not one of its identities any more.
  * @throws StoreUnavailable
  */
 export const rememberEmail = async (
@@ -32,13 +34,21 @@ export const rememberEmail = async (
   const email = verifiedEmail(signIn)
   const hashed = email === undefined ? undefined : hashedEmail(provider, email)
   for (let attempt = 0; attempt < 10; attempt++) {
-    const own = (await records.get(emailOfAccountRef(account))).values[0]
+    const [own, stored] = (await records.get(emailOfAccountRef(account), accountRef(account))).values
     if (own?.value.email === hashed) return
+    const { issuer, subject } = signIn
+    const isTheirs = stored?.value.identities.some((each) => each.issuer === issuer && each.subject === subject)
+    if (!stored || stored.value.deletedAt !== undefined || !isTheirs) return
     const [before, after] = (await records.get(accountEmailRef(own?.value.email ?? ''), accountEmailRef(hashed ?? '')))
       .values
     const ownRef = emailOfAccountRef(account)
     const result = await records.commit({
-      unchanged: [own ?? ownRef, ...(before ? [before] : []), ...(hashed ? [after ?? accountEmailRef(hashed)] : [])],
+      unchanged: [
+        stored,
+        own ?? ownRef,
+        ...(before ? [before] : []),
+        ...(hashed ? [after ?? accountEmailRef(hashed)] : []),
+      ],
       puts: [
         ...(before ? [put(before.ref, { accounts: before.value.accounts.filter((id) => id !== account) })] : []),
         ...(hashed

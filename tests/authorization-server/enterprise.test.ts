@@ -9,6 +9,7 @@ import { createOwnVerifier } from '../../src/authorization-server/own-verifier.t
 import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
 import { clientAssertionType } from '../../src/oauth/client-assertion.ts'
 import { memory } from '../../src/store/memory.ts'
+import { rememberEmail } from '../../src/upstream/email-link.ts'
 import { movable } from '../store/movable-clock.ts'
 import {
   answered,
@@ -534,6 +535,36 @@ describe('linking by e-mail', () => {
     await approved(to, { client_id: 'agent' }, { person: 'alice2', said: verified })
     expect(await subjectOf(verified)).toBe('invalid_grant')
     expect(reasons(to)).toEqual(['assertion: untrusted several accounts have this e-mail address'])
+  })
+
+  test('a way to sign in that was taken away does not come back by its address', async () => {
+    for (const taken of ['acme', 'host']) {
+      const { to, subject, subjectOf } = await setting()
+      expect(await subjectOf({ sub: 'V4', ...verified })).toBe(subject)
+      const account = await to.server.accounts.bySubject(String(subject))
+      const identity = account?.identities.find(({ provider }) => provider === taken)
+      if (!account || !identity) throw new Error('nothing to take away')
+      expect(await to.server.accounts.unlink(account.id, identity)).toBe(true)
+      expect(await subjectOf({ sub: taken === 'acme' ? 'V4' : 'V5', ...verified })).not.toBe(subject)
+    }
+  })
+
+  test('an address is not remembered of who was deleted, or lost that way to sign in, while they signed in', async () => {
+    const { to, subject, subjectOf } = await setting()
+    const account = await to.server.accounts.bySubject(String(subject))
+    if (!account) throw new Error('nobody')
+    const at = to.clock.now()
+    const signIn = {
+      issuer: account.identities[0]?.issuer ?? '',
+      subject: 'somebody else',
+      authTime: Math.floor(at / 1000),
+      said: [{ source: 'host' as const, at, claims: { email: 'bob@acme.example', email_verified: true } }],
+    }
+    await rememberEmail(to.server.records, 'host', account.id, signIn)
+    await rememberEmail(to.server.records, 'host', 'nobodyhereanymore00000', signIn)
+    const made = await subjectOf({ sub: 'V6', email: 'bob@acme.example', email_verified: true })
+    expect(made).not.toBe('invalid_grant')
+    expect(made).not.toBe(subject)
   })
 
   test('an address that its owner gave up leads to them no more', async () => {
