@@ -80,6 +80,11 @@ export interface Config {
   readonly privateSchemes?: readonly string[] | undefined
   /** How access tokens are signed: by keys that the server makes itself, of this algorithm (default ES256), or by keys of your own. */
   readonly signing?: SigningAlgorithm | SigningKeys | undefined
+  /**
+   * After a backup was restored: until then (a date and time with its offset, as ISO 8601 has it) refresh tokens are taken that are newer than the
+   * store knows, by up to `ahead` refreshes (default 1,000). Two are always taken.
+   */
+  readonly restored?: { readonly until: string; readonly ahead?: number | undefined } | undefined
   /** When the server makes its keys anew. */
   readonly keyRotation?: KeyRotationOptions | undefined
   /** True: DPoP proofs must bring a nonce of this server's, so that none can be made long before it is used. It costs clients one request more a minute. */
@@ -166,6 +171,9 @@ const configSchema = z.strictObject({
   health: z.union([healthSchema, z.literal(false)], 'paths for `live` and `ready`, or false').optional(),
   signing: signingSchema,
   keyRotation: keyRotationSchema.optional(),
+  restored: z
+    .strictObject({ until: z.iso.datetime({ offset: true }), ahead: seconds.max(1_000_000).optional() })
+    .optional(),
   dpopNonces: z.boolean().optional(),
 })
 

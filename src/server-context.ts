@@ -80,6 +80,9 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     lifetimes,
     registration: registrationOf(options),
     ...(options.requirePushedRequests ? { requirePushedRequests: true } : {}),
+    ...(options.restored && {
+      restored: { ahead: options.restored.ahead ?? 1_000, until: Date.parse(options.restored.until) },
+    }),
     configuredClients: parts.configuredClients,
     ...documentsOf(parts, records, clock, random),
     ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),

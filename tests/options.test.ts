@@ -58,6 +58,7 @@ test.each([
   [{ keyRotation: { sign: 60 } }, 'keyRotation: expected each period to be longer than publishedFor'],
   [{ keyRotation: { signing: 60 } }, 'keyRotation: expected no member "signing"'],
   [{ keyRotation: { mac: true } }, 'keyRotation.mac: expected seconds, or false'],
+  [{ restored: { until: 'tomorrow' } }, 'restored.until: '],
   [{ usptream: [] }, 'options: expected no member "usptream"'],
 ])('design 7: a wrong value is refused with its path and what was expected: %j', (wrong, message) => {
   expect(() => check({ ...open, ...wrong })).toThrow(ConfigurationError)

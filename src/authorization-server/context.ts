@@ -36,6 +36,8 @@ export interface ServerContext {
   readonly registration: RegistrationPolicy
   /** Whether authorization requests must be sent ahead, by every client. */
   readonly requirePushedRequests?: boolean
+  /** A backup was restored: until then (milliseconds since the epoch) refresh tokens may be so many refreshes ahead of the store. */
+  readonly restored?: { readonly ahead: number; readonly until: number }
   /** The clients of the configuration, by id. */
   readonly configuredClients: ReadonlyMap<string, Client>
   /** Absent where client ids that are URLs are not taken. */

@@ -71,6 +71,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       now,
       presented: presented.generation,
       graceMs: lifetimes.refreshGrace * 1000,
+      restore: server.restored,
     })
     if (decision.kind === 'ahead') throw invalidGrant('ahead')
     if (decision.kind === 'replay') {
