@@ -65,6 +65,9 @@ const hosts: Record<string, (auth: Auth, seen: string[]) => RequestListener> = {
   },
 }
 
+const present = (headers: Record<string, string | undefined>): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined))
+
 const policies = { 'with a policy': { tools: { admin: ['admin'] } }, 'without a policy': {} }
 
 describe.each(Object.entries(hosts))(
@@ -102,7 +105,7 @@ describe.each(Object.entries(hosts))(
       const send = (params: object, facts: MintedFacts = alice, method = 'tools/call', headers: object = {}) =>
         fetch(url, {
           method: 'POST',
-          headers: {
+          headers: present({
             Authorization: bearer(facts),
             Accept: 'application/json, text/event-stream',
             'Content-Type': 'application/json',
@@ -110,7 +113,7 @@ describe.each(Object.entries(hosts))(
             'Mcp-Method': method,
             'Mcp-Name': (params as { name: string }).name,
             ...headers,
-          },
+          }),
           body: JSON.stringify({ jsonrpc: '2.0', id: 7, method, params: { ...params, _meta: meta } }),
         })
       const meta = {
@@ -217,6 +220,9 @@ describe.each(Object.entries(hosts))(
       test('a request that says it is of another time gets no unchecked state in', async () => {
         const params = { ...call, ...answered, requestState: 'asked alice: a.txt' }
         for (const headers of [
+          { 'MCP-Protocol-Version': undefined },
+          { 'MCP-Protocol-Version': '' },
+          { 'MCP-Protocol-Version': undefined, 'Mcp-Method': undefined, 'Mcp-Name': undefined },
           { 'MCP-Protocol-Version': '2025-11-25' },
           { 'MCP-Protocol-Version': '2026-07-27' },
           { 'MCP-Protocol-Version': 'DRAFT' },
