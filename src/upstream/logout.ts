@@ -31,10 +31,17 @@ export const notLoggedOut = async (
   })
 }
 
+type SignedIn = Pick<UpstreamSession, 'said'> & Partial<Pick<UpstreamSession, 'generation' | 'createdAt'>>
+
 /** A session of the provider's never comes back; a person who signs in again does. */
-const isBefore = ({ said }: Pick<UpstreamSession, 'said'>, subject: LogoutSubject, at: number): boolean => {
+const isBefore = (session: SignedIn, subject: LogoutSubject, at: number): boolean =>
+  'sid' in subject || signedInAt(session) <= at
+
+/** When the person signed in, seconds since the epoch: by the provider's clock, unless an id_token of a refresh took the place of the first. */
+const signedInAt = ({ said, generation = 0, createdAt = 0 }: SignedIn): number => {
   const { iat } = said.find(({ source }) => source === 'id_token')?.claims ?? {}
-  return 'sid' in subject || typeof iat !== 'number' || iat <= at
+  if (typeof iat !== 'number') return Number.NEGATIVE_INFINITY
+  return generation > 0 ? Math.min(iat, Math.floor(createdAt / 1000)) : iat
 }
 
 // Longer than a sign-in may take from the provider's answer to our session.

@@ -231,6 +231,26 @@ describe('logout tokens', () => {
     expect(world.types()).not.toContain('sign_in.succeeded')
   })
 
+  test('told late: an id_token that came with a refresh since then makes no new sign-in of the old one', async () => {
+    for (const options of [{}, { scopes: ['openid', 'offline_access'] }]) {
+      const world = server({ revalidate: 'on_refresh', ...options })
+      const browser = world.newBrowser()
+      const begun = now()
+      const signedIn = await world.connect(atProvider({ iat: begun }), { browser })
+      await world.clock.pass(20_000)
+      provider.tell({ claims: { iat: begun + 20 } })
+      expect((await world.refresh(signedIn)).status).toBe(200)
+      expect(world.types()).toContain('upstream.refreshed')
+      expect((await tell(world, await logoutToken({ sid: undefined, iat: begun + 10 }))).status).toBe(200)
+      expect(world.events.findLast(({ type }) => type === 'upstream.logged_out')).toMatchObject({ sessions: 1 })
+      expect((await world.call(signedIn.accessToken)).status).toBe('scopes' in options ? 200 : 401)
+      // The browser is signed out in any case.
+      await expect(world.connect(() => Promise.reject(new Error('asked the provider')), { browser })).rejects.toThrow(
+        'asked the provider',
+      )
+    }
+  })
+
   test('a grant that is just being made: its code is worth nothing', async () => {
     const world = server()
     const { client, verifier, visit } = await world.arrive(atProvider())
