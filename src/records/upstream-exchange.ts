@@ -12,7 +12,7 @@ export interface UpstreamExchange {
   readonly lease?: { readonly attempt: string; readonly until: number }
 }
 
-const upstreamExchanges = recordType<UpstreamExchange>({ name: 'upstream-exchange', schema: 1, sealed: true })
+export const upstreamExchanges = recordType<UpstreamExchange>({ name: 'upstream-exchange', schema: 1, sealed: true })
 
 export const upstreamExchangeRef = (
   session: string,

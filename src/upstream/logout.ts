@@ -25,7 +25,7 @@ export const notLoggedOut = async (
   return subjects.map((subject, index) => {
     const logout = values[index]
     if (logout && isBefore(session, subject, logout.value.at)) {
-      throw new SignInRefused('interaction_required', { detail: 'the person signed out at the provider meanwhile' })
+      throw new SignInRefused('denied', { detail: 'the person signed out at the provider meanwhile' })
     }
     return logout ?? logoutRef(subject)
   })

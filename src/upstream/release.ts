@@ -1,6 +1,7 @@
 import { sessionBrowsers } from '../records/browser-session.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
+import { upstreamExchanges } from '../records/upstream-exchange.ts'
 import {
   sessionIndexes,
   type UpstreamSession,
@@ -34,7 +35,8 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
     const kept = (await records.list(sessionBrowsers, sessionId, { limit: 1 })).values.length > 0
     if (kept && !revocable) return
     if (!revocable) {
-      if ((await records.commit({ unchanged: [stored], deletes: [ref, ...sessionIndexes(session)] })).committed) return
+      const { committed } = await records.commit({ unchanged: [stored], deletes: [ref, ...sessionIndexes(session)] })
+      if (committed) return forgetExchanges(records, sessionId)
       continue
     }
     const marked = await mark(context, stored, now)
@@ -46,7 +48,16 @@ export const releaseSession = async (context: ReleaseContext, sessionId: string)
         ? { unchanged: [marked], puts: [put(ref, rest, remaining(context, marked.value, now))] }
         : { unchanged: [marked], deletes: [ref, ...sessionIndexes(session)] },
     )
-    if (committed) return
+    if (committed) return forgetExchanges(records, sessionId)
+  }
+}
+
+/** What was got in exchange for the session's tokens. Nobody gets it any more without the session. */
+const forgetExchanges = async (records: Records, sessionId: string): Promise<void> => {
+  for (;;) {
+    const { values } = await records.list(upstreamExchanges, sessionId, { limit: pageSize })
+    if (values.length === 0) return
+    await records.commit({ deletes: values.map(({ ref }) => ref) })
   }
 }
 
@@ -95,7 +106,10 @@ export const remaining = (
 /**
  * Deletes a session, whatever stands on it; its tokens are revoked first, where that can be done. Answers whether they were, where there are any.
  */
-export const eraseSession = async (context: ReleaseContext, sessionId: string): Promise<'revoked' | 'failed' | 'none'> => {
+export const eraseSession = async (
+  context: ReleaseContext,
+  sessionId: string,
+): Promise<'revoked' | 'failed' | 'none'> => {
   const { records, providers } = context
   const ref = upstreamSessionRef(sessionId)
   for (;;) {
@@ -109,7 +123,9 @@ export const eraseSession = async (context: ReleaseContext, sessionId: string): 
     const revocable = known?.kind === 'redirect' && known.revoke !== undefined
     const revoked = tokens === undefined || (revocable && (await revokeTokens(context, marked.value, tokens)))
     const unit = { unchanged: [marked], deletes: [ref, ...sessionIndexes(marked.value)] }
-    if ((await records.commit(unit)).committed) return tokens === undefined ? 'none' : revoked ? 'revoked' : 'failed'
+    if (!(await records.commit(unit)).committed) continue
+    await forgetExchanges(records, sessionId)
+    return tokens === undefined ? 'none' : revoked ? 'revoked' : 'failed'
   }
 }
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type UpstreamTarget, UpstreamTokenUnavailable } from '../../src/index.ts'
 import { put } from '../../src/records/records.ts'
-import { upstreamExchangeRef } from '../../src/records/upstream-exchange.ts'
+import { upstreamExchangeRef, upstreamExchanges } from '../../src/records/upstream-exchange.ts'
 import { createCustody } from '../../src/upstream/custody.ts'
 import { entra } from '../../src/upstream/entra.ts'
 import { openid } from '../../src/upstream/openid.ts'
@@ -187,6 +187,7 @@ describe('what there is none of', () => {
     await ask(one, session.id, calendar)
     await one.custody.release(session.id)
     expect(await one.custody.identity(session.id)).toBe('gone')
+    expect((await one.context.records.list(upstreamExchanges, session.id)).values).toEqual([])
     const again = await begun(one)
     const kept = await one.custody.identity(again.id)
     if (typeof kept === 'string') throw new Error(kept)
