@@ -19,16 +19,32 @@ export const authenticate = <Upstream>(
   path: string,
 ): ((request: IncomingMessage | undefined) => Promise<AuthInfo>) => {
   auth.gate(path, () => new Response(null, { status: 500 }))
-  // In the order of their last use, so that what was left goes first.
   const callers = new Map<string, string>()
+  // Both in the order of their last use, so that what was left goes first.
+  const sessions = new Map<string, Set<string>>()
+
+  const forget = (id: string, caller: string): void => {
+    callers.delete(id)
+    const own = sessions.get(caller)
+    own?.delete(id)
+    if (own?.size === 0) sessions.delete(caller)
+  }
 
   const checkSession = (id: string, caller: string): void => {
     const known = callers.get(id) ?? caller
-    if (known !== caller) throw rpcErrorResponse(404, -32001, 'Session not found')
-    callers.delete(id)
+    if (known !== caller || id.length > longestId) throw rpcErrorResponse(404, -32001, 'Session not found')
+    const own = sessions.get(caller) ?? new Set()
+    sessions.delete(caller)
+    sessions.set(caller, own)
+    own.delete(id)
+    own.add(id)
     callers.set(id, caller)
-    const [oldest] = callers.keys()
-    if (callers.size > maximumSessions && oldest !== undefined) callers.delete(oldest)
+    // Whoever names ever new ones loses their own, and nobody else's.
+    const [oldest] = own
+    if (own.size > mostOfCaller && oldest !== undefined) forget(oldest, caller)
+    const [idle] = sessions
+    const [idleOldest] = idle?.[1] ?? []
+    if (callers.size > maximumSessions && idle && idleOldest !== undefined) forget(idleOldest, idle[0])
   }
 
   return async (request) => {
@@ -47,3 +63,6 @@ export const authenticate = <Upstream>(
 }
 
 const maximumSessions = 100_000
+const mostOfCaller = 1_000
+/** Theirs have 36 characters. */
+const longestId = 256
