@@ -96,6 +96,8 @@ interface ProofKey {
 const rememberedKeys = 1_024
 const maximumLength = 8_192
 const jwtForm = /^[\w-]+\.[\w-]+\.[\w-]+$/
+/** Of a `jti`, in characters: used ones are kept. @see RFC 9449 §11.1 */
+const longestId = 256
 
 /** The key is in the proof itself; no other place (`kid`, `jku`, `x5u`, `x5c`) is looked at. */
 const readKey = async (text: string): Promise<ProofKey> => {
@@ -151,7 +153,7 @@ const check = async (
   { jkt }: ProofKey,
   { method, url, accessToken, now }: DpopRequest,
 ): Promise<DpopProof> => {
-  if (typeof jti !== 'string' || jti === '' || typeof htm !== 'string' || typeof htu !== 'string') {
+  if (!isText(jti, longestId) || typeof htm !== 'string' || typeof htu !== 'string') {
     throw new DpopProofInvalid('claims')
   }
   if (typeof iat !== 'number' || (nonce !== undefined && typeof nonce !== 'string'))

@@ -205,6 +205,8 @@ describe('RFC 9449 §4.3: each of these is refused', () => {
     ['jti', undefined],
     ['jti', ''],
     ['jti', 7],
+    // Whoever keeps used ones in memory keeps many.
+    ['jti', 'x'.repeat(257)],
     ['htm', undefined],
     ['htm', ['POST']],
     ['htu', undefined],
