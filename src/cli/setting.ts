@@ -158,9 +158,12 @@ const readSecrets = (flag: string | undefined, environment: Environment): Secret
 }
 
 const parseSecrets = (text: string): Secrets => {
-  const [first, ...others] = text.split(/\s+/).filter((each) => each !== '')
+  const [first, ...others] = text
+    .split('\n')
+    .map((each) => each.trim())
+    .filter((each) => each !== '')
   if (first === undefined || [first, ...others].some((each) => each.length < minimumSecretLength)) {
-    throw new CommandFailed(`a secret has at least ${minimumSecretLength} characters, and none of them is a space`)
+    throw new CommandFailed(`a secret has at least ${minimumSecretLength} characters; several are one a line`)
   }
   return [first, ...others]
 }

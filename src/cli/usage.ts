@@ -21,7 +21,7 @@ export const usage = `countersign: administration of a Countersign server, besid
 Which server
   --config FILE       a module whose default export is the options of countersign(), or a JSON file of settings; COUNTERSIGN_CONFIG
   --store STORE       the path of an SQLite file, postgres://… or redis://…; COUNTERSIGN_STORE
-  --secret-file FILE  the secrets, one a line, the newest first; COUNTERSIGN_SECRET_FILE, or COUNTERSIGN_SECRET with spaces between them.
+  --secret-file FILE  the secrets, one a line, the newest first; COUNTERSIGN_SECRET_FILE, or COUNTERSIGN_SECRET.
                       Without it: the file that lies beside an SQLite store
   --url URL           the issuer; COUNTERSIGN_URL
   --audit LOG         where audit events are kept: the path of an SQLite file, or postgres://…; COUNTERSIGN_AUDIT

@@ -24,7 +24,7 @@ import {
   withSuccessor,
 } from './plan.ts'
 import { createResealing } from './resealing.ts'
-import { currentKey, type KeyUse, keyUses, type MacKey, type Ring, type RingKey } from './ring.ts'
+import { currentKey, type KeyUse, keyUses, type MacKey, newestKey, type Ring, type RingKey } from './ring.ts'
 import { createRingStore, KeyRingMissing, KeyRingUnreadable, ringMessage } from './ring-store.ts'
 import { generateSigningKey, type SigningKeyPair } from './signing-key.ts'
 
@@ -249,7 +249,10 @@ export const openKeyRing = async (options: KeyRingOptions): Promise<KeyRing> => 
           ? ring.keys.find((key) => key.use === use && !before?.includes(key.id))
           : pendingKey(ring, use, now)
         if (done) return undefined
-        made = await makeKey(options, { use, activeFrom: compromised ? now : now + policy.lead }, now)
+        // Who only administers may not know what is configured: it stays as it is.
+        const current = serves ? undefined : newestKey(ring, 'sign')
+        const like = { ...options, algorithm: (current && algorithmOf(current)) ?? algorithm }
+        made = await makeKey(like, { use, activeFrom: compromised ? now : now + policy.lead }, now)
         const next = withSuccessor(ring, made, policy)
         return compromised ? withoutOlder(next, made) : next
       })

@@ -52,19 +52,23 @@ export const planFor = (ring: Ring, now: number, wanted: Wanted): Plan => {
 const missingOf = (ring: Ring, use: KeyUse, now: number, { policy, algorithm, external }: Wanted): Missing[] => {
   if (use === 'sign' && external.length > 0) return []
   const key = newestKey(ring, use)
-  if (!key || key.until !== undefined) return [{ use, activeFrom: now }]
+  if (!key || mayOutlive(key, now, policy)) return [{ use, activeFrom: now }]
   const period = policy.every[use]
   const isOld = period !== undefined && inUseFrom(key) + period - policy.lead <= now
   const isOther = use === 'sign' && algorithm !== undefined && algorithmOf(key) !== algorithm
   return isOld || isOther ? [{ use, activeFrom: now + policy.lead }] : []
 }
 
+/** It was retired, since some node has keys of the operator's own; who has none can sign with it for a while. */
+const mayOutlive = ({ use, until, life = 0 }: RingKey, now: number, policy: RotationPolicy): boolean =>
+  until !== undefined && use !== 'seal' && until - Math.max(life, policy.life[use]) <= now
+
 // The first keys are in use from the beginning of time.
 const inUseFrom = ({ activeFrom, createdAt }: RingKey): number => Math.max(activeFrom, createdAt)
 
 /** Of a key that signs. */
-export const algorithmOf = ({ material }: RingKey): string | undefined =>
-  typeof material === 'string' ? undefined : (material.alg ?? 'ES256')
+export const algorithmOf = ({ material }: RingKey): SigningAlgorithm | undefined =>
+  typeof material === 'string' ? undefined : ((material.alg ?? 'ES256') as SigningAlgorithm)
 
 /** The next key of a use, where one was made and is not in use yet. */
 export const pendingKey = (ring: Ring, use: KeyUse, now: number): RingKey | undefined => {

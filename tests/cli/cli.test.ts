@@ -248,6 +248,8 @@ describe('secrets', () => {
     await target.auth.close()
     writeFileSync(`${path}/secrets`, `${next}\n${secret()}\n`, { mode: 0o600 })
     expect((await cli(environment)('keys', 'list', '--secret-file', `${path}/secrets`)).code).toBe(0)
+    const lines = `${secret()}\n${next}`
+    expect((await cli({ ...environment, COUNTERSIGN_SECRET: lines })('keys', 'list')).code).toBe(0)
     forget()
   })
 

@@ -148,6 +148,24 @@ describe('keys of the operator’s own', () => {
     expect(planFor(after, gone, wanted()).missing).toEqual([{ use: 'sign', activeFrom: gone }])
   })
 
+  test('a node that has none goes on for a while with the key that was retired, and does not make one after the other', () => {
+    const without = wanted()
+    const own = firstRing()
+    let ring = followed(own, start, wanted(defaultRotation, { external }))
+    expect(planFor(ring, start + 1_000, without).missing).toEqual([])
+    // Both sorts of nodes, minute by minute, in a deployment that takes hours.
+    let made = 0
+    for (let now = start; now < start + 6 * 3_600_000; now += 60_000) {
+      made += planFor(ring, now, without).missing.length
+      ring = followed(ring, now, without)
+      const current = currentKey(ring, 'sign', now)
+      expect(current?.until ?? Number.POSITIVE_INFINITY).toBeGreaterThan(now + defaultRotation.life.sign)
+      ring = followed(ring, now, wanted(defaultRotation, { external }))
+    }
+    expect(made).toBeLessThan(30)
+    expect(ring.keys.length).toBeLessThan(12)
+  })
+
   test('another key of the same id replaces it', () => {
     const ring = followed(firstRing(), start, wanted(defaultRotation, { external }))
     const other = external.map((each) => ({ ...each, material: { kty: 'EC', alg: 'ES256', x: 'other' } }))

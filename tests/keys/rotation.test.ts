@@ -341,6 +341,8 @@ describe('an administrator', () => {
     expect(events).toEqual([])
     expect(await ring.sealAgain()).toBe(true)
     expect(await ring.sealAgain()).toBe(false)
+    // What is configured at the servers it may not know: a key is made like the one that there is.
+    expect(await ring.rotate()).toMatchObject({ algorithm: 'ES256', state: 'next' })
   })
 })
 
