@@ -85,9 +85,8 @@ export interface DeletedAccount {
  * @throws StoreUnavailable it may be half done: then the account is still there, nobody signs in to it, and deleting it again finishes it
  */
 export const deleteAccount = async (server: ServerContext, id: string): Promise<DeletedAccount | undefined> => {
-  const { records, custody, issuer } = server
-  const isLocal = (identity: Identity): boolean => identity.provider === 'local' && identity.issuer === issuer
-  const account = idForm.test(id) ? await mark(records, id, isLocal) : undefined
+  const { records, custody } = server
+  const account = idForm.test(id) ? await mark(records, id) : undefined
   if (!account) return undefined
   const local = account.value.identities.filter(isLocal)
   for (const { subject } of local) await deleteLocalAccount(records, subject)
@@ -120,15 +119,14 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
   return { grants, sessions, upstreamFailed }
 }
 
+/** By its form alone, and not by its issuer: an administrator's process need not know the server's URL. */
+const isLocal = ({ provider, subject }: Identity): boolean => provider === 'local' && idForm.test(subject)
+
 /** How long a password may take from its check to a session, and longer. Milliseconds. */
 const signInLife = 15 * 60_000
 
 /** From now on nothing new hangs on the account, and who signs in is somebody else; by a password of ours, nobody. */
-const mark = async (
-  records: Records,
-  id: string,
-  isLocal: (identity: Identity) => boolean,
-): Promise<Stored<Account> | undefined> => {
+const mark = async (records: Records, id: string): Promise<Stored<Account> | undefined> => {
   for (;;) {
     const { values, now } = await records.get(accountRef(id))
     const [stored] = values

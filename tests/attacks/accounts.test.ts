@@ -1,9 +1,14 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { run } from '../../src/cli/run.ts'
 import type { Clock } from '../../src/events/clock.ts'
 import { memory } from '../../src/store/memory.ts'
+import { sqlite } from '../../src/store/sqlite.ts'
 import type { Batch, Store } from '../../src/store/store.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
-import { createTarget } from './support/target.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
+import { type AttackedClient, createTarget, type Target } from './support/target.ts'
 
 const password = 'correct horse battery staple'
 
@@ -33,6 +38,17 @@ const stopping = () => {
   }
 }
 
+/** Answers the code, where there is one. */
+const signIn = async (target: Target, client?: AttackedClient): Promise<string | undefined> => {
+  const browser = target.browser()
+  const consent = await browser.open(target.authorizeUrl(client ?? (await target.register())))
+  const { left } = await browser.submit(await browser.submit(consent, 'approve'), undefined, {
+    username: 'mallory',
+    password,
+  })
+  return left?.searchParams.get('code') ?? undefined
+}
+
 describe('an account that is being deleted', () => {
   const setting = async () => {
     const people = localAccounts()
@@ -41,13 +57,7 @@ describe('an account that is being deleted', () => {
     await target.auth.ready()
     await people.accounts.create({ username: 'mallory', password })
     const client = await target.register()
-    const codeOf = async () => {
-      const browser = target.browser()
-      const consent = await browser.open(target.authorizeUrl(client))
-      const signIn = await browser.submit(consent, 'approve')
-      const { left } = await browser.submit(signIn, undefined, { username: 'mallory', password })
-      return left?.searchParams.get('code') ?? undefined
-    }
+    const codeOf = () => signIn(target, client)
     const code = await codeOf()
     if (code === undefined) throw new Error('no code')
     const { accounts } = await target.auth.accounts.list()
@@ -95,4 +105,27 @@ describe('an account that is being deleted', () => {
     const { accounts } = await target.auth.accounts.list()
     expect(accounts.map((each) => each.id)).not.toContain(id)
   })
+})
+
+test('deleted on the command line, which knows neither the providers nor the URL: its password opens nothing any more', async () => {
+  const { path: folder, remove } = temporaryDirectory()
+  try {
+    const people = localAccounts()
+    const secret = randomBytes(32).toString('base64url')
+    const path = join(folder, 'accounts.db')
+    const target = await createTarget({ upstream: people, secret, engine: () => sqlite(path) })
+    await target.auth.ready()
+    await people.accounts.create({ username: 'mallory', password })
+    await signIn(target)
+    const { accounts } = await target.auth.accounts.list()
+    const environment = { COUNTERSIGN_STORE: path, COUNTERSIGN_SECRET: secret }
+    const silent = { environment, out: () => {}, error: () => {} }
+    expect(await run(['accounts', 'delete', accounts[0]?.id ?? ''], silent)).toBe(0)
+    expect(await signIn(target)).toBeUndefined()
+    expect(await people.accounts.find('mallory')).toBeUndefined()
+    expect((await target.auth.accounts.list()).accounts).toEqual([])
+    await target.auth.close()
+  } finally {
+    remove()
+  }
 })
