@@ -43,8 +43,7 @@ export interface Config {
   /** The issuer, byte for byte: where this server is reached, `https`, or `http` on loopback. Never taken from a request. */
   readonly url: string
   /**
-   * What seals the keys in the store: 32 characters or more of randomness, or a list of which the first is in use and the others still open what
-   * they sealed. On loopback it may be left out: then one is made and kept beside the database.
+   * What seals the keys in the store: 32 characters or more of randomness; or a list, while one replaces another: each opens them. On loopback it may be left out: then one is made and kept beside the database.
    */
   readonly secret?: string | readonly [string, ...string[]] | undefined
   /** By absolute path on the origin of `url`, or by absolute URL. */

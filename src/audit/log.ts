@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../events/audit.ts'
 import type { AuditLog, AuditPage, AuditQuery } from '../events/audit-log.ts'
 import type { Logger } from '../events/logger.ts'
-import { createQueue } from './queue.ts'
+import { closingTime, createQueue, within } from './queue.ts'
 import { checkQuery, conditionOf, type Row, rowOf } from './row.ts'
 
 export interface AuditLogOptions {
@@ -67,7 +67,7 @@ export const createAuditLog = (table: AuditTable, options: AuditLogOptions): Aud
     flush: () => queue.flush(),
 
     close() {
-      closing ??= queue.close().then(() => table.close())
+      closing ??= queue.close().then(() => within(table.close(), closingTime))
       return closing
     },
   }

@@ -19,7 +19,7 @@ export interface Queue {
 const gatherFor = 200
 const firstRetry = 250
 const longestRetry = 10_000
-const closingTime = 5_000
+export const closingTime = 5_000
 const batchSize = 500
 
 export const createQueue = ({ write, warn, capacity }: QueueOptions): Queue => {
@@ -94,11 +94,29 @@ export const createQueue = ({ write, warn, capacity }: QueueOptions): Queue => {
       closed = true
       clearTimeout(timer)
       const until = Date.now() + closingTime
-      await draining
-      while (!(await drain())) {
+      const written = async () => {
+        // What is being written now may have begun before the last event came.
+        await draining
+        return drain()
+      }
+      // A database may take a request and never answer.
+      while (!(await within(written(), until - Date.now()))) {
         if (Date.now() >= until) return warn('audit events were lost', { events: waiting.length + dropped })
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     },
+  }
+}
+
+/** Undefined where it takes longer, in milliseconds. */
+export const within = async <T>(promise: Promise<T>, milliseconds: number): Promise<T | undefined> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), Math.max(0, milliseconds))
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
   }
 }

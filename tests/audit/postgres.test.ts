@@ -52,6 +52,19 @@ describe.skipIf('skip' in server)('on PostgreSQL', () => {
     await expect.poll(async () => (await types()).length, { timeout: 30_000 }).toBe(52)
     expect((await log.query({ types: ['audit.dropped'] })).events).toMatchObject([{ count: 30 }])
     await log.close()
+
+    // A database that takes what is sent, and never answers.
+    const mute = postgresAudit(through.href, {
+      schema: 'audit_away',
+      logger: { warn: (message) => warned.push(message) },
+    })
+    await mute.query()
+    proxy.answers = 'hold'
+    mute.record(approved('alice', 'lost'))
+    const started = Date.now()
+    await mute.close()
+    expect(Date.now() - started).toBeLessThan(15_000)
+    expect(warned.at(-1)).toBe('audit events were lost')
     await proxy.close()
   }, 60_000)
 })
