@@ -26,7 +26,7 @@ const shortLife = 60
  */
 export const checkStanding = async (server: ServerContext, { session, now }: Identified): Promise<FreshFor> => {
   if (session.ended?.reason === 'logged_out') throw await ended(server, session.id)
-  const policy = policyOf(server, session.provider)
+  const policy = policyOf(server, session)
   if (!policy) return undefined
   if (session.ended) throw await ended(server, session.id)
   if (policy.when === 'on_refresh') return undefined
@@ -59,7 +59,7 @@ export const standingAtRefresh = async (server: ServerContext, grant: Grant): Pr
   const identified = await server.custody.identity(grant.upstreamSession)
   if (typeof identified === 'string') return undefined
   const { session, now } = identified
-  const policy = policyOf(server, session.provider)
+  const policy = policyOf(server, session)
   if (!policy) return undefined
   const maxAge = policy.when === 'on_refresh' ? sharedFor : policy.when.every * 1000
   const answer = await server.custody.check(session.id, maxAge)
@@ -111,8 +111,11 @@ const ended = async (server: ServerContext, session: string): Promise<TokenInval
   return new TokenInvalid('revoked')
 }
 
-const policyOf = ({ providers }: ServerContext, provider: string): Revalidation | undefined =>
-  providers.find(({ id }) => id === provider)?.revalidation
+/** Of a sign-in that brought no tokens (an assertion) nobody can be asked: it is as good as what it stands on, which is short. */
+const policyOf = (
+  { providers }: ServerContext,
+  { provider, tokens, ended: over }: Identified['session'],
+): Revalidation | undefined => (tokens || over ? providers.find(({ id }) => id === provider)?.revalidation : undefined)
 
 const within = async <T>(milliseconds: number, asked: Promise<T>): Promise<T | 'down'> => {
   let timer: ReturnType<typeof setTimeout> | undefined

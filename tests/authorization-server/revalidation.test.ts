@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { ServerContext } from '../../src/authorization-server/context.ts'
+import { checkStanding } from '../../src/authorization-server/upstream-standing.ts'
 import { openid } from '../../src/upstream/openid.ts'
 import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { type Connected, upstreamWorld, type WorldOptions } from '../support/upstream-world.ts'
@@ -228,6 +230,28 @@ describe('what is down', () => {
     expect(world.types().concat(other.types())).not.toContain('upstream.ended')
     expect(world.types().concat(other.types())).not.toContain('grant.revoked')
   })
+})
+
+test('a sign-in that brought no tokens, as assertions are, is not ended for want of somebody to ask', async () => {
+  const session = {
+    ...{ id: 's', account: 'a', provider: 'openid', issuer: 'i', subject: 's', createdAt: 0, authTime: 0 },
+    ...{ said: [], generation: 0 },
+  }
+  const asked: string[] = []
+  const revalidation = { when: { every: 60 }, maximumStaleness: 3_600 }
+  const check = async (id: string) => {
+    asked.push(id)
+    return 'valid'
+  }
+  const standing = {
+    providers: [{ id: 'openid', name: 'OpenID', revalidation }],
+    custody: { check },
+  } as unknown as ServerContext
+  const facts = { provider: 'openid', issuer: 'i', subject: 's', claims: {} }
+  expect(await checkStanding(standing, { facts, session, now: 1_000_000 })).toBeUndefined()
+  expect(asked).toEqual([])
+  await checkStanding(standing, { facts, session: { ...session, tokens: { accessToken: 'a' } }, now: 1_000_000 })
+  expect(asked).toEqual(['s'])
 })
 
 test.each([
