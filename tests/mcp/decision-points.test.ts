@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { type AuthzenRequest, authzen } from '../../src/mcp/policy/authzen.ts'
 import { type CedarEngine, cedar } from '../../src/mcp/policy/cedar.ts'
 import type { AccessPolicy } from '../../src/mcp/policy/rule.ts'
-import { type MintedFacts, testIssuer } from '../../src/testing.ts'
+import { accessToken, type MintedFacts, testIssuer } from '../../src/testing.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 import { npmTool } from '../support/npm-tool.ts'
 
@@ -72,7 +72,7 @@ describe('an external decision point, by AuthZEN', () => {
   beforeEach(() => {
     asked.length = 0
     answer = ({ subject, resource: { id } }, response) =>
-      response.end(JSON.stringify({ decision: subject.id === 'alice' && id !== 'purge' }))
+      response.end(JSON.stringify({ decision: subject.id === 'https://issuer.test#alice' && id !== 'purge' }))
   })
 
   test('decides on calls and lists, and is told who, what and with what', async () => {
@@ -87,9 +87,10 @@ describe('an external decision point, by AuthZEN', () => {
       headers: { authorization: 'Bearer pdp', 'content-type': 'application/json' },
       body: {
         subject: {
-          ...{ type: 'user', id: 'alice' },
+          ...{ type: 'user', id: 'https://issuer.test#alice' },
           properties: {
             issuer: 'https://issuer.test',
+            subject: 'alice',
             client_id: 'editor',
             scopes: ['a'],
             claims: { groups: ['staff'] },
@@ -103,6 +104,17 @@ describe('an external decision point, by AuthZEN', () => {
     expect(JSON.stringify(asked)).not.toContain('cs_test_')
     expect(await to.list(alice)).toEqual(['read', 'write'])
     expect(await to.list(bob)).toEqual([])
+  })
+
+  test('origin 7: the same subject of another issuer is somebody else, whatever an issuer is called', async () => {
+    const ask = authzen({ url })
+    const asAlice = (issuer: string, subject = 'alice') =>
+      ask(accessToken({ issuer, subject }), { method: 'tools/call', kind: 'tools', name: 'read' })
+    expect(await asAlice('https://issuer.test')).toBe(true)
+    expect(await asAlice('https://other.test')).toBe(false)
+    answer = (_request, response) => response.end('{"decision":true}')
+    expect(await asAlice('https://issuer.test#x', 'alice')).toBe(false)
+    expect(await asAlice('https://issuer.test', 'x#alice')).toBe(true)
   })
 
   test.each<[string, typeof answer]>([
@@ -120,7 +132,11 @@ describe('an external decision point, by AuthZEN', () => {
   })
 
   test('a question of your own making, and options that can’t be right', async () => {
-    const question = { subject: { type: 'x', id: 'alice' }, action: { name: 'y' }, resource: { type: 'z', id: '1' } }
+    const question = {
+      subject: { type: 'x', id: 'https://issuer.test#alice' },
+      action: { name: 'y' },
+      resource: { type: 'z', id: '1' },
+    }
     const to = behind({ tools: { '*': authzen({ url, request: () => question }) } })
     expect(await to.call(bob, 'purge')).toBe(200)
     expect(asked[0]?.body).toEqual(question)

@@ -10,7 +10,10 @@ export interface AuthzenOptions {
   readonly url: string
   /** Sent with each question, for instance `{ Authorization: 'Bearer …' }`. */
   readonly headers?: Readonly<Record<string, string>>
-  /** The question; by default the caller, `method` as the action, the tool, prompt or resource, and the arguments as context. */
+  /**
+   * The question; by default the caller, with the id `<issuer>#<subject>`; `method` as the action; the tool, prompt or resource; and the arguments
+   * as context.
+   */
   readonly request?: (token: AccessToken, call: PolicyCall) => AuthzenRequest
   /** Milliseconds that an answer may take; at most 5000. Default 2000. */
   readonly timeout?: number
@@ -45,6 +48,8 @@ export const authzen = (options: AuthzenOptions): PolicyFunction => {
   const endpoint = `${options.url.replace(/\/$/, '')}/access/v1/evaluation`
 
   return async (token, call) => {
+    // An issuer has no fragment (RFC 8414 §2); one that had could stand for another's subject.
+    if (token.issuer.includes('#')) return false
     const response = await fetch(endpoint, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', Accept: 'application/json', ...headers },
@@ -63,7 +68,8 @@ export const authzen = (options: AuthzenOptions): PolicyFunction => {
 }
 
 const evaluationOf = (token: AccessToken, { method, kind, name, arguments: args }: PolicyCall): AuthzenRequest => ({
-  subject: { type: token.kind, id: token.subject, properties: callerFacts(token) },
+  // Unique for its type, as it must be: a subject is so only within its issuer.
+  subject: { type: token.kind, id: `${token.issuer}#${token.subject}`, properties: callerFacts(token) },
   action: { name: method },
   resource: { type: resourceTypes[kind], id: name, properties: { server: token.resource } },
   context: args ? { arguments: args } : {},
