@@ -60,6 +60,8 @@ export interface Config {
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
   readonly registration?: RegistrationOptions | undefined
+  /** `tokensPerClient`: how often a client may ask for tokens by itself (`client_credentials`, exchange, assertions) in ten minutes; default 30,000. */
+  readonly limits?: { readonly tokensPerClient?: number | undefined } | undefined
   /** True to take only authorization requests that clients have sent ahead (RFC 9126). Few MCP clients do. */
   readonly requirePushedRequests?: boolean | undefined
   /** Clients that you know: people read their names without a warning. */
@@ -154,6 +156,7 @@ const configSchema = z.strictObject({
   emailDomains: z.record(z.string(), z.string()).optional(),
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
+  limits: z.strictObject({ tokensPerClient: limit.optional() }).optional(),
   registration: z
     .strictObject({
       perAddress: limit.optional(),

@@ -34,6 +34,8 @@ export interface ServerContext {
   readonly dpop: ServerDpop
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
+  /** How much a client may ask for by itself in ten minutes, where it is not the default. */
+  readonly tokensPerClient?: number
   /** Whether authorization requests must be sent ahead, by every client. */
   readonly requirePushedRequests?: boolean
   /** A backup was restored: until then (milliseconds since the epoch) refresh tokens may be so many refreshes ahead of the store. */

@@ -12,6 +12,7 @@ import {
   candidateRefs,
   claimedClientId,
 } from './client-authentication.ts'
+import { countRequest } from './client-limit.ts'
 import type { ServerContext } from './context.ts'
 import { nextNonce, readProof, useProof } from './dpop.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
@@ -95,6 +96,7 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
   if (!authenticated.client.value.grantTypes.includes(name)) {
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
+  if (type.ofClients) await countRequest(server, authenticated)
   if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, now }) }
   let used: Promise<void> | undefined
   const use = (): Promise<void> => {

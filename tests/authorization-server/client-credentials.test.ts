@@ -231,3 +231,54 @@ describe('it lives by its client', () => {
     expect(eventTypes(to).filter((type) => type === 'client.token_revoked')).toHaveLength(1)
   })
 })
+
+describe('how often a client may ask', () => {
+  const limited = async (clients: readonly ClientOptions[]) => {
+    const to = await testServer({ clients })
+    return { ...to, server: { ...to.server, tokensPerClient: 3 } }
+  }
+  const other: ClientOptions = { id: 'other', secret: `${secret}, too`, scopes: { '/mcp': ['notes:read'] } }
+
+  test('is counted for each by itself, says when to come again, and ends', async () => {
+    const to = await limited([nightly, other])
+    for (let i = 0; i < 3; i++) expect((await ask(to, { resource: mcp })).status).toBe(200)
+    const refused = await ask(to, { resource: mcp })
+    expect([refused.status, refused.body.error]).toEqual([429, 'temporarily_unavailable'])
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(to.events.at(-1)).toMatchObject({
+      type: 'token.refused',
+      reason: 'rate_limit_per_client',
+      clientId: 'nightly',
+    })
+    const others = {
+      client_id: 'other',
+      client_secret: `${secret}, too`,
+      grant_type: 'client_credentials',
+      resource: mcp,
+    }
+    expect((await postToken(to, others)).status).toBe(200)
+    await to.pass(600_001)
+    expect((await ask(to, { resource: mcp })).status).toBe(200)
+  })
+
+  test('nobody else can use up: who does not know its secret is not counted', async () => {
+    const to = await limited([nightly])
+    for (let i = 0; i < 10; i++) {
+      expect((await ask(to, { resource: mcp, client_secret: `a guess ${i} of more than 32 characters` })).status).toBe(
+        401,
+      )
+    }
+    expect((await ask(to, { resource: mcp })).status).toBe(200)
+  })
+
+  test('is no limit for people: codes and refreshes of a client are not counted', async () => {
+    const to = await limited([nightly])
+    const client = await registered(to)
+    let { refresh_token: token = '' } = await signedIn(to, client)
+    for (let i = 0; i < 6; i++) {
+      const answer = await refresh(to, client, token)
+      expect(answer.status).toBe(200)
+      token = answer.body.refresh_token ?? ''
+    }
+  })
+})

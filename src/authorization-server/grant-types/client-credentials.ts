@@ -19,6 +19,7 @@ interface Asked {
  */
 export const clientCredentials: GrantType = {
   refusal: 'token.refused',
+  ofClients: true,
   read(form) {
     const asked = readParameters(form, ['scope', 'resource'])
     return { grant: undefined, exchange: (server, exchange) => issue(server, asked, exchange) }

@@ -37,6 +37,8 @@ export const tokenResponse = (
 export interface GrantType {
   /** The audit event of a refusal. */
   readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused' | 'assertion.refused' | 'exchange.refused'
+  /** Clients ask for it by themselves, as often as they like: so it is counted. Codes and refresh tokens are bounded by the people behind them. */
+  readonly ofClients?: true
   /** Whether the configuration gives it anything to do. Always, if absent. */
   isServed?(server: ServerContext): boolean
   /** Reads the request, before anything is looked up. @throws OAuthError */

@@ -51,6 +51,7 @@ type Verified =
  */
 export const jwtBearer: GrantType = {
   refusal: 'assertion.refused',
+  ofClients: true,
   isServed: ({ assertions }) => assertions !== undefined,
   read(form) {
     const { assertion: text, ...asked } = readParameters(form, ['assertion', 'scope', 'resource'])

@@ -46,6 +46,7 @@ const parameterNames = [
  */
 export const tokenExchange: GrantType = {
   refusal: 'exchange.refused',
+  ofClients: true,
   read(form) {
     const asked = readAsked(form)
     return { grant: undefined, exchange: (server, exchange) => audited(server, asked, exchange) }
