@@ -4,6 +4,7 @@ import type { AuditSink } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { systemRandom } from './events/random.ts'
+import { composed, eventAttributes, type Telemetry } from './events/telemetry.ts'
 import type { Auth } from './http/auth.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
@@ -37,6 +38,8 @@ export interface ResourceServerOptions<Upstream = UpstreamClaims> extends Resour
   readonly dpopNonces?: boolean
   /** Receives an event for each refusal; by default they go to the logger. */
   readonly audit?: AuditSink
+  /** What is measured goes there: `prometheus()`, `openTelemetry()`, or several. Without it nothing is measured. */
+  readonly telemetry?: Telemetry | readonly Telemetry[] | undefined
   /** Silent by default. */
   readonly logger?: Logger
   readonly clock?: Clock
@@ -79,6 +82,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
   }
 
   const activity = createActivity()
+  const telemetry = composed(options.telemetry)
   const protection = createProtection<Upstream>({
     resources: resources.map((resource) => ({ ...options, resource })),
     authorizationServers: issuers
@@ -93,7 +97,11 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     },
     dpop: () => dpop,
     activity,
-    audit: (facts) => void sink({ ...facts, at: clock.now() }),
+    telemetry,
+    audit(facts) {
+      telemetry?.event(eventAttributes(facts))
+      void sink({ ...facts, at: clock.now() })
+    },
     logger,
     clock,
   })

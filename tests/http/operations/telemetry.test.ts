@@ -13,6 +13,8 @@ import { openTelemetry } from '../../../src/events/opentelemetry.ts'
 import { prometheus } from '../../../src/events/prometheus.ts'
 import type { Telemetry } from '../../../src/events/telemetry.ts'
 import { memory } from '../../../src/store/memory.ts'
+import { testIssuer } from '../../../src/testing.ts'
+import { resourceServer } from '../../../src/verify-only.ts'
 import { unreliable } from '../../support/unreliable-store.ts'
 
 const url = 'http://localhost:8787'
@@ -216,4 +218,21 @@ test('several hear the same; without telemetry the store is used as it is', asyn
   expect(counts(one.text())).toEqual(counts(other.text()))
   expect(counts(one.text()).length).toBeGreaterThan(3)
   await traffic(serve())
+})
+
+test('a server that only verifies is measured, too', async () => {
+  const metrics = prometheus()
+  const issuer = testIssuer()
+  const resource = 'https://notes.example.com/mcp'
+  const gated = resourceServer({ resource, issuers: [issuer], telemetry: metrics }).gate(
+    '/mcp',
+    () => new Response('in'),
+  )
+  const call = (token: string) => gated(new Request(resource, { headers: { Authorization: `Bearer ${token}` } }))
+  const { token } = issuer.accessToken({ resource, subject: 'somebody-in-particular' })
+  expect([(await call(token)).status, (await call('x')).status]).toEqual([200, 401])
+  const text = metrics.text()
+  expect(text).toMatch(/gate_duration_seconds_count\{.*admitted"\} 1/)
+  expect(text).toMatch(/countersign_events_total\{type="access.refused",reason="\w+"\} 1/)
+  expect(text).not.toContain('somebody')
 })
