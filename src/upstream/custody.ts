@@ -135,7 +135,7 @@ export const createCustody = (
       }
       const ttl = Math.min(keptFor, lifetime)
       for (;;) {
-        const unchanged = [await notDeleted(records, account), ...(await notLoggedOut(records, session))]
+        const unchanged = [await stillTheirs(records, account, session), ...(await notLoggedOut(records, session))]
         const puts = [put(ref, session, ttl), ...sessionIndexes(session).map((entry) => put(entry, {}, ttl))]
         if ((await records.commit({ unchanged, puts })).committed) return session
       }
@@ -180,11 +180,20 @@ export const createCustody = (
   }
 }
 
-/** What must stay as it is while a session is written: else it would outlive its account. */
-const notDeleted = async (records: Records, { id }: Account): Promise<Stored<Account>> => {
+/** What must stay as it is while a session is written: else it would outlive its account, or this way to sign in. */
+const stillTheirs = async (
+  records: Records,
+  { id, identities }: Account,
+  { issuer, subject }: Pick<SignIn, 'issuer' | 'subject'>,
+): Promise<Stored<Account>> => {
   const [stored] = (await records.get(accountRef(id))).values
   if (!stored || stored.value.deletedAt !== undefined) {
     throw new SignInRefused('interaction_required', { detail: 'the account was deleted meanwhile' })
+  }
+  const isIn = (all: Account['identities']) => all.some((each) => each.issuer === issuer && each.subject === subject)
+  // Of who only shows that they are somebody, it never was one.
+  if (isIn(identities) && !isIn(stored.value.identities)) {
+    throw new SignInRefused('interaction_required', { detail: 'this way to sign in was taken away meanwhile' })
   }
   return stored
 }

@@ -549,6 +549,19 @@ describe('linking by e-mail', () => {
     }
   })
 
+  test('a way to sign in that is taken away while somebody comes by it makes no session any more', async () => {
+    const { to, subject, subjectOf } = await setting()
+    expect(await subjectOf({ sub: 'V4', ...verified })).toBe(subject)
+    const { accounts, custody } = to.server
+    const resolved = await accounts.bySubject(String(subject))
+    const identity = resolved?.identities.find(({ provider }) => provider === 'acme')
+    if (!resolved || !identity) throw new Error('nothing to take away')
+    const signIn = { issuer: identity.issuer, subject: identity.subject, authTime: 1, said: [] }
+    await custody.begin(resolved, 'acme', signIn)
+    await accounts.unlink(resolved.id, identity)
+    await expect(custody.begin(resolved, 'acme', signIn)).rejects.toThrow('interaction_required')
+  })
+
   test('an address is not remembered of who was deleted, or lost that way to sign in, while they signed in', async () => {
     const { to, subject, subjectOf } = await setting()
     const account = await to.server.accounts.bySubject(String(subject))
