@@ -198,6 +198,17 @@ describe('what there is none of', () => {
 })
 
 describe('other ways', () => {
+  test('a token that comes when its session was erased meanwhile is not kept', async () => {
+    const one = await node()
+    const { id } = await begun(one)
+    state.delay = 300
+    const late = ask(one, id, calendar).catch((error: unknown) => error)
+    await vi.waitFor(() => expect(state.requests).toHaveLength(1), { interval: 5 })
+    await one.custody.erase(id)
+    expect(await late).toBeInstanceOf(UpstreamTokenUnavailable)
+    expect((await one.context.records.list(upstreamExchanges, id)).values).toEqual([])
+  })
+
   test('ID-JAG: an assertion for another authorization server, of the id_token', async () => {
     const one = await node()
     const session = await begun(one)
