@@ -9,7 +9,10 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
   { floor: '4', rooms: ['upstream'] },
   { floor: '5', rooms: ['authorization-server', 'resource-server'] },
   { floor: '6', rooms: ['http', 'mcp'] },
-  { floor: '7 (below the compositions)', rooms: ['protection', 'options', 'server-keys', 'server-context', 'administration'] },
+  {
+    floor: '7 (below the compositions)',
+    rooms: ['protection', 'options', 'server-keys', 'server-context', 'administration'],
+  },
   { floor: '7', rooms: ['countersign', 'verify-only'] },
   { floor: '7 (above the composition)', rooms: ['gateway', 'console', 'cli', 'testing', 'stdio'] },
   { floor: '7 (the entry)', rooms: ['index'] },
