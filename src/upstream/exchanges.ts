@@ -82,6 +82,12 @@ export const createExchanges = (
       if (!taken.committed) continue
       const outcome = await outcomeOf(sessionId, target)
       await records.commit({ puts: [put(ref, outcome, Math.max(1, outcome.until - now))] })
+      const [still] = (await records.get(upstreamSessionRef(sessionId))).values
+      // Whoever ended the session has looked for what to forget already.
+      if (!still || still.value.ended) {
+        await records.commit({ deletes: [ref] })
+        throw new UpstreamTokenUnavailable('ended')
+      }
       if (outcome.token !== undefined) return outcome.token
     }
   }
