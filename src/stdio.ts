@@ -23,7 +23,8 @@ export const identify = <Transport extends MessageTransport, Upstream>(
   transport: Transport,
 ): Transport => {
   if (!token) throw new NoAccessToken('no access token in the environment of this server')
-  const filters = new Map<unknown, MessageFilter>()
+  // What was asked and not answered, with what the answer must undergo.
+  const open = new Map<unknown, MessageFilter | undefined>()
   const send = transport.send.bind(transport)
   let handle: MessageTransport['onmessage'] = transport.onmessage
   let turn: Promise<void> = Promise.resolve()
@@ -31,13 +32,15 @@ export const identify = <Transport extends MessageTransport, Upstream>(
   const receive = async (message: object, extra: object | undefined): Promise<void> => {
     const { id, method } = message as { id?: unknown; method?: unknown }
     const asks = method !== undefined && id !== undefined
+    // Whose answer an answer is could not be told.
+    if (asks && open.has(id)) return send({ jsonrpc: '2.0', id, error: { code: -32600, message: 'This id is in use' } })
     const admission = await auth.admit(resource, requestOf(resource, token), { parsedBody: message })
     if (!admission.admitted) {
       if (asks) await send({ jsonrpc: '2.0', id, error: await errorOf(admission.response) })
       return
     }
     const { accessToken, authInfo, guard } = admission
-    if (asks && guard.filter) filters.set(id, guard.filter)
+    if (asks) open.set(id, guard.filter)
     withAccessToken(accessToken, () => handle?.(message, { ...extra, authInfo }))
   }
 
@@ -55,10 +58,10 @@ export const identify = <Transport extends MessageTransport, Upstream>(
   })
 
   transport.send = async (message: object & { id?: unknown; method?: unknown }, options?: object) => {
-    const filter = message.method === undefined ? filters.get(message.id) : undefined
-    if (!filter) return send(message, options)
-    filters.delete(message.id)
-    return send((await filter(message)) as object, options)
+    if (message.method !== undefined) return send(message, options)
+    const filter = open.get(message.id)
+    open.delete(message.id)
+    return send(filter ? ((await filter(message)) as object) : message, options)
   }
   return transport
 }

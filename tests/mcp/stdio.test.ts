@@ -111,6 +111,27 @@ describe.each(Object.entries(sdks))('a server without HTTP (%s)', (_sdk, connect
   })
 })
 
+test('two questions of one id: the answer to the one is not filtered in place of the other’s', async () => {
+  const sent: object[] = []
+  const token = issuer.accessToken({ subject: 'alice', scopes: ['notes:read'] })
+  const transport: MessageTransport = { send: async (message) => void sent.push(message) }
+  identify(auth, resource, token.token, transport)
+  const asked: { id: number; method: string }[] = []
+  transport.onmessage = (message) => void asked.push(message as { id: number; method: string })
+  transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
+  transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'ping' })
+  await vi.waitFor(() => expect(asked.length + sent.length).toBe(2))
+  const list = { tools: [{ name: 'whoami' }, { name: 'notes_add' }, { name: 'purge' }] }
+  for (const { id, method } of asked.toReversed()) {
+    await transport.send({ jsonrpc: '2.0', id, result: method === 'ping' ? {} : list })
+  }
+  expect(JSON.stringify(sent)).toContain('whoami')
+  expect(JSON.stringify(sent)).not.toContain('purge')
+  // Once it was answered, the id is free.
+  transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'ping' })
+  await vi.waitFor(() => expect(asked).toHaveLength(2))
+})
+
 test('answers come in the order of the questions, whatever the policy waits for', async () => {
   const order: string[] = []
   const transport: MessageTransport = { send: async () => {} }
