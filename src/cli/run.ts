@@ -21,7 +21,7 @@ const table: Readonly<Record<string, Readonly<Record<string, Command>> | Command
   ...{ accounts, audit, clients, grants, keys, store, migrate },
 }
 
-const common: Command['options'] = {
+const common: NonNullable<Command['options']> = {
   config: { type: 'string' },
   store: { type: 'string' },
   'secret-file': { type: 'string' },
@@ -74,22 +74,44 @@ const isCommand = (found: Readonly<Record<string, Command>> | Command): found is
   typeof found.run === 'function'
 
 const parse = (command: Command, args: readonly string[]): { values: Values; argument: string } => {
-  // There are no short options, and an id may begin with a hyphen.
-  const hyphened = args.filter((each) => /^-[^-]/.test(each))
+  const options = { ...common, ...command.options }
+  const { ids, others } = apart(args, options)
   const { values, positionals } = (() => {
     try {
-      const others = args.filter((each) => !hyphened.includes(each))
-      return parseArgs({ args: others, options: { ...common, ...command.options }, allowPositionals: true })
+      return parseArgs({ args: others, options, allowPositionals: true })
     } catch (error) {
       throw new UsageError(error instanceof Error ? error.message.split('. ')[0] : String(error))
     }
   })()
-  const [argument = '', ...more] = [...hyphened, ...positionals]
+  const [argument = '', ...more] = [...ids, ...positionals]
   if (command.argument !== undefined && argument === '') throw new UsageError(`${command.argument} is missing`)
   if (more.length > 0 || (command.argument === undefined && argument !== '')) {
     throw new UsageError(`what is "${more[0] ?? argument}"?`)
   }
   return { values: values as Values, argument }
+}
+
+/**
+ * An id may begin with one hyphen or two, as an argument and as the value of an option. There are no short options, and no long one is
+ * as long as an id.
+ */
+const apart = (
+  args: readonly string[],
+  options: NonNullable<Command['options']>,
+): { readonly ids: readonly string[]; readonly others: string[] } => {
+  const isOption = (arg: string | undefined) => arg?.startsWith('--') === true && arg.slice(2) in options
+  const ids: string[] = []
+  const others: string[] = []
+  for (let at = 0; at < args.length; at++) {
+    const arg = args[at] ?? ''
+    const next = args[at + 1]
+    if (isOption(arg) && options[arg.slice(2)]?.type === 'string' && next !== undefined && !isOption(next)) {
+      others.push(`${arg}=${next}`)
+      at += 1
+    } else if (/^-[^-]|^--[\w-]{20}$/.test(arg) && !isOption(arg)) ids.push(arg)
+    else others.push(arg)
+  }
+  return { ids, others }
 }
 
 /** What our own errors say; of others the name alone could be no help, and a stack none at all. */

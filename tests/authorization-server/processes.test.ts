@@ -150,8 +150,10 @@ describe.each([
       const proof = { client_id: agent.id, client_secret: agent.secret }
       const form = { grant_type: jwtBearerGrantType, assertion, ...proof }
       const outcomes = await processes.race([form, form, form])
-      const statuses = outcomes.map(({ status }) => status).sort()
-      expect(statuses).toEqual([200, ...Array(3 * many - 1).fill(400)])
+      const losers = outcomes.filter(({ status }) => status !== 200)
+      expect([outcomes.length, losers.length]).toEqual([3 * many, 3 * many - 1])
+      // On a busy machine the file may be locked for longer than anybody waits: that is said to be our own trouble.
+      for (const { status } of losers) expect([400, 503]).toContain(status)
     }
     expect((await accounts()) - before).toBe(5)
     const { entries } = await store.list('client-grant/')

@@ -366,7 +366,12 @@ describe('configuration', () => {
     await server.auth.ready()
     await server.auth.close()
     const call = cli({ COUNTERSIGN_STORE: `${path}/db`, COUNTERSIGN_SECRET: key })
-    expect(await call('grants', 'revoke', '-AAAAAAAAAAAAAAAAAAAAA')).toMatchObject({ code: 1, error: /no such grant/ })
+    for (const id of ['-AAAAAAAAAAAAAAAAAAAAA', '--AAAAAAAAAAAAAAAAAAAA']) {
+      const revoked = await call('grants', 'revoke', id)
+      expect([revoked.code, revoked.error]).toEqual([1, expect.stringContaining('no such grant')])
+      expect(await call('grants', 'list', '--account', id, '--json')).toMatchObject({ code: 0, json: [] })
+    }
+    expect((await call('grants', 'list', '--account', '--json')).code).toBe(2)
     forget()
   })
 })
