@@ -1,10 +1,10 @@
-import { createHash, createHmac, hkdfSync } from 'node:crypto'
+import { createHmac, hash, hkdfSync } from 'node:crypto'
 import { equalBytes, fromBase64url } from './bytes.ts'
 
-export const sha256 = (data: string | Uint8Array): Uint8Array => createHash('sha256').update(data).digest()
+export const sha256 = (data: string | Uint8Array): Uint8Array => hash('sha256', data, 'buffer')
 
 /** What is stored in place of a secret of 128 random bits or more. */
-export const hashSecret = (secret: string): string => createHash('sha256').update(secret).digest('base64url')
+export const hashSecret = (secret: string): string => hash('sha256', secret, 'base64url')
 
 /** Constant-time comparison of a presented secret with its stored hash. */
 export const matchesSecret = (presented: string, stored: string): boolean => {
