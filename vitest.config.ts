@@ -7,6 +7,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     // What a test that passed had logged is of no interest: servers log each event of thousands of requests.
     silent: 'passed-only',
-    globalSetup: ['tests/support/postgres.setup.ts'],
+    globalSetup: ['tests/support/packages.setup.ts', 'tests/support/postgres.setup.ts'],
   },
 })
