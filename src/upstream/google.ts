@@ -1,10 +1,11 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
+import type { Json } from '../identity/json.ts'
 import { openid, type PresetOptions } from './openid.ts'
 import type { Provider } from './provider.ts'
 
 export interface GoogleOptions<Claims = UpstreamClaims> extends PresetOptions<Claims> {
   readonly clientSecret: string
-  /** Only people of this Google Workspace domain. Google shows its accounts only; give a `claims` schema with `hd` to enforce it. */
+  /** Only people of this Google Workspace domain; `*`: of any. Google shows its accounts only, and another's id_token is refused. */
   readonly domain?: string
   /** Ask for a refresh token, so that `upstream.accessToken()` works when the person is away. Default: true. */
   readonly offline?: boolean
@@ -31,5 +32,12 @@ export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>):
       ...(domain === undefined ? {} : { hd: domain }),
     },
     revokeTokens: false,
+    // Google's page is a help for the person: whoever changes the address of it may choose any account.
+    ...(domain === undefined
+      ? {}
+      : { check: ({ hd }) => (isOf(domain, hd) ? undefined : 'not of the configured domain') }),
   })
 }
+
+const isOf = (domain: string, hd: Json | undefined): boolean =>
+  typeof hd === 'string' && (domain === '*' || hd.toLowerCase() === domain.toLowerCase())

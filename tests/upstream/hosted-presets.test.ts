@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { checkedClaims } from '../../src/upstream/claims.ts'
 import { clerk } from '../../src/upstream/clerk.ts'
 import { descope } from '../../src/upstream/descope.ts'
+import { google } from '../../src/upstream/google.ts'
 import { propelauth } from '../../src/upstream/propelauth.ts'
 import { scalekit } from '../../src/upstream/scalekit.ts'
 import { slack } from '../../src/upstream/slack.ts'
@@ -81,6 +82,23 @@ describe('services that are OpenID Providers', () => {
     for (const lie of [team('T2'), {}]) {
       const theirs = await at(slack({ ...mine, team: 'T1' }), { base: 'https://slack.com' }, lie)
       expect(await rejection(theirs.signIn())).toMatchObject({ reason: 'denied' })
+    }
+  })
+
+  test('Google: people of another domain, or of none, are refused', async () => {
+    const base = 'https://accounts.google.com'
+    const of = (domain: string, hd: string | undefined) => at(google({ ...mine, domain }), { base }, { claims: { hd } })
+    const ours = await of('Example.com', 'example.com')
+    expect(await ours.claims()).toMatchObject({ hd: 'example.com' })
+    expect(ours.asked[0]?.searchParams.get('hd')).toBe('Example.com')
+    expect(await (await of('*', 'other.example')).claims()).toMatchObject({ hd: 'other.example' })
+    for (const [domain, hd] of [
+      ['example.com', 'other.example'],
+      ['example.com', 'sub.example.com'],
+      ['example.com', undefined],
+      ['*', undefined],
+    ] as const) {
+      expect(await rejection((await of(domain, hd)).signIn()), `${domain} ${hd}`).toMatchObject({ reason: 'denied' })
     }
   })
 
