@@ -5,7 +5,7 @@ import { beginBrowserSession, browserSecret, readBrowserSession, releaseQuietly 
 import type { Arrival, ServerContext } from './context.ts'
 import { advance, beginInteraction, type OpenVisit, pageOf, withInteraction } from './interaction.ts'
 import { type AccountNotice, type Reply, redirect } from './pages.ts'
-import { resolveAccount, signInProblem } from './sign-in-problem.ts'
+import { beginSession, signInProblem } from './sign-in-problem.ts'
 import { identifyVisitor } from './visitor.ts'
 
 /** Begins a sign-in that leads to the account page. */
@@ -44,12 +44,9 @@ export const completeAccountSignIn = async (
 ): Promise<Reply> => {
   const { purpose } = open.value.request
   if (purpose === 'add') return addIdentity(server, request, arrival, open, provider, signIn)
-  const resolved = await resolveAccount(server, request, arrival, open.value.id, provider, signIn)
-  if ('kind' in resolved) return resolved
-  const { account, created } = resolved
-  const { issuer, subject } = signIn
-  const session = await server.custody.begin(account, provider.id, signIn)
-  server.audit({ type: 'sign_in.succeeded', provider: provider.id, account: account.id, issuer, subject, created })
+  const begun = await beginSession(server, request, arrival, open.value.id, provider, signIn)
+  if ('kind' in begun) return begun
+  const { account, session } = begun
   const cookie = await beginBrowserSession(server, request, account, session)
   const then = await nextOf(server, request, open.value.request, account.id)
   const location = then.kind === 'redirect' ? then.location : server.endpoints.account

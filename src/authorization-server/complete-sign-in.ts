@@ -6,7 +6,7 @@ import { answerFinished, finish } from './complete.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { advance, isVisit, pageOf, withAuthorization, withInteraction } from './interaction.ts'
 import { PageProblem, page, type Reply, redirect } from './pages.ts'
-import { resolveAccount } from './sign-in-problem.ts'
+import { beginSession } from './sign-in-problem.ts'
 
 /**
  * Somebody has signed in for this interaction. The code is issued where the person approved for whoever signs in, or for this very account;
@@ -22,12 +22,9 @@ export const completeSignIn = async (
 ): Promise<Reply> => {
   const visit = await withInteraction(server, request, interaction, async (open) => (isVisit(open) ? open : undefined))
   if (visit) return completeAccountSignIn(server, request, arrival, visit, provider, signIn)
-  const resolved = await resolveAccount(server, request, arrival, interaction, provider, signIn)
-  if ('kind' in resolved) return resolved
-  const { account, created } = resolved
-  const session = await server.custody.begin(account, provider.id, signIn)
-  const { issuer, subject } = signIn
-  server.audit({ type: 'sign_in.succeeded', provider: provider.id, account: account.id, issuer, subject, created })
+  const begun = await beginSession(server, request, arrival, interaction, provider, signIn)
+  if ('kind' in begun) return begun
+  const { account, session } = begun
   // The host's own session says who is signed in there. One of ours beside it would outlive it.
   const own = provider.open.kind !== 'host'
   const cookies = own ? [await beginBrowserSession(server, request, account, session)] : []

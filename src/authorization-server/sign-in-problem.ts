@@ -3,8 +3,8 @@ import type { Arrival, ServerContext } from './context.ts'
 import { formOf, type OpenInteraction, withInteraction } from './interaction.ts'
 import { type Problem, page, type Reply } from './pages.ts'
 
-/** The account of who signed in, or the page that says why there can't be one. */
-export const resolveAccount = async (
+/** The account of who signed in and the upstream session that stands on it, or the page that says why there can't be one. */
+export const beginSession = async (
   server: ServerContext,
   request: Request,
   arrival: Arrival,
@@ -13,7 +13,11 @@ export const resolveAccount = async (
   signIn: SignIn,
 ) => {
   try {
-    return await server.accounts.resolve(provider.id, signIn)
+    const { account, created } = await server.accounts.resolve(provider.id, signIn)
+    const session = await server.custody.begin(account, provider.id, signIn)
+    const { issuer, subject } = signIn
+    server.audit({ type: 'sign_in.succeeded', provider: provider.id, account: account.id, issuer, subject, created })
+    return { account, session }
   } catch (error) {
     if (!(error instanceof SignInRefused)) throw error
     return withInteraction(server, request, interaction, (open) =>
