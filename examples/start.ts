@@ -42,8 +42,13 @@ await mkdir(data, { recursive: true, mode: 0o700 })
 
 // The address is a part of the issuer, so the port is taken before anything is made of it.
 const server = createServer()
-server.listen(port, '127.0.0.1')
-await once(server, 'listening')
+try {
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+} catch (error) {
+  console.error(`Port ${process.env.PORT ?? port} can't be used: ${(error as Error).message}. Set PORT to another one.`)
+  process.exit(1)
+}
 const url = `http://localhost:${(server.address() as AddressInfo).port}`
 
 const people = localAccounts()

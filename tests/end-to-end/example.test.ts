@@ -2,6 +2,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findChromium, launchBrowser } from '../support/chromium.ts'
+import { startProcess } from '../support/process.ts'
 import { authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV1, connectV2 } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
@@ -46,6 +47,14 @@ describe('the example', () => {
     } finally {
       await chromium.close()
     }
+  })
+
+  it('says what to do where its port is taken', async () => {
+    const second = startProcess(process.execPath, ['--import', 'tsx', 'examples/start.ts'], {
+      env: { PORT: new URL(server.url).port, COUNTERSIGN_DATA: server.data },
+    })
+    expect((await second.ended).code).toBe(1)
+    expect(second.stderr).toMatch(/^Port \d+ can't be used: .*EADDRINUSE.*\. Set PORT to another one\.\n$/)
   })
 
   it('keeps what it must keep secret for its owner only', () => {
