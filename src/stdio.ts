@@ -44,9 +44,21 @@ export const identify = <Transport extends MessageTransport, Upstream>(
     withAccessToken(accessToken, () => handle?.(message, { ...extra, authInfo }))
   }
 
+  /** Who asked must not wait for ever; what went wrong is not theirs to know. */
+  const answerTrouble = async (message: object): Promise<void> => {
+    const { id, method } = message as { id?: unknown; method?: unknown }
+    if (method === undefined || id === undefined) return
+    open.delete(id)
+    await send({ jsonrpc: '2.0', id, error: { code: -32603, message: 'Internal error' } })
+  }
+
   // In the order in which they came: a notification may be about the request before it.
   const listen = (message: object, extra?: object): void => {
-    turn = turn.then(() => receive(message, extra)).catch(() => {})
+    turn = turn
+      .then(() => receive(message, extra))
+      .catch(() => answerTrouble(message))
+      // The transport itself is broken: there is nobody left to tell.
+      .catch(() => {})
   }
   Object.defineProperty(transport, 'onmessage', {
     get: () => handle && listen,

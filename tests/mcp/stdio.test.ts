@@ -132,6 +132,19 @@ test('two questions of one id: the answer to the one is not filtered in place of
   await vi.waitFor(() => expect(asked).toHaveLength(2))
 })
 
+test('who asks is answered also when something of ours breaks, and is told nothing of it', async () => {
+  const sent: object[] = []
+  const transport: MessageTransport = { send: async (message) => void sent.push(message) }
+  const broken = { admit: () => Promise.reject(new Error('a secret detail')) }
+  identify(broken, resource, issuer.accessToken().token, transport)
+  transport.onmessage = () => {}
+  transport.onmessage({ jsonrpc: '2.0', method: 'notifications/initialized' })
+  transport.onmessage({ jsonrpc: '2.0', id: 7, method: 'ping' })
+  await vi.waitFor(() =>
+    expect(sent).toEqual([{ jsonrpc: '2.0', id: 7, error: { code: -32603, message: 'Internal error' } }]),
+  )
+})
+
 test('answers come in the order of the questions, whatever the policy waits for', async () => {
   const order: string[] = []
   const transport: MessageTransport = { send: async () => {} }
