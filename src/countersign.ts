@@ -113,7 +113,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
     bindingKeys: async () => (await current()).server.keys,
-    signMetadata: createMetadataSigner(async () => (await current()).server),
+    signMetadata: createMetadataSigner(async () => (await current()).server, logger),
     dpop: async () => (opened ?? (await open())).server.dpop,
     verifier: {
       verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),

@@ -1,4 +1,5 @@
 import { signJwt } from '../crypto/jws.ts'
+import type { Logger } from '../events/logger.ts'
 import type { ServerContext } from './context.ts'
 
 type Claims = Readonly<Record<string, unknown>>
@@ -8,9 +9,12 @@ type Claims = Readonly<Record<string, unknown>>
  * audience: it is no token.
  * @see RFC 9728 §2.2
  */
-export const createMetadataSigner = (open: () => Promise<ServerContext>): ((metadata: Claims) => Promise<string>) => {
+export const createMetadataSigner = (
+  open: () => Promise<ServerContext>,
+  logger: Logger,
+): ((metadata: Claims) => Promise<string>) => {
   const made = new Map<unknown, { readonly key: string; readonly until: number; readonly signed: Promise<string> }>()
-  return async (metadata) => {
+  const sign = async (metadata: Claims): Promise<string> => {
     const { keys, issuer, clock } = await open()
     const key = keys.signingKey()
     const now = clock.now()
@@ -20,6 +24,15 @@ export const createMetadataSigner = (open: () => Promise<ServerContext>): ((meta
     made.set(metadata, { key: key.id, until: now + usedFor, signed })
     signed.catch(() => made.delete(metadata))
     return signed
+  }
+  return async (metadata) => {
+    try {
+      return await sign(metadata)
+    } catch (error) {
+      // It is served without: whoever runs this must know.
+      logger.warn('the metadata of a resource could not be signed', { error })
+      throw error
+    }
   }
 }
 

@@ -95,7 +95,7 @@ describe('signed metadata', () => {
     const routes = createMetadataRoutes(
       resources,
       servers,
-      createMetadataSigner(async () => server.server),
+      createMetadataSigner(async () => server.server, server.server.logger),
     )
     const { signed_metadata: signed = '', ...said } = await document(routes)
     const { payload, protectedHeader } = await jwtVerify(
@@ -113,10 +113,13 @@ describe('signed metadata', () => {
     expect((await document(routes)).signed_metadata).not.toBe(signed)
   })
 
-  test('fault 5, without the store there is metadata still', async () => {
-    const routes = createMetadataRoutes(resources, servers, () => Promise.reject(new Error('the store is away')))
+  test('fault 5, without the store there is metadata still, and the operator reads why it is not signed', async () => {
+    const { server, trouble } = await testServer()
+    const away = () => Promise.reject(new Error('the store is away'))
+    const routes = createMetadataRoutes(resources, servers, createMetadataSigner(away, server.logger))
     expect(await document(routes)).toMatchObject({ resource: 'https://a.example/mcp' })
     expect(await document(routes)).not.toHaveProperty('signed_metadata')
+    expect(trouble.join()).toContain('could not be signed')
   })
 })
 
