@@ -105,11 +105,11 @@ const removal = (look: Look, form: PageForm, id: string, provider: string): Mark
 <form method="post" action="${form.action}">${hidden(form)}<input type="hidden" name="identity" value="${id}">
 <button class="danger" name="decision" value="remove"><span>${look.say('account.remove.button', { provider: look.host(provider) })}</span></button></form></details>`
 
-const signOut = (look: Look, { signedInHere, account, form }: AccountPage): Markup =>
+const signOut = (look: Look, { signedInHere, form }: AccountPage): Markup =>
   signedInHere
     ? html`<h2>${look.say('account.session')}</h2>
 <form method="post" action="${form.action}">${hidden(form)}
 <div class="actions flat"><button name="decision" value="sign_out">${look.say('account.sign_out')}</button>
 <button name="decision" value="sign_out_everywhere">${look.say('account.sign_out_everywhere')}</button></div></form>
-<p class="quiet after">${look.say('account.sign_out.what', { provider: look.host(account.provider) })}</p>`
+<p class="quiet after">${look.say('account.sign_out.what')}</p>`
     : nothing

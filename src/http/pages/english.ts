@@ -86,7 +86,7 @@ export const english = {
   'account.session': 'This browser',
   'account.sign_out': 'Sign out here',
   'account.sign_out_everywhere': 'Sign out everywhere',
-  'account.sign_out.what': 'Signing out does not disconnect apps, and does not sign you out of {provider}.',
+  'account.sign_out.what': 'Signing out does not disconnect apps, and does not sign you out anywhere else.',
   'account.notice.disconnected': 'The app is disconnected.',
   'account.notice.added': 'From now on you can sign in in this way, too.',
   'account.notice.outdated': 'The page was out of date, so nothing was changed. Please try again.',
