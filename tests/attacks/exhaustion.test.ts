@@ -147,10 +147,10 @@ describe('text that makes a careless parser slow', () => {
       '%'.repeat(6_000),
       `${' '.repeat(6_000)}:`,
     ]) {
-      expect(quick(() => readClientCredentials(header(text), new URLSearchParams()))).toBeLessThan(100)
+      expect(quick(() => readClientCredentials(header(text), new URLSearchParams()))).toBeLessThan(25)
     }
     for (const text of [`Basic ${' '.repeat(16_000)}`, `${'a'.repeat(16_000)} x`, `Basic ${'='.repeat(16_000)}`]) {
-      expect(quick(() => readClientCredentials(text, new URLSearchParams()))).toBeLessThan(100)
+      expect(quick(() => readClientCredentials(text, new URLSearchParams()))).toBeLessThan(25)
     }
   })
 
@@ -178,9 +178,13 @@ describe('text that makes a careless parser slow', () => {
       `Bearer ${'a.'.repeat(8_000)}`,
       `Bearer ${'a'.repeat(100_000)}`,
     ]) {
-      const started = performance.now()
-      expect([400, 401]).toContain((await target.call(undefined, { headers: { authorization } })).status)
-      expect(performance.now() - started).toBeLessThan(2_000)
+      const times: number[] = []
+      for (let run = 0; run < 3; run++) {
+        const started = performance.now()
+        expect([400, 401]).toContain((await target.call(undefined, { headers: { authorization } })).status)
+        times.push(performance.now() - started)
+      }
+      expect(Math.min(...times)).toBeLessThan(500)
     }
   })
 })

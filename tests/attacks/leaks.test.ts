@@ -235,7 +235,8 @@ test('user enumeration: an unknown name and a wrong password are one page, one s
   const page = await browser.submit(await browser.open(target.authorizeUrl(await target.register())), 'approve')
   const times: Record<string, number[]> = { Alice: [], Nobody: [] }
   const pages: Record<string, string> = {}
-  for (let round = 0; round < 4; round++) {
+  // Many, because the fastest of each counts: a busy machine may slow any of them.
+  for (let round = 0; round < 10; round++) {
     for (const username of ['Alice', 'Nobody']) {
       const started = performance.now()
       const visit = await browser.submit(page, undefined, { username, password: `wrong ${round}` })
@@ -247,6 +248,6 @@ test('user enumeration: an unknown name and a wrong password are one page, one s
   expect(pages.Alice).toBe(pages.Nobody)
   const fastest = (name: string) => Math.min(...(times[name] ?? []))
   // A check that was left out would be a hundred times faster.
-  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.2)
-  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(5)
+  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.5)
+  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(2)
 })
