@@ -8,10 +8,10 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import { errorType } from './prometheus.ts'
 import {
   type Attributes,
   durationBounds,
+  errorType,
   eventsMetric,
   metrics,
   type Operation,

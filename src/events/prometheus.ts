@@ -1,6 +1,7 @@
 import {
   type Attributes,
   durationBounds,
+  errorType,
   eventsMetric,
   metrics,
   type Operation,
@@ -103,9 +104,6 @@ export const prometheus = (): Prometheus => {
       }),
   }
 }
-
-/** The name of its class: never its text. */
-export const errorType = (error: unknown): string => (error instanceof Error ? error.name.slice(0, 60) : '_OTHER')
 
 const bounded = (series: ReadonlyMap<string, unknown>, key: string): string =>
   series.has(key) || series.size < mostSeries ? key : overflow

@@ -78,3 +78,6 @@ export const eventAttributes = (event: { readonly type: string; readonly reason?
   if (reason === undefined) return { type }
   return { type, reason: typeof reason === 'string' && /^[a-z][a-z_]{0,39}$/.test(reason) ? reason : 'other' }
 }
+
+/** The value of `error.type`: the name of an error's class, never its text. */
+export const errorType = (error: unknown): string => (error instanceof Error ? error.name.slice(0, 60) : '_OTHER')
