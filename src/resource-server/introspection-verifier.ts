@@ -1,6 +1,5 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { type Clock, systemClock } from '../events/clock.ts'
-import { type Logger, silentLogger } from '../events/logger.ts'
+import { systemClock } from '../events/clock.ts'
+import { silentLogger } from '../events/logger.ts'
 import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
 import { boundKeyOf, checkBoundKey } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
@@ -10,30 +9,20 @@ import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { signedIntrospectionMediaType } from '../oauth/introspection.ts'
 import { sameResource } from '../oauth/resource.ts'
 import { createClientProof, type ResourceClient } from './client-proof.ts'
-import { checkSecureUrl, discoverUrl, type Fetch, fetchJson, fetchText } from './discovery.ts'
+import { checkSecureUrl, discoverUrl, fetchJson, fetchText } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
+import type { RemoteIssuerOptions } from './remote-issuer.ts'
 import { createSignedAnswers } from './signed-answer.ts'
 import { applyUpstreamSchema } from './upstream-schema.ts'
 
-export interface IntrospectionOptions<Upstream> extends ResourceClient {
+export interface IntrospectionOptions<Upstream> extends RemoteIssuerOptions<Upstream>, ResourceClient {
   /** Takes only answers that the issuer signed for this client, which can't be made up on the way and can be kept as evidence. @see RFC 9701 */
   readonly signed?: boolean
   /** By default the issuer's metadata says it. */
   readonly endpoint?: string
-  /** Audiences that stand for the resource, for an issuer that knows it by a name which is not its URL. */
-  readonly audiences?: readonly string[]
   /** Seconds that an answer is used again: a token that was revoked is good for so long. 0 to 300; default 5. */
   readonly rememberedFor?: number
-  /** Seconds that clocks may differ by; at most 300. Default 30. */
-  readonly clockSkew?: number
-  /** Checks and types the upstream claims that the issuer tells. */
-  readonly claims?: StandardSchemaV1<unknown, Upstream>
-  /** How many verified tokens are remembered. Default 16384. */
-  readonly remembered?: number
-  readonly fetch?: Fetch
-  readonly clock?: Clock
-  readonly logger?: Logger
 }
 
 /**

@@ -1,8 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { JWTVerifyOptions } from 'jose'
 import * as errors from 'jose/errors'
-import { type Clock, systemClock } from '../events/clock.ts'
-import { type Logger, silentLogger } from '../events/logger.ts'
+import { systemClock } from '../events/clock.ts'
+import { silentLogger } from '../events/logger.ts'
 import { type AccessToken, createAccessToken, type UpstreamClaims } from '../identity/access-token.ts'
 import { checkBoundKey } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
@@ -11,32 +11,22 @@ import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { jose } from '../oauth/jose.ts'
 import { sameResource } from '../oauth/resource.ts'
-import { checkSecureUrl, type Discovered, discover, type Fetch, fetchJson } from './discovery.ts'
+import { checkSecureUrl, type Discovered, discover, fetchJson } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
 import { createKeySet } from './key-set.ts'
+import type { RemoteIssuerOptions } from './remote-issuer.ts'
 import { applyUpstreamSchema, unsignedClaims } from './upstream-schema.ts'
 
-export interface JwksOptions<Upstream> {
+export interface JwksOptions<Upstream> extends RemoteIssuerOptions<Upstream> {
   /** Where the keys are; by default the issuer's metadata says it. */
   readonly jwksUri?: string
-  /** Audiences that stand for the resource, for an issuer that knows it by a name which is not its URL. */
-  readonly audiences?: readonly string[]
   /** Values of `typ` that are taken; `['at+jwt', 'jwt']` for an issuer older than RFC 9068. Default `['at+jwt']`. */
   readonly types?: readonly string[]
   /** The claim that names the OAuth client. Default `client_id`. */
   readonly clientIdClaim?: string
   /** Default: all asymmetric ones of RFC 7518 and RFC 8037. */
   readonly algorithms?: readonly string[]
-  /** Seconds that clocks may differ by; at most 300. Default 30. */
-  readonly clockSkew?: number
-  /** Checks and types the upstream claims that the issuer signs into its tokens. */
-  readonly claims?: StandardSchemaV1<unknown, Upstream>
-  /** How many verified tokens are remembered. Default 16384. */
-  readonly remembered?: number
-  readonly fetch?: Fetch
-  readonly clock?: Clock
-  readonly logger?: Logger
 }
 
 /**
