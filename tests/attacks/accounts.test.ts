@@ -12,13 +12,22 @@ import { type AttackedClient, createTarget, type Target } from './support/target
 
 const password = 'correct horse battery staple'
 
-/** A store that stops for somebody else, once, when a certain batch was written. */
+/** A store that stops for somebody else, once: when a certain batch was written, or before a record of a kind is read. */
 const stopping = () => {
   let stop: { readonly at: (batch: Batch) => boolean; readonly act: () => Promise<void> } | undefined
+  let read: { readonly prefix: string; readonly act: () => Promise<void> } | undefined
   const engine = (clock: Clock): Store => {
     const store = memory({ clock })
     return {
       ...store,
+      async get(keys) {
+        const before = read
+        if (before && keys.some((key) => key.startsWith(before.prefix))) {
+          read = undefined
+          await before.act()
+        }
+        return store.get(keys)
+      },
       async commit(batch) {
         const result = await store.commit(batch)
         const here = stop?.at(batch) && result.committed ? stop : undefined
@@ -34,6 +43,9 @@ const stopping = () => {
     engine,
     when: (at: (batch: Batch) => boolean, act: () => Promise<void>) => {
       stop = { at, act }
+    },
+    beforeRead: (prefix: string, act: () => Promise<void>) => {
+      read = { prefix, act }
     },
   }
 }
@@ -52,7 +64,7 @@ const signIn = async (target: Target, client?: AttackedClient): Promise<string |
 describe('an account that is being deleted', () => {
   const setting = async () => {
     const people = localAccounts()
-    const { engine, when } = stopping()
+    const { engine, when, beforeRead } = stopping()
     const target = await createTarget({ upstream: people, engine })
     await target.auth.ready()
     await people.accounts.create({ username: 'mallory', password })
@@ -61,8 +73,27 @@ describe('an account that is being deleted', () => {
     const code = await codeOf()
     if (code === undefined) throw new Error('no code')
     const { accounts } = await target.auth.accounts.list()
-    return { target, people, when, codeOf, id: accounts[0]?.id ?? '' }
+    return { target, people, when, beforeRead, client, codeOf, id: accounts[0]?.id ?? '' }
   }
+
+  test('whoever was found right before it is told to begin anew, and not that we are in trouble', async () => {
+    const { target, beforeRead, client, id } = await setting()
+    const browser = target.browser()
+    const page = await browser.submit(await browser.open(target.authorizeUrl(client)), 'approve')
+    let deleted = 0
+    beforeRead('upstream-session/', async () => {
+      deleted += 1
+      await target.auth.accounts.delete(id)
+    })
+    const told = await browser.submit(page, undefined, { username: 'mallory', password })
+    expect([deleted, told.status, told.left]).toEqual([1, 403, undefined])
+    expect(target.events).toContainEqual(
+      expect.objectContaining({
+        type: 'sign_in.refused',
+        reason: expect.stringMatching(/interaction_required|meanwhile/),
+      }),
+    )
+  })
 
   test('whoever signs in with its password at any moment of it keeps nothing', async () => {
     let moments = 0
