@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000, interval: 50 } },
     // What a test that passed had logged is of no interest: servers log each event of thousands of requests.
     silent: 'passed-only',
     globalSetup: ['tests/support/packages.setup.ts', 'tests/support/postgres.setup.ts'],
