@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ClientOptions } from '../../src/index.ts'
 import { openid } from '../../src/upstream/openid.ts'
+import { dpopKey } from '../support/dpop-key.ts'
 import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { type Connected, upstreamWorld, type World, worldUrl } from '../support/upstream-world.ts'
 
@@ -163,6 +164,65 @@ describe('attacks: who must not have it', () => {
     const form = { token: connected.accessToken, ...connected.client }
     expect((await world.respond('/revoke', new URLSearchParams(form))).status).toBe(200)
     expect((await ask(world, 'notes', connected)).body.error).toBe('invalid_request')
+  })
+})
+
+describe('attacks: tokens and proofs of DPoP', () => {
+  const tokenUrl = `${worldUrl}/token`
+  const post = async (world: World, form: Readonly<Record<string, string>>, proof: string) => {
+    const request = new Request(tokenUrl, { method: 'POST', headers: { dpop: proof }, body: new URLSearchParams(form) })
+    const response = await world.auth.respond(request)
+    return { status: response?.status, body: (await response?.json()) as Record<string, unknown> }
+  }
+  const exchangeForm = (accessToken: string) => ({
+    ...{ client_id: 'notes', client_secret: secret, audience: provider.issuer },
+    ...{ grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token_type: accessTokenType },
+    subject_token: accessToken,
+  })
+  const key = (world: World) => dpopKey(() => world.clock.now())
+
+  test('a bound token, without a proof or with one of another key: it is refused with the reason, and becomes no bearer token', async () => {
+    const world = server()
+    const connected = await world.connect(alice)
+    const theirs = await key(world)
+    const form = { ...connected.client, grant_type: 'refresh_token', refresh_token: connected.refreshToken }
+    const { body } = await post(world, form, await theirs.proof('POST', tokenUrl))
+    expect(body.token_type).toBe('DPoP')
+    const accessToken = String(body.access_token)
+    const own = await key(world)
+    for (const { body: refused, status } of [
+      await ask(world, 'notes', { accessToken }),
+      await post(world, exchangeForm(accessToken), await own.proof('POST', tokenUrl)),
+    ]) {
+      expect([status, refused.error]).toEqual([400, 'invalid_request'])
+      expect(refused.error_description).toContain('subject_token is bound to a key (cnf)')
+      expect(refused.access_token).toBeUndefined()
+      expect(world.events.at(-1)).toMatchObject({ type: 'exchange.refused', reason: 'subject_token: binding' })
+    }
+    // Nor is it told to whom the token is of no use anyway.
+    expect((await ask(world, 'notes', { accessToken: `${accessToken.slice(0, -4)}AAAA` })).body).toMatchObject({
+      error_description: 'subject_token is not valid (any more)',
+    })
+    expect(world.types()).not.toContain('upstream.handed_out')
+  })
+
+  test('a proof that was used before gets nothing, and nothing is audited as handed out, nor asked of the provider', async () => {
+    const world = server()
+    const connected = await world.connect(alice)
+    await world.clock.pass(3_600_000)
+    const accessToken = String((await world.refresh(connected)).body.access_token)
+    const proof = await (await key(world)).proof('POST', tokenUrl)
+    const used = { ...connected.client, grant_type: 'refresh_token', refresh_token: connected.refreshToken }
+    expect((await post(world, used, proof)).status).toBe(200)
+    const asked = (await provider.requests()).refresh_token ?? 0
+    const replayed = await post(world, exchangeForm(accessToken), proof)
+    expect([replayed.status, replayed.body.error]).toEqual([400, 'invalid_dpop_proof'])
+    expect(world.types()).not.toContain('upstream.handed_out')
+    expect(world.events.at(-1)).toMatchObject({ type: 'exchange.refused', reason: 'dpop_replayed' })
+    expect((await provider.requests()).refresh_token ?? 0).toBe(asked)
+    const fresh = await post(world, exchangeForm(accessToken), await (await key(world)).proof('POST', tokenUrl))
+    expect(await whose(fresh.body.access_token)).toBe('sub-alice')
+    expect(world.types().filter((type) => type === 'upstream.handed_out')).toHaveLength(1)
   })
 })
 

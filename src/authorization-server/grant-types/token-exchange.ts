@@ -162,13 +162,20 @@ const readToken = async (
     const signed = await readSignedAccessToken(server, token)
     if (signed.grant !== undefined) about.grant = signed.grant
     // A bound token is of no use to who has it without the key, here as everywhere.
-    if (signed.jkt !== undefined && signed.jkt !== jkt) throw new TokenInvalid('binding')
+    if (signed.jkt !== undefined && signed.jkt !== jkt) throw bound(name)
     return { signed, ...(await identify(server, signed)) }
   } catch (error) {
     if (!(error instanceof TokenInvalid)) throw error
     throw invalid(`${name} is not valid (any more)`, `${name}: ${error.reason}`)
   }
 }
+
+/**
+ * Who was only called with it has the proof for that call, which proves nothing here: it is told so, and not that the token is bad.
+ * @see RFC 9449 §7.1
+ */
+const bound = (name: string): OAuthError =>
+  invalid(`${name} is bound to a key (cnf): send a DPoP proof of that key. Only its client can`, `${name}: binding`)
 
 /** @see RFC 8693 §4.4 */
 const mayActIn = ({ claims: { may_act: mayAct }, issuer }: SignedAccessToken): string | undefined => {

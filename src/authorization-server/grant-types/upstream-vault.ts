@@ -36,7 +36,7 @@ export const isUpstreamRequest = (
  */
 export const handOutUpstreamToken = async (
   server: ServerContext,
-  { client: { value: client }, authentication }: Exchange,
+  { client: { value: client }, authentication, useProof }: Exchange,
   { signed, facts, grant, actorToken, scope }: UpstreamRequest,
 ): Promise<TokenResponse> => {
   const { upstream } = facts
@@ -49,6 +49,7 @@ export const handOutUpstreamToken = async (
   if (actorToken !== undefined) {
     throw new OAuthError('invalid_request', 'actor_token: the provider’s token says nothing of an actor')
   }
+  await useProof?.()
   const token = await tokenOf(upstream.accessToken)
   const identified = await server.custody.identity(grant.upstreamSession)
   const tokens = typeof identified === 'string' ? undefined : identified.session.tokens
