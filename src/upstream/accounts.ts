@@ -99,6 +99,10 @@ export const createAccounts = (
       const linked = link && (await linkedAccount(records, link, signIn))
       if (linked) {
         const { stored, entry } = linked
+        // Whoever vouches for many people with one address must not fill an account, which its person could then not look through.
+        if (stored.value.identities.length >= mostIdentities) {
+          throw new SignInRefused('untrusted', { detail: 'the account of this e-mail address has too many identities' })
+        }
         const account: Account = { ...stored.value, identities: [...stored.value.identities, who] }
         const result = await records.commit({
           unchanged: [...(mode ? [mode] : []), known ?? identity, stored, entry],
@@ -210,6 +214,7 @@ export const createAccounts = (
   return { unlink, resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
 }
 
+/** Of one account. */
 const mostIdentities = 20
 
 /** The mode to remember when this sign-in's account is the first. */

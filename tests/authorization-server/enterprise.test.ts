@@ -562,6 +562,18 @@ describe('linking by e-mail', () => {
     await expect(custody.begin(resolved, 'acme', signIn)).rejects.toThrow('interaction_required')
   })
 
+  test('attack: an issuer that says one address of ever new people can’t fill an account without end', async () => {
+    const { to, subject, subjectOf } = await setting()
+    const identities = async () => (await to.server.accounts.bySubject(String(subject)))?.identities.length
+    for (let each = 1; each < 20; each++) expect(await subjectOf({ sub: `V${each}`, ...verified })).toBe(subject)
+    expect(await identities()).toBe(20)
+    expect(await subjectOf({ sub: 'one more', ...verified })).toBe('invalid_grant')
+    expect(reasons(to)).toEqual(['assertion: untrusted the account of this e-mail address has too many identities'])
+    expect(await identities()).toBe(20)
+    // Who is known goes on.
+    expect(await subjectOf({ sub: 'V7', ...verified })).toBe(subject)
+  })
+
   test('an address is not remembered of who was deleted, or lost that way to sign in, while they signed in', async () => {
     const { to, subject, subjectOf } = await setting()
     const account = await to.server.accounts.bySubject(String(subject))
