@@ -1,4 +1,12 @@
-import { type Account, accountRef, accounts, deletedAccount, type Identity, identityRef } from '../records/account.ts'
+import {
+  type Account,
+  accountRef,
+  accounts,
+  deletedAccount,
+  type Identity,
+  identityAnswerRef,
+  identityRef,
+} from '../records/account.ts'
 import { hashedBrowserSessionRef, sessionBrowsers } from '../records/browser-session.ts'
 import { consents } from '../records/consent.ts'
 import { accountGrants, grantRef, sessionGrants } from '../records/grant.ts'
@@ -146,10 +154,18 @@ const mark = async (records: Records, id: string): Promise<Stored<Account> | und
       unchanged: [stored, ...checks],
       // A password that was checked already makes no new account of the one that goes.
       puts: [put(stored.ref, value), ...kept.map(({ ref }) => put(ref, { account: deletedAccount }, signInLife))],
-      deletes: gone.map(({ ref }) => ref),
+      deletes: [...gone.map(({ ref }) => ref), ...answersOf(identities, gone)],
     })
     if (result.committed) return { ref: stored.ref, value, version: result.version }
   }
+}
+
+/** What is kept with those of the identities that go. */
+const answersOf = (identities: Account['identities'], gone: readonly Stored<unknown>[]) => {
+  const keys = new Set(gone.map(({ ref }) => ref.key))
+  return identities.flatMap(({ issuer, subject }) =>
+    keys.has(identityRef(issuer, subject).key) ? [identityAnswerRef(issuer, subject)] : [],
+  )
 }
 
 async function* idsWithin(records: Records, type: RecordType<unknown>, within: string): AsyncGenerator<string> {

@@ -93,7 +93,7 @@ const addIdentity = async (
   let outcome: Awaited<ReturnType<ServerContext['accounts']['link']>>
   try {
     const ours = somebody?.account.id === account && provider.id === wanted
-    outcome = ours ? await server.accounts.link(account, provider.id, signIn) : 'gone'
+    outcome = ours ? await server.accounts.link(account, provider.id, await server.accounts.recall(signIn)) : 'gone'
   } catch (error) {
     if (!(error instanceof SignInRefused)) throw error
     return signInProblem(server, arrival, open, provider, error)

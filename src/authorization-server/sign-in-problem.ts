@@ -10,9 +10,10 @@ export const beginSession = async (
   arrival: Arrival,
   interaction: string | null,
   provider: NamedProvider,
-  signIn: SignIn,
+  answered: SignIn,
 ) => {
   try {
+    const signIn = await server.accounts.recall(answered)
     const { account, created } = await server.accounts.resolve(provider.id, signIn)
     const session = await server.custody.begin(account, provider.id, signIn)
     const { issuer, subject } = signIn

@@ -1,5 +1,6 @@
 import { hashStrings } from '../crypto/hash.ts'
 import { recordType, refTo } from './records.ts'
+import type { Statement } from './upstream-session.ts'
 
 /** A person, or a user of the host's. Home of the stable subject. */
 export interface Account {
@@ -44,6 +45,12 @@ export const deletedAccount = ''
 
 /** The account of (provider issuer, provider subject). */
 export const identityRef = (issuer: string, subject: string) => refTo(identities, hashStrings(issuer, subject))
+
+/** What a provider said of a person in an answer that brought it once only. Written and deleted with the identity. */
+const identityAnswers = recordType<Statement>({ name: 'identity-answer', schema: 1, sealed: true })
+
+export const identityAnswerRef = (issuer: string, subject: string) =>
+  refTo(identityAnswers, hashStrings(issuer, subject))
 
 /** The accounts that signed in at a provider with a verified e-mail address, and have had no other since. */
 const accountEmails = recordType<{ readonly accounts: readonly string[] }>({

@@ -4,6 +4,7 @@ import {
   accountRef,
   deletedAccount,
   type Identity,
+  identityAnswerRef,
   identityRef,
   type SubjectMode,
   subjectModeRef,
@@ -13,9 +14,12 @@ import { checkedClaims } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
 import { type EmailLink, forgetEmail, linkedAccount, rememberEmail } from './email-link.ts'
 import { type NamedProvider, type SignIn, SignInRefused, type Voucher } from './provider.ts'
+import { answerToKeep, keepAnswer, withEarlierAnswer } from './said-once.ts'
 
 /** Accounts, found by who a person is at a provider: (issuer, subject). Never merged; nothing is linked by e-mail, unless the operator says so. */
 export interface Accounts {
+  /** A sign-in with what its provider said of this person before, and says once only. What is made of a sign-in is made of this. */
+  recall(signIn: SignIn): Promise<SignIn>
   /**
    * The account of who signed in, made at the first time. Of concurrent first sign-ins of one person, one makes it.
    * @param link where who comes for the first time may be somebody who is known by an e-mail address
@@ -93,7 +97,10 @@ export const createAccounts = (
       }
       if (known) {
         const account = (await records.get(accountRef(known.value.account))).values[0]
-        if (account && account.value.deletedAt === undefined) return { account: account.value, created: false }
+        if (account && account.value.deletedAt === undefined) {
+          await keepAnswer(records, account.value.id, signIn)
+          return { account: account.value, created: false }
+        }
       }
       const who = { provider: providerId, issuer: signIn.issuer, subject: signIn.subject }
       const linked = link && (await linkedAccount(records, link, signIn))
@@ -106,7 +113,7 @@ export const createAccounts = (
         const account: Account = { ...stored.value, identities: [...stored.value.identities, who] }
         const result = await records.commit({
           unchanged: [...(mode ? [mode] : []), known ?? identity, stored, entry],
-          puts: [put(identity, { account: account.id }), put(stored.ref, account)],
+          puts: [put(identity, { account: account.id }), put(stored.ref, account), ...answerToKeep(signIn)],
         })
         if (result.committed) return { account, created: false }
         continue
@@ -124,6 +131,7 @@ export const createAccounts = (
         puts: [
           put(identity, { account: id }),
           put(accountRef(id), account),
+          ...answerToKeep(signIn),
           ...(mode?.value.used ? [] : [put(subjectModeRef, wanted)]),
         ],
       })
@@ -185,6 +193,7 @@ export const createAccounts = (
         puts: [
           put(ref, { account: id }),
           put(account.ref, { ...account.value, identities: [...identities, identity] }),
+          ...answerToKeep(signIn),
         ],
       })
       if (result.committed) return 'added'
@@ -202,7 +211,7 @@ export const createAccounts = (
       const result = await records.commit({
         unchanged: [account, ...ours],
         puts: [put(account.ref, { ...account.value, identities })],
-        deletes: ours.map((each) => each.ref),
+        deletes: ours.flatMap((each) => [each.ref, identityAnswerRef(issuer, name)]),
       })
       if (!result.committed) continue
       // Which identity it came with nobody wrote down: a sign-in by one that is left remembers it again.
@@ -211,7 +220,9 @@ export const createAccounts = (
     }
   }
 
-  return { unlink, resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
+  const recall: Accounts['recall'] = (signIn) => withEarlierAnswer(records, signIn)
+
+  return { recall, unlink, resolve, checkSubjectMode, get, bySubject, byIdentity, linkable, link }
 }
 
 /** Of one account. */

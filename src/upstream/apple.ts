@@ -20,8 +20,8 @@ const issuer = 'https://appleid.apple.com'
  * Sign in with Apple. `clientId` is the Services ID.
  *
  * Apple's client secret is a JWT of this client's key; it is made for each request. Where name or e-mail are asked for, Apple posts its answer.
- * It gives the name at the first sign-in only, beside the code and unsigned: it is kept with that sign-in, and is a name and nothing to decide
- * by. `email` may be a relay's address; `email_verified` and `is_private_email` are booleans here, though Apple may say them as text. There is
+ * It gives the name at the first sign-in only, beside the code and unsigned: it is kept with the identity for those that follow, and is a name
+ * and nothing to decide by. `email` may be a relay's address; `email_verified` and `is_private_email` are booleans here, though Apple may say them as text. There is
  * no userinfo, and a refresh brings no new refresh token. Revoking one token could end others of the person, so nothing is revoked there.
  *
  * Set up: a Services ID with the return URL `<url>/authorize/callback/apple` (https, no loopback), and a key for Sign in with Apple.

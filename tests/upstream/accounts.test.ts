@@ -43,6 +43,27 @@ describe('accounts', () => {
     expect(subjects.size).toBe(3)
   })
 
+  test('what a provider says once only is kept with the identity, also with an added one, and goes with it', async () => {
+    const accounts = createAccounts(await testContext(), random)
+    const said = (subject: string, claims: object): SignIn => ({
+      ...person(subject),
+      said: [{ source: 'answer', at: 1, claims: claims as { name?: string } }],
+    })
+    const recalled = async (subject: string) => (await accounts.recall(said(subject, {}))).said[0]?.claims
+    const { account } = await accounts.resolve('a', said('alice', { name: 'Alice' }))
+    await accounts.resolve('a', said('alice', {}))
+    expect(await recalled('alice')).toEqual({ name: 'Alice' })
+    expect(await recalled('bob')).toEqual({})
+    expect(await accounts.link(account.id, 'b', said('alice2', { name: 'Ally' }))).toBe('added')
+    expect(await recalled('alice2')).toEqual({ name: 'Ally' })
+    expect(await accounts.unlink(account.id, person('alice2'))).toBe(true)
+    expect(await recalled('alice2')).toEqual({})
+    expect(await recalled('alice')).toEqual({ name: 'Alice' })
+    // A provider that has nothing of the kind is left as it is.
+    const plain = person('alice')
+    expect(await accounts.recall(plain)).toBe(plain)
+  })
+
   test('concurrent first sign-ins of one person, on several nodes, make one account', async () => {
     const context = await testContext()
     const nodes = [context, await testContext(context), await testContext(context)]

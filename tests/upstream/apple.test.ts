@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import { apple } from '../../src/upstream/apple.ts'
 import { google } from '../../src/upstream/google.ts'
 import { findChromium, launchBrowser } from '../support/chromium.ts'
@@ -55,8 +56,9 @@ const posted = (fields: Record<string, string> | URLSearchParams, headers: Recor
   })
 
 const secrets: string[] = []
-const world = () =>
+const world = (shared: Parameters<typeof upstreamWorld>[1] = {}) =>
   upstreamWorld(apple(options), {
+    ...shared,
     fetch: (input, init) => {
       const secret = new URLSearchParams(String(init?.body ?? '')).get('client_secret')
       if (secret !== null) secrets.push(secret)
@@ -73,7 +75,7 @@ const connect = (server: World, person: string) =>
   })
 
 describe('Sign in with Apple', () => {
-  test('its posted answer arrives without our cookies, and the person is signed in; the name comes once', async () => {
+  test('its posted answer arrives without our cookies, and the person is signed in; the name comes once, and is kept', async () => {
     const server = world()
     const first = await connect(server, 'anna@example.com')
     const claims = { email: 'anna@example.com', email_verified: true, iss: 'https://appleid.apple.com' }
@@ -83,9 +85,57 @@ describe('Sign in with Apple', () => {
     })
     const refreshed = await server.refresh(first)
     expect(await server.whoami(String(refreshed.body.access_token))).toMatchObject({ upstream: seen.upstream })
-    const second = await server.whoami((await connect(server, 'anna@example.com')).accessToken)
-    expect(second).toMatchObject({ subject: seen.subject, upstream: { claims } })
-    expect(second.upstream).not.toHaveProperty('claims.name')
+    const restarted = world({ store: server.store, clock: server.clock })
+    for (const later of [server, restarted]) {
+      const again = await connect(later, 'anna@example.com')
+      const second = await later.whoami(again.accessToken)
+      expect(second).toMatchObject({
+        subject: seen.subject,
+        upstream: { claims: { ...claims, name: 'Anna One', given_name: 'Anna', family_name: 'One' } },
+      })
+      const renewed = await later.refresh(again)
+      expect(await later.whoami(String(renewed.body.access_token))).toMatchObject({ upstream: second.upstream })
+    }
+  })
+
+  test('a schema that requires the name is satisfied at later sign-ins, too; once the account is deleted the name is gone', async () => {
+    const strict = apple({ ...options, claims: z.looseObject({ name: z.string() }) })
+    const server = upstreamWorld(strict, { fetch: (input, init) => emulators.fetch(input, init) })
+    const asked = (name: string | undefined) => async (url: string) => {
+      const { user: _user, ...fields } = await pick(url, 'anna@example.com')
+      const user = name === undefined ? {} : { user: JSON.stringify({ name: { firstName: name } }) }
+      const answer = await server.auth.respond(posted({ ...fields, ...user }))
+      return answer?.headers.get('location') ?? ''
+    }
+    const nameOf = async (name: string | undefined) => {
+      const { accessToken } = await server.connect(asked(name))
+      return (await server.whoami(accessToken)).upstream as { claims: { name: string } }
+    }
+    expect((await server.arrive(asked(undefined))).visit.status).toBe(403)
+    expect(await nameOf('Anna')).toHaveProperty('claims.name', 'Anna')
+    expect(await nameOf(undefined)).toHaveProperty('claims.name', 'Anna')
+    // Who is asked for consent again may give another.
+    expect(await nameOf('Anne')).toHaveProperty('claims.name', 'Anne')
+    expect(await nameOf(undefined)).toHaveProperty('claims.name', 'Anne')
+    const { accounts } = await server.auth.accounts.list()
+    expect(accounts).toHaveLength(1)
+    await server.auth.accounts.delete(accounts[0]?.id ?? '')
+    expect((await server.arrive(asked(undefined))).visit.status).toBe(403)
+  })
+
+  test('attack: a name is kept of the one who brought it, sealed, and of nobody else', async () => {
+    const server = world()
+    const as = (person: string, user: object) => async (url: string) => {
+      const { user: _user, ...fields } = await pick(url, person)
+      const answer = await server.auth.respond(posted({ ...fields, user: JSON.stringify(user) }))
+      return answer?.headers.get('location') ?? ''
+    }
+    await server.connect(as('hidden@example.com', { name: { firstName: 'Mallory-the-first' } }))
+    const anna = await server.connect(as('anna@example.com', {}))
+    expect((await server.whoami(anna.accessToken)).upstream).not.toHaveProperty('claims.name')
+    const { entries } = await server.store.list('identity-answer/', { limit: 10 })
+    expect(entries).toHaveLength(1)
+    expect(entries.map(({ value }) => Buffer.from(value).toString()).join()).not.toContain('Mallory')
   })
 
   test('an address of Apple’s relay is told apart', async () => {
