@@ -20,9 +20,8 @@ describe.each(['postgres', 'redis'] as const)('four nodes on one %s, with real c
   test('races, revocations, faults: two winners, a lost session, a wrong identity or a live dead token is never seen', async ({
     skip,
   }) => {
-    const phases = await prove(engine, sizes, ({ name, seconds }) =>
-      console.log(`${engine}: ${name} ${seconds.toFixed(1)} s`),
-    )
+    const tell = ({ name, seconds }: Phase) => console.log(`${engine}: ${name} ${seconds.toFixed(1)} s`)
+    const phases = await prove(engine, sizes, { tell })
     if ('skip' in phases) return skip(phases.skip)
     expect(phases.map(({ name }) => name)).toEqual(['races', 'revocation', 'store away', 'crashes'])
     for (const { name, history } of phases) expect([name, history.violations]).toEqual([name, []])

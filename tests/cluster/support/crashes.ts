@@ -1,6 +1,7 @@
 import type { Clients, Session } from './clients.ts'
 import type { Cluster } from './cluster.ts'
 import type { History } from './history.ts'
+import { repeat } from './repeat.ts'
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
@@ -8,6 +9,8 @@ export interface CrashOptions {
   readonly people: number
   /** How often each kind of fault happens. */
   readonly rounds: number
+  /** That it may take at most. */
+  readonly seconds?: number
 }
 
 /**
@@ -82,13 +85,13 @@ export async function crashes(
     ['connections half closed', async () => network.halfClose()],
     ['stores killed', () => cluster.restartEngine()],
   ]
-  for (let round = 0; round < options.rounds; round++) {
+  await repeat(options.rounds, options.seconds ?? Number.POSITIVE_INFINITY, async (round) => {
     for (const [name, fault] of faults) {
       await sleep(300 + Math.random() * 300)
       await fault(round)
       history.count(name)
     }
-  }
+  })
   await sleep(500)
   over = true
   await Promise.all(lives)

@@ -1,5 +1,5 @@
-import { createClients } from './clients.ts'
-import { type Engine, startCluster } from './cluster.ts'
+import { type Clients, createClients } from './clients.ts'
+import { type Cluster, type Engine, startCluster } from './cluster.ts'
 import { crashes } from './crashes.ts'
 import { createHistory, type History } from './history.ts'
 import { type RaceRounds, races } from './races.ts'
@@ -51,8 +51,11 @@ export function sized(share: number): Sizes {
   }
 }
 
+export const phaseNames = ['races', 'revocation', 'store away', 'soak', 'crashes'] as const
+export type PhaseName = (typeof phaseNames)[number]
+
 export interface Phase {
-  readonly name: 'races' | 'revocation' | 'store away' | 'soak' | 'crashes'
+  readonly name: PhaseName
   readonly history: History
   readonly seconds: number
 }
@@ -60,14 +63,26 @@ export interface Phase {
 /** Clocks that are two minutes apart. */
 const skewed = [0, 60_000, -60_000, 0]
 
-/** All phases on one engine, or why there are none. */
+/** What part of the time each phase gets, where there is only so much of it; a race of each kind gets the same. */
+const parts = { race: 0.11, revocation: 0.08, deafRevocation: 0.07, crashes: 0.17 }
+
+export interface ProofOptions {
+  readonly tell?: (phase: Phase) => void
+  /** Seconds that races, revocations and crashes together may take, about: what does not fit is left out. */
+  readonly seconds?: number
+  /** Without it, all; a soak of no seconds is none. */
+  readonly only?: readonly PhaseName[]
+}
+
+/** All phases on one engine, or why there are none. The soak has nodes of its own, and goes on beside the others. */
 export async function prove(
   engine: Engine,
   sizes: Sizes,
-  tell: (phase: Phase) => void = () => {},
+  { tell = () => {}, seconds = Number.POSITIVE_INFINITY, only = phaseNames }: ProofOptions = {},
 ): Promise<readonly Phase[] | { readonly skip: string }> {
   const phases: Phase[] = []
-  const run = async (name: Phase['name'], work: (history: History) => Promise<void>) => {
+  const run = async (name: PhaseName, work: (history: History) => Promise<void>) => {
+    if (!only.includes(name)) return
     const history = createHistory()
     const startedAt = performance.now()
     try {
@@ -79,30 +94,48 @@ export async function prove(
     phases.push(phase)
     tell(phase)
   }
-
-  const calm = await startCluster(engine)
-  if ('skip' in calm) return calm
-  try {
-    await run('races', (history) => races(calm, createClients(calm, history), history, sizes.races))
-    await run('revocation', async (history) => {
-      const clients = createClients(calm, history)
-      await revocations(calm, clients, history, { rounds: sizes.revocations, deaf: false })
-      await revocations(calm, clients, history, { rounds: sizes.deafRevocations, deaf: true })
-    })
-    await run('store away', (history) => storeAway(calm, createClients(calm, history), history))
-    if (sizes.soak > 0) {
-      await run('soak', (history) => soak(calm, createClients(calm, history), history, sizes.soak))
+  const on = async (skews: readonly number[], work: (cluster: Cluster, clientsFor: ClientsFor) => Promise<void>) => {
+    const cluster = await startCluster(engine, skews)
+    if ('skip' in cluster) return cluster
+    try {
+      await work(cluster, (history) => createClients(cluster, history))
+    } finally {
+      await cluster.stop()
     }
-  } finally {
-    await calm.stop()
+    return undefined
   }
 
-  const troubled = await startCluster(engine, skewed)
-  if ('skip' in troubled) return troubled
-  try {
-    await run('crashes', (history) => crashes(troubled, createClients(troubled, history), history, sizes.crashes))
-  } finally {
-    await troubled.stop()
+  const calm = () =>
+    on([0, 0, 0, 0], async (cluster, clientsFor) => {
+      await run('races', (history) => races(cluster, clientsFor(history), history, sizes.races, seconds * parts.race))
+      await run('revocation', async (history) => {
+        const clients = clientsFor(history)
+        const deaf = { rounds: sizes.deafRevocations, deaf: true, seconds: seconds * parts.deafRevocation }
+        const hearing = { rounds: sizes.revocations, deaf: false, seconds: seconds * parts.revocation }
+        await revocations(cluster, clients, history, hearing)
+        await revocations(cluster, clients, history, deaf)
+      })
+      await run('store away', (history) => storeAway(cluster, clientsFor(history), history))
+    })
+  const troubled = () =>
+    on(skewed, (cluster, clientsFor) =>
+      run('crashes', (history) =>
+        crashes(cluster, clientsFor(history), history, { ...sizes.crashes, seconds: seconds * parts.crashes }),
+      ),
+    )
+  const soaked = () =>
+    on([0, 0], (cluster, clientsFor) =>
+      run('soak', (history) => soak(cluster, clientsFor(history), history, sizes.soak)),
+    )
+
+  const soaks = only.includes('soak') && sizes.soak > 0
+  const inTurn = async () => {
+    const skipped = only.some((name) => name !== 'soak' && name !== 'crashes') ? await calm() : undefined
+    return skipped ?? (only.includes('crashes') ? await troubled() : undefined)
   }
-  return phases
+  const ends = await Promise.all([inTurn(), soaks ? soaked() : undefined])
+  const order = (phase: Phase) => phaseNames.indexOf(phase.name)
+  return ends.find((end) => end !== undefined) ?? phases.sort((a, b) => order(a) - order(b))
 }
+
+type ClientsFor = (history: History) => Clients

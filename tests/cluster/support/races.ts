@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { Clients } from './clients.ts'
+import type { Clients, Session } from './clients.ts'
 import type { Cluster } from './cluster.ts'
 import type { History } from './history.ts'
+import { repeat } from './repeat.ts'
 
 /** How many take part in a race. */
 const RIVALS = 16
@@ -15,8 +16,18 @@ export interface RaceRounds {
   readonly rotations: number
 }
 
-/** Races at all nodes at once: of each round exactly as many win as may. */
-export async function races(cluster: Cluster, clients: Clients, history: History, rounds: RaceRounds): Promise<void> {
+/**
+ * Races at all nodes at once: of each round exactly as many win as may.
+ *
+ * @param seconds that each kind of race may take at most; what does not fit is left out
+ */
+export async function races(
+  cluster: Cluster,
+  clients: Clients,
+  history: History,
+  rounds: RaceRounds,
+  seconds = Number.POSITIVE_INFINITY,
+): Promise<void> {
   const rivals = <T>(run: (index: number) => Promise<T>) =>
     Promise.all(Array.from({ length: RIVALS }, (_, i) => run(i)))
   const nodeOf = (index: number) => cluster.nodes[index % cluster.nodes.length] ?? clients.anyNode()
@@ -36,7 +47,7 @@ export async function races(cluster: Cluster, clients: Clients, history: History
     return session
   }
 
-  for (let round = 0; round < rounds.codes; round++) {
+  await repeat(rounds.codes, seconds, async (round) => {
     const { person, browser } = browserOf(round)
     const code = await clients.authorize(browser)
     const answers = await rivals((index) => clients.redeem(code, nodeOf(index)))
@@ -51,11 +62,12 @@ export async function races(cluster: Cluster, clients: Clients, history: History
     const [winner] = won
     if (winner) await clients.whoami({ person, tokens: clients.tokensOf(winner) }, nodeOf(round))
     history.count('rounds: redemptions of one code')
-  }
+  })
 
-  for (let round = 0; round < rounds.refreshes; round++) {
+  let racing: Session | undefined
+  await repeat(rounds.refreshes, seconds, async (round) => {
     const { person, browser } = browserOf(round)
-    const session = round < 4 || round % 25 === 0 ? await connected(person, browser) : racing
+    const session = racing && round >= 4 && round % 25 !== 0 ? racing : await connected(person, browser)
     const answers = await rivals((index) => clients.refresh(session.tokens.refresh, nodeOf(index)))
     const good = answers.filter((answer) => answer?.status === 200)
     const successors = new Set(good.map((answer) => answer?.body.refresh_token))
@@ -70,14 +82,13 @@ export async function races(cluster: Cluster, clients: Clients, history: History
     if (first) session.tokens = clients.tokensOf(first)
     racing = session
     history.count('rounds: refreshes of one token')
-  }
+  })
 
-  for (let round = 0; round < rounds.interactions; round++) {
+  await repeat(rounds.interactions, seconds, async (round) => {
     const { page, browser } = await clients.consentPage(`new-${round}-${randomUUID()}`)
     const form = page.forms.find(({ fields }) => fields.some(({ value }) => value === 'approve'))
     if (!form) {
-      history.violation('no consent page', { text: page.text })
-      continue
+      return history.violation('no consent page', { text: page.text })
     }
     const ends = await rivals(() =>
       browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined),
@@ -87,9 +98,9 @@ export async function races(cluster: Cluster, clients: Clients, history: History
     if (codes.size > 1) history.violation('codes of one interaction', { codes: codes.size })
     history.count('interactions that gave a code', codes.size)
     history.count('rounds: approvals of one interaction')
-  }
+  })
 
-  for (let round = 0; round < rounds.assertions; round++) {
+  await repeat(rounds.assertions, seconds, async () => {
     const signed = await clients.assertion()
     const answers = await rivals((index) => clients.askAsRobot(signed, nodeOf(index)))
     const statuses = answers.map((answer) => answer?.status)
@@ -100,24 +111,22 @@ export async function races(cluster: Cluster, clients: Clients, history: History
       history.violation('uses of one assertion', { statuses, bodies: answers.map((answer) => answer?.body.error) })
     }
     history.count('rounds: uses of one assertion')
-  }
+  })
 
-  for (let round = 0; round < rounds.firstStarts; round++) {
+  await repeat(rounds.firstStarts, seconds, async () => {
     const space = `first_${randomUUID().replaceAll('-', '')}`.slice(0, 40)
     const rings = await rivals((index) => nodeOf(index).ask('first-start', space))
     const different = new Set(rings.map((ring) => JSON.stringify(ring)))
     if (different.size !== 1) history.violation('first starts', { rings: [...different] })
     history.count('rounds: first starts')
-  }
+  })
 
-  for (let round = 0; round < rounds.rotations; round++) {
+  await repeat(rounds.rotations, seconds, async () => {
     const session = await connected('ada', browserOf(0).browser)
     const keys = new Set(await rivals((index) => nodeOf(index).ask('rotate')))
     if (keys.size !== 1) history.violation('rotations at once', { keys: [...keys] })
     for (const node of cluster.nodes) await clients.whoami(session, node)
     await clients.renew(session)
     history.count('rounds: key rotations')
-  }
+  })
 }
-
-let racing: Awaited<ReturnType<Clients['connect']>>

@@ -1,15 +1,24 @@
 import type { Clients } from './clients.ts'
 import type { Cluster } from './cluster.ts'
 import type { History } from './history.ts'
+import { repeat } from './repeat.ts'
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-/** How long a revoked token went on being good at any node, from the moment at which its revocation was asked for. */
+/**
+ * How long a revoked token went on being good at any node, from the moment at which its revocation was asked for.
+ *
+ * @param options.seconds that it may take at most
+ */
 export async function revocations(
   cluster: Cluster,
   clients: Clients,
   history: History,
-  { rounds, deaf }: { readonly rounds: number; readonly deaf: boolean },
+  {
+    rounds,
+    deaf,
+    seconds = Number.POSITIVE_INFINITY,
+  }: { readonly rounds: number; readonly deaf: boolean; readonly seconds?: number },
 ): Promise<void> {
   for (const node of cluster.nodes) await node.ask('deaf', String(deaf))
   const name = deaf ? 'revocation, notifications cut' : 'revocation'
@@ -48,9 +57,10 @@ export async function revocations(
     if (again?.status !== 400) history.violation('a refresh after the revocation', { ...again })
   }
   const together = 4
-  for (let round = 0; round < rounds; round += together) {
+  await repeat(Math.ceil(rounds / together), seconds, async (turn) => {
+    const round = turn * together
     await Promise.all(Array.from({ length: Math.min(together, rounds - round) }, (_, i) => one(round + i)))
-  }
+  })
   for (const node of cluster.nodes) await node.ask('deaf', 'false')
   const times = [...(history.times.get(name) ?? [])].sort((a, b) => a - b)
   const p99 = times[Math.floor(times.length * 0.99)] ?? 0

@@ -19,9 +19,12 @@ async function sample(node: Node): Promise<Sample> {
   return { heap, files, timers: resources.filter((each) => each === 'Timeout').length }
 }
 
-/** Mixed traffic on two nodes: memory stays flat, nothing is leaked, and the store holds what lives. */
+/** Between one's calls, on average: a soak is long, not fast. Milliseconds. */
+const PAUSE = 250
+
+/** Mixed traffic on all nodes: memory stays flat, nothing is leaked, and the store holds what lives. */
 export async function soak(cluster: Cluster, clients: Clients, history: History, seconds: number): Promise<void> {
-  const nodes = cluster.nodes.slice(0, 2)
+  const { nodes } = cluster
   const store =
     cluster.engine === 'redis'
       ? redis(cluster.storeUrl, { prefix: cluster.space, logger: console })
@@ -51,8 +54,9 @@ export async function soak(cluster: Cluster, clients: Clients, history: History,
       const session = await clients.connect(person, browser)
       living.add(session)
       for (let turn = 0; turn < 6; turn++) {
-        await clients.whoami(session, nodes[turn % 2])
+        await clients.whoami(session, nodes[turn % nodes.length])
         await clients.renew(session)
+        await sleep(Math.random() * 2 * PAUSE)
       }
       if (session.subject !== undefined) subjects.add(session.subject)
       // Half of them go on living.
