@@ -3,7 +3,7 @@ import * as errors from 'jose/errors'
 import type { GuardedFetch } from '../net/guarded-fetch.ts'
 import { GuardedFetchError } from '../net/guarded-fetch-error.ts'
 import { freshnessOf } from '../net/http-caching.ts'
-import type { ClientKeys } from '../oauth/client-keys.ts'
+import { type ClientKeys, publicKeys } from '../oauth/client-keys.ts'
 import { jose } from '../oauth/jose.ts'
 
 /**
@@ -41,7 +41,6 @@ const usableFor = 24 * 60 * minute
 /** An unknown key id asks for the set again no more often than this. */
 const coolDown = minute / 2
 const mostSets = 1_000
-const mostKeys = 32
 
 export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
   const sets = new Map<string, Kept>()
@@ -55,9 +54,13 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
       const { keys } = (await response.json()) as { keys?: unknown }
       if (!Array.isArray(keys)) return failed
       const fresh = Math.min(mostFresh, Math.max(leastFresh, freshnessOf(response.headers, now) ?? leastFresh))
-      const usable = keys.filter((key) => typeof key === 'object' && key !== null).slice(0, mostKeys)
       const { createLocalJWKSet } = await jose()
-      return { lookup: createLocalJWKSet({ keys: usable }), askedAt: now, hadAt: now, freshUntil: now + fresh }
+      return {
+        lookup: createLocalJWKSet({ keys: [...publicKeys(keys)] }),
+        askedAt: now,
+        hadAt: now,
+        freshUntil: now + fresh,
+      }
     } catch (error) {
       if (error instanceof GuardedFetchError || error instanceof SyntaxError) return failed
       throw error

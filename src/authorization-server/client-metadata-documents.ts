@@ -68,14 +68,17 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
     return result
   }
 
-  return {
-    keys: createClientKeyLookup(context.fetch),
+  const mayFetch = (url: string): boolean => {
+    const { protocol, hostname } = new URL(url)
+    const local = rules.loopback === true && isLoopbackHost(hostname)
+    return (protocol === 'https:' || local) && (local || isDomainAllowed(rules, hostname))
+  }
+  const keys = createClientKeyLookup(context.fetch)
 
-    mayFetch(url) {
-      const { protocol, hostname } = new URL(url)
-      const local = rules.loopback === true && isLoopbackHost(hostname)
-      return (protocol === 'https:' || local) && (local || isDomainAllowed(rules, hostname))
-    },
+  return {
+    // A document may name any address, and the rules may be stricter than when a client was registered.
+    keys: async (of, ...rest) => ('jwksUri' in of && !mayFetch(of.jwksUri) ? [] : keys(of, ...rest)),
+    mayFetch,
 
     async resolve(id, stored, now, { lastGoodCopy = false, beforeFetch } = {}) {
       if (stored && stored.value.source !== 'document') return { kind: 'client', client: stored }

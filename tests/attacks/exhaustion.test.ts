@@ -123,6 +123,38 @@ describe('bodies', () => {
   })
 })
 
+describe('what strangers have us keep', () => {
+  const registering = (key: string) =>
+    `{"redirect_uris":["${WEB}"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[${key}]}}`
+  const ec = '"kty":"EC","crv":"P-256","x":"x","y":"y"'
+  const deep = '['.repeat(20_000) + ']'.repeat(20_000)
+
+  test('of a key only what makes it one: nothing nested, no certificates, no key beyond any size', async () => {
+    const { target } = await open()
+    const register = async (body: string) => {
+      const headers = { 'content-type': 'application/json' }
+      const response = await target.send(new Request(`${ISSUER}/register`, { method: 'POST', body, headers }))
+      return { status: response.status, body: (await response.json()) as { client_id?: string; jwks?: object } }
+    }
+    for (const key of [
+      `{"kty":"EC","crv":"P-256","x":${deep},"y":"y"}`,
+      `{${ec},"key_ops":${deep}}`,
+      `{"kty":${deep}}`,
+      `{"kty":"RSA","e":"AQAB","n":"${'A'.repeat(50_000)}"}`,
+      `{${ec},"kid":"${'A'.repeat(50_000)}"}`,
+    ]) {
+      const { status, body } = await register(registering(key))
+      expect([status, body]).toMatchObject([400, { error: 'invalid_client_metadata' }])
+    }
+    const more = `{${ec},"kid":"one","x5c":["${'A'.repeat(20_000)}"],"other":${deep},"use":"sig","key_ops":["verify"]}`
+    const kept = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'one', use: 'sig', key_ops: ['verify'] }
+    const { status, body } = await register(registering(more))
+    expect([status, body.jwks]).toEqual([201, { keys: [kept] }])
+    expect((await target.auth.clients.get(body.client_id ?? ''))?.keys).toEqual({ jwks: { keys: [kept] } })
+    expect(target.log.join()).not.toContain('RangeError')
+  })
+})
+
 describe('text that makes a careless parser slow', () => {
   /** Milliseconds: the fastest of several runs, since a busy machine may stop any one of them. */
   const quick = (work: () => unknown): number => {

@@ -2,6 +2,10 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ClientKeysUnavailable } from '../../src/authorization-server/client-keys.ts'
+import { createClientMetadataDocuments } from '../../src/authorization-server/client-metadata-documents.ts'
+import { GuardedFetchError } from '../../src/net/guarded-fetch-error.ts'
+import { testServer } from '../support/authorization-server.ts'
 import { createTarget, type Target, tokensIn, WEB } from './support/target.ts'
 
 // SSRF (MCP security best practices; draft-ietf-oauth-client-id-metadata-document §8.6): client ids that are URLs make this server ask others.
@@ -87,4 +91,26 @@ test('at the token endpoint and at revocation, nobody is asked for whom has no g
     expect([id, [200, 400, 401].includes(revocation.status)]).toEqual([id, true])
   }
   expect(connections).toBe(0)
+})
+
+test('whom the operator’s rules forbid is not asked for keys either, whatever a document or an old registration names', async () => {
+  const { server } = await testServer()
+  const { records, random, audit, logger } = server
+  const asked: string[] = []
+  const fetch = async (url: string) => {
+    asked.push(url)
+    throw new GuardedFetchError('unreachable', 'for this test')
+  }
+  const look = (jwksUri: string, rules: object) =>
+    createClientMetadataDocuments({ records, random, audit, logger, fetch, privateSchemes: [], rules }).keys(
+      ...([{ jwksUri }, { alg: 'ES256' }, { payload: '', signature: '' }, 0] as const),
+    )
+  const inner = 'https://keys.inner.example.net/jwks'
+  for (const rules of [{ deny: ['*.inner.example.net'] }, { allow: ['app.example.com'] }]) {
+    expect(await look(inner, rules)).toEqual([])
+  }
+  expect(await look('http://app.example.com/jwks', {})).toEqual([])
+  expect(asked).toEqual([])
+  await expect(look(inner, {})).rejects.toThrow(ClientKeysUnavailable)
+  expect(asked).toEqual([inner])
 })
