@@ -20,8 +20,15 @@ async function openStore(opening: Opening): Promise<Store> {
   return postgres(opening.url, { schema: opening.schema })
 }
 
-/** For each round one absent key that all want; then a number that each adds one to, by compare-and-swap. */
-async function race(store: Store, rounds: number): Promise<void> {
+/**
+ * For each round one absent key that all want; then a number that each adds one to, by compare-and-swap, until it is told to stop.
+ * Says when it lost for the first time.
+ */
+async function race(store: Store, rounds: number, told: string): Promise<void> {
+  let stopped = told.includes('stop')
+  process.stdin.once('data', () => {
+    stopped = true
+  })
   let claims = 0
   for (let round = 0; round < rounds; round++) {
     const key = `round/${round}`
@@ -31,11 +38,12 @@ async function race(store: Store, rounds: number): Promise<void> {
   }
   let wins = 0
   let losses = 0
-  while (wins < rounds) {
+  while (wins < rounds || !stopped) {
     const { entries } = await store.get(['number', 'copy'])
     const [number, copy] = entries
     if (number?.version !== copy?.version) throw new Error('a read was torn')
     const value = bytes(String(Number(text(number?.value) ?? 0) + 1))
+    await new Promise((resolve) => setImmediate(resolve))
     const result = await store.commit({
       checks: [{ key: 'number', version: number?.version }],
       sets: [
@@ -44,8 +52,9 @@ async function race(store: Store, rounds: number): Promise<void> {
       ],
     })
     if (result.committed) wins++
-    else losses++
+    else if (++losses === 1) console.log('lost')
   }
+  process.stdin.destroy()
   console.log(JSON.stringify({ claims, wins, losses }))
 }
 
@@ -62,9 +71,9 @@ async function writeForEver(store: Store): Promise<void> {
 const [opening = '', task = '', rounds = '0'] = process.argv.slice(2)
 const store = await openStore(JSON.parse(opening) as Opening)
 console.log('ready')
-await once(process.stdin, 'data')
-process.stdin.destroy()
-if (task === 'race') await race(store, Number(rounds))
+const [told] = await once(process.stdin, 'data')
+if (task !== 'race') process.stdin.destroy()
+if (task === 'race') await race(store, Number(rounds), String(told))
 else if (task === 'notify') await store.commit({ notify: ['from-another-process'] })
 else await writeForEver(store)
 await store.close()

@@ -10,3 +10,14 @@ export function movable(): Clock & { pass(ms: number): Promise<void> } {
     },
   }
 }
+
+/** Stands still until it is moved on, however slow the machine is. */
+export function stopped(): Clock & { pass(ms: number): Promise<void> } {
+  let now = Date.now()
+  return {
+    now: () => now,
+    async pass(ms) {
+      now += ms
+    },
+  }
+}

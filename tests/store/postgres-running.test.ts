@@ -13,7 +13,7 @@ import { startPgBouncer } from '../support/pgbouncer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
-import { bytes, contract, set, value } from './contract.ts'
+import { bytes, contract, passing, set, value } from './contract.ts'
 
 const server = await startPostgres()
 const url = 'url' in server ? server.url : ''
@@ -79,7 +79,7 @@ describe.skipIf('skip' in server)('postgres in trouble', () => {
     const proxy = await tcpProxy(Number(new URL(url).port))
     const through = new URL(url)
     through.port = String(proxy.port)
-    const { store } = await opened(through.href)
+    const { schema, store } = await opened(through.href)
     for (let round = 0; round < 5; round++) {
       const reading = Promise.all(Array.from({ length: 8 }, () => value(store, 'a')))
       proxy.cut()
@@ -88,11 +88,13 @@ describe.skipIf('skip' in server)('postgres in trouble', () => {
     proxy.answers = 'drop'
     const lost = set(store, 'a', '2')
     const refused = expect(lost).rejects.toThrow(StoreUnavailable)
-    await delay(500)
+    const direct = postgres(url, { schema })
+    await expect.poll(() => value(direct, 'a')).toBe('2')
     proxy.answers = 'pass'
     proxy.cut()
     await refused
     expect(await value(store, 'a')).toBe('2')
+    await direct.close()
     await store.close()
     await proxy.close()
   })
@@ -108,9 +110,8 @@ describe.skipIf('skip' in server)('postgres in trouble', () => {
     const startedAt = Date.now()
     const own = expect(set(store, 'a', '3')).rejects.toThrow(StoreUnavailable)
     await expect(set(other, 'a', '2')).rejects.toThrow(/statement timeout/)
-    expect(Date.now() - startedAt).toBeLessThan(5_000)
     await own
-    expect(Date.now() - startedAt).toBeLessThan(14_000)
+    expect(Date.now() - startedAt).toBeLessThan(30_000)
     await holder.query('ROLLBACK')
     await holder.end()
     expect(await value(store, 'a')).toBe('1')
@@ -142,7 +143,7 @@ describe.skipIf('skip' in server)('postgres in trouble', () => {
     await sweeper.query(`SELECT pg_advisory_unlock(${lock})`)
     await sweeper.end()
     for (const prefix of ['g0', 'g1', 'g2', 'g3', 'g4', 'g5', 'g6', 'g7']) await many(prefix)
-    await expect.poll(expired, { timeout: 10_000 }).toBe(0)
+    await expect.poll(expired).toBe(0)
     await store.close()
   })
 
@@ -255,7 +256,8 @@ describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode
       for (const store of stores) await store.close()
       await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
     }
-    return { store: another(), another, pass: (ms: number) => delay(ms), end }
+    const store = another()
+    return { store, another, pass: passing(store), end }
   })
 
   test('without a way to listen it hears itself alone, and listens on no connection of the pooler', async () => {

@@ -6,7 +6,7 @@ import { postgres } from '../../src/store/postgres.ts'
 import type { Store } from '../../src/store/store.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
 import { startPostgres } from '../support/postgres.ts'
-import { bytes, contract, entry, LONG, set, value } from './contract.ts'
+import { bytes, contract, entry, LONG, passing, set, value } from './contract.ts'
 import { model } from './model.ts'
 import { processes } from './processes.ts'
 
@@ -39,7 +39,8 @@ describe.skipIf('skip' in server)(`postgres${'skip' in server ? `: ${server.skip
       await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
     }
     // The engine's clock can't be moved.
-    return { store: another(), another, pass: (ms: number) => delay(ms), end }
+    const store = another()
+    return { store, another, pass: passing(store), end }
   }
   contract(bench)
   model(bench, 12)

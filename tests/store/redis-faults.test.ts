@@ -85,14 +85,14 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
     let cutting = true
     const cuts = (async () => {
       for (let i = 0; cutting; i++) {
-        await delay(15)
+        // Longer and longer: on a slow machine, too, some connections live long enough to be of use.
+        await delay(10 + i)
         if (i % 3 === 2) proxy.halfClose()
         else proxy.cut()
       }
     })()
     let [answered, unknown] = [0, 0]
-    const end = performance.now() + 3_000
-    while (performance.now() < end) {
+    while (answered <= 100 || unknown <= 50) {
       await store.increment('c', 1, LONG).then(
         () => answered++,
         (error: unknown) => {
@@ -106,8 +106,6 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
     const { value } = await direct.increment('c', 0, LONG)
     expect(value).toBeGreaterThanOrEqual(answered)
     expect(value).toBeLessThanOrEqual(answered + unknown)
-    expect(answered).toBeGreaterThan(20)
-    expect(unknown).toBeGreaterThan(0)
   })
 
   test('a write that is held up is not applied after its caller gave up and read back', async () => {
@@ -120,7 +118,7 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
       failure(store.commit({ deletes: ['a'] })),
       failure(store.increment('c', 1, LONG)),
     ])
-    expect(performance.now() - begin).toBeLessThan(6_500)
+    expect(performance.now() - begin).toBeLessThan(20_000)
     for (const error of late) expect(error).toMatchObject(unavailable)
     expect(await value(direct, 'a')).toBe('before')
     proxy.requests = 'pass'
@@ -141,9 +139,9 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
       // These come when the connection is already given up, or is not there yet.
       const later = delay(3_000).then(() => Promise.all([failure(set(store, 'a', 'too late')), failure(store.get([]))]))
       expect(await early).toMatchObject(unavailable)
-      expect(performance.now() - begin).toBeLessThan(6_500)
+      expect(performance.now() - begin).toBeLessThan(20_000)
       for (const error of await later) expect(error).toMatchObject(unavailable)
-      expect(performance.now() - begin).toBeLessThan(9_500)
+      expect(performance.now() - begin).toBeLessThan(25_000)
     } finally {
       server.signal('SIGCONT')
     }
@@ -189,10 +187,10 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
     let answered = 0
     for (let round = 0; round < 5; round++) {
       let killed: Promise<void> | undefined
-      const end = performance.now() + 100 + 50 * round
+      const last = answered + 5 + 7 * round
       const error = await (async () => {
         for (let number = answered + 1; ; number++) {
-          if (performance.now() > end) killed ??= own.kill()
+          if (number > last) killed ??= own.kill()
           const value = bytes(`${number}`.padEnd(3000))
           await store.commit({ sets: ['a', 'b', 'c'].map((key) => ({ key, value })), deletes: ['d'] })
           answered = number
@@ -236,9 +234,14 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
     await hears('before')
     await group.failover()
     await hears('after')
-    expect(await value(other, 'a')).toBe('1')
-    await set(store, 'a', '2')
-    expect(await group.masterHas('{countersign}:entries', 'a')).toMatch(/2$/)
+    await eventually(other, 'a').toBe('1')
+    const written = () =>
+      set(store, 'a', '2').then(
+        () => true,
+        () => false,
+      )
+    await expect.poll(written).toBe(true)
+    await expect.poll(() => group.masterHas('{countersign}:entries', 'a')).toMatch(/2$/)
   })
 
   test('a wrong password is StoreUnavailable, and no error shows passwords, keys or values', async () => {

@@ -11,7 +11,7 @@ import { startProcess } from '../support/process.ts'
 import { bytes, contract, LONG, set, text, value } from './contract.ts'
 import { makeReadOnly, mountDisk, unmountAll } from './disk.ts'
 import { model } from './model.ts'
-import { movable } from './movable-clock.ts'
+import { stopped } from './movable-clock.ts'
 import { contender, processes } from './processes.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'countersign-sqlite-'))
@@ -41,7 +41,7 @@ for (const driver of drivers) {
   describe.skipIf(missing)(`sqlite with ${driver}`, () => {
     const bench = async () => {
       const path = freshPath()
-      const clock = movable()
+      const clock = stopped()
       const stores: Store[] = []
       const another = () => {
         const store = sqlite(path, { clock, driver })
@@ -125,7 +125,7 @@ for (const driver of drivers) {
 
     test('deletes expired rows, a bounded part for each write', async () => {
       const path = freshPath()
-      const clock = movable()
+      const clock = stopped()
       const store = sqlite(path, { clock, driver })
       const write = (prefix: string, ttl?: number) =>
         Promise.all(
