@@ -4,19 +4,24 @@ import type { Arrival, ServerContext } from './context.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
-// Generous: whole offices come from one address. It bounds what one address can make us store.
-const mostRequests = 3_000
+// Generous: whole offices come from one address. It bounds what one address can make us store, or ask of others.
+const mostOfAddress = 3_000
+/** Of all together, where the host does not say where they come from. */
+const mostOfUnknown = 30_000
 const period = 600_000
 
-/** Each makes us store something. @throws PageProblem */
-export const limitRequests = async (server: ServerContext, { address }: Arrival): Promise<void> => {
-  if (address === undefined) return
-  const { value, expiresIn } = await server.records.store.increment(
-    `limit/interaction/${hashStrings(addressBlock(address))}`,
-    1,
-    period,
-  )
-  if (value <= mostRequests) return
-  refused(server, 'too many authorization requests from one address')
+/** An authorization request makes us store something. @throws PageProblem */
+export const limitRequests = (server: ServerContext, arrival: Arrival): Promise<void> =>
+  count(server, arrival, 'interaction', 'authorization requests')
+
+/** At its end a sign-in makes us ask the provider, whatever comes back: its own limits are for all our people together. @throws PageProblem */
+export const limitSignIns = (server: ServerContext, arrival: Arrival): Promise<void> =>
+  count(server, arrival, 'sign-in', 'sign-ins at providers')
+
+const count = async (server: ServerContext, { address }: Arrival, of: string, what: string): Promise<void> => {
+  const whose = address === undefined ? 'unknown' : hashStrings(addressBlock(address))
+  const { value, expiresIn } = await server.records.store.increment(`limit/${of}/${whose}`, 1, period)
+  if (value <= (address === undefined ? mostOfUnknown : mostOfAddress)) return
+  refused(server, `too many ${what} from one address`)
   throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
 }

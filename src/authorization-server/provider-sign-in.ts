@@ -7,6 +7,7 @@ import {
   type SignIn,
   SignInRefused,
 } from '../upstream/provider.ts'
+import { limitSignIns } from './authorize-limit.ts'
 import { readBrowserSession } from './browser-session.ts'
 import { completeSignIn } from './complete-sign-in.ts'
 import type { Arrival, ServerContext } from './context.ts'
@@ -22,10 +23,12 @@ const mostAttempts = 4
 export const askProvider = async (
   server: ServerContext,
   request: Request,
+  arrival: Arrival,
   open: OpenInteraction,
   provider: NamedProvider,
 ): Promise<Reply> => {
   if (provider.open.kind !== 'redirect') throw new TypeError(`${provider.id} does not redirect`)
+  await limitSignIns(server, arrival)
   const { request: authorization, switching = false, id } = open.value
   const state = `${id}.${base64url(server.random.bytes(32))}`
   try {

@@ -80,7 +80,7 @@ export const startSignIn = async (
     refused(server, 'sign-in: unknown provider', { interaction: open.value.id })
     throw new PageProblem('form_refused', 400)
   }
-  if (provider?.open.kind === 'redirect') return askProvider(server, request, open, provider)
+  if (provider?.open.kind === 'redirect') return askProvider(server, request, arrival, open, provider)
   if (provider?.open.kind === 'host') {
     return isOfClient(open) ? askHost(server, request, arrival, open, provider) : visitByHost(server, request, provider)
   }

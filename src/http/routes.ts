@@ -68,7 +68,7 @@ const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): Readonly
     ]),
     ...providerIds.map((id): [string, Route] => [
       pathOf(logoutAddress({ endpoints }, id)),
-      { machine: (server, request) => backchannelLogout(server, request, id) },
+      { machine: (server, request, arrival) => backchannelLogout(server, request, id, arrival) },
     ]),
   ])
 }

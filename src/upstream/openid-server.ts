@@ -28,7 +28,7 @@ export interface OpenidClient {
 
 const metadataFreshFor = 3_600_000
 const discoveryRetryAfter = 3_000
-// Unknown key ids come from the provider itself here, and mean that it has just changed its keys.
+// Unknown key ids mean that the provider has just changed its keys, or come in what strangers say is its logout: of that there is little.
 const keysCooldown = 2_000
 
 /** The server behind an issuer: discovered when it is first needed, never at start, and again every hour. @throws ProviderUnavailable */

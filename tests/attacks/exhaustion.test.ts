@@ -1,10 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
+import { hashStrings } from '../../src/crypto/hash.ts'
 import { hasDuplicateKeys } from '../../src/mcp/duplicate-keys.ts'
 import { readClientCredentials } from '../../src/oauth/client-authentication.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
-import { type AttackedClient, createTarget, ISSUER, LOOPBACK, type Target, WEB } from './support/target.ts'
+import { type AttackedClient, createTarget, elsewhere, ISSUER, LOOPBACK, type Target, WEB } from './support/target.ts'
 
 // RFC 6819 §4.4.1.11 and §4.6 (resource exhaustion), RFC 7591 §5; limits that can be walked around, and limits that lock others out.
 
@@ -279,6 +280,32 @@ describe('limits', () => {
     expect(statuses.filter((status) => status === 201)).toHaveLength(5)
     expect(statuses.filter((status) => status === 429)).toHaveLength(15)
     expect([...kept.entries].filter((key) => key.startsWith('client/'))).toHaveLength(5)
+  })
+
+  test('one sign-in page makes us ask the provider no more often than an address may, however often it is sent', async () => {
+    const target = await createTarget({ upstream: [elsewhere('one'), elsewhere('two')] })
+    const client = await target.register()
+    const page = async (from: string) => {
+      const browser = target.browser(from)
+      const choice = await browser.submit(await browser.open(target.authorizeUrl(client)), 'approve')
+      return async () => (await browser.submit(choice, 'one')).status
+    }
+    const send = await page('192.0.2.7')
+    const others = await page('192.0.2.8')
+    await target.store.increment(`limit/sign-in/${hashStrings('192.0.2.7')}`, 2_998, 600_000)
+    expect([await send(), await send(), await send(), await others()]).toEqual([303, 303, 429, 303])
+    await target.clock.pass(601_000)
+    expect(await send()).toBe(303)
+  })
+
+  test('where the host tells no addresses, requests are bounded in all', async () => {
+    const target = await createTarget()
+    const client = await target.register()
+    const send = async () => (await target.auth.respond(new Request(target.authorizeUrl(client))))?.status
+    expect(await send()).toBe(303)
+    await target.store.increment('limit/interaction/unknown', 29_998, 600_000)
+    expect([await send(), await send()]).toEqual([303, 429])
+    expect((await target.browser().open(target.authorizeUrl(client))).status).toBe(200)
   })
 
   test('guessing names: past the address’s limit nothing more is kept for any name, and nothing for weeks', async () => {

@@ -189,6 +189,32 @@ describe('logout tokens', () => {
     expect((await world.call(again.accessToken)).status).toBe(200)
   })
 
+  test('what is no logout token is counted by its address; the provider’s own are not, however many', async () => {
+    const world = server()
+    const signedIn = await connected(world)
+    const from = async (remoteAddress: string, token: string) => {
+      const request = new Request(worldUrl + path, {
+        method: 'POST',
+        body: new URLSearchParams({ logout_token: token }),
+      })
+      return (await world.auth.respond(request, { remoteAddress })) as Response
+    }
+    for (let count = 0; count < 120; count++) {
+      expect((await from('192.0.2.8', await logoutToken({ sid: 'sid of another' }))).status).toBe(200)
+    }
+    for (let count = 0; count < 100; count++) {
+      expect((await from('2001:db8::1', count % 2 === 0 ? 'abc' : 'e30.e30.AAAA')).status).toBe(400)
+    }
+    const good = await logoutToken()
+    // Another address of the same network.
+    const limited = await from('2001:db8::2', good)
+    expect([limited.status, Number(limited.headers.get('retry-after')) > 0]).toEqual([429, true])
+    expect((await world.call(signedIn.accessToken)).status).toBe(200)
+    expect(world.events).toContainEqual(expect.objectContaining({ reason: 'rate_limit_per_address' }))
+    expect((await from('192.0.2.8', good)).status).toBe(200)
+    expect((await world.call(signedIn.accessToken)).status).toBe(401)
+  })
+
   test('two providers: one can’t sign out the people of the other', async () => {
     const one = server({ id: 'openid' })
     const signedIn = await connected(one)
