@@ -71,7 +71,7 @@ test('design 2, the presented token is not enumerable: not logged, not serialise
 })
 
 test('design 2, a token is deeply frozen, whatever was frozen before', () => {
-  const claims = Object.freeze({ inner: { open: [1] } })
+  const claims = Object.freeze({ nothing: null, inner: { open: [1] } })
   const token = createAccessToken(facts({ claims }))
   expect(isDeeplyFrozen(token)).toBe(true)
   expect(() => Object.assign(token, { subject: 'mallory' })).toThrow(TypeError)
@@ -94,6 +94,15 @@ test('design 2, the provider’s own token comes by a method, and where there is
   await expect(bare.kind === 'user' && bare.upstream?.accessToken()).rejects.toThrow(UpstreamTokenUnavailable)
   await expect(bare.kind === 'user' && bare.upstream?.accessToken()).rejects.toMatchObject({ reason: 'none' })
 })
+
+test.each(['none', 'ended', 'down', 'refused'] as const)(
+  'without a token of the provider (%s) the error says why',
+  (reason) => {
+    const error = new UpstreamTokenUnavailable(reason)
+    expect(error).toMatchObject({ name: 'UpstreamTokenUnavailable', reason })
+    expect(error.message.length).toBeGreaterThan(20)
+  },
+)
 
 test('design 2, a client’s own token is told apart by its kind and has no person behind it', () => {
   const token = createAccessToken(facts({ kind: 'client', subject: 'client-1', upstream: undefined }))

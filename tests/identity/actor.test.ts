@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Actor, readActor } from '../../src/identity/actor.ts'
+import { type Actor, actorChain, readActor, sameActor, writeActor } from '../../src/identity/actor.ts'
 import type { JsonObject } from '../../src/identity/json.ts'
 
 const issuer = 'https://issuer.example.com'
@@ -31,7 +31,7 @@ test('the whole chain of actors is read, whoever is in it', () => {
           ...(expected && { actor: expected }),
         }
       }
-      expect(readActor(claim, issuer)).toEqual(expected)
+      expect(readActor(claim, issuer)).toStrictEqual(expected)
     }),
   )
 })
@@ -40,18 +40,57 @@ test.each([
   ['no object', 'agent'],
   ['a list', [{ sub: 'agent' }]],
   ['null', null],
+  ['nothing', undefined],
   ['no subject', { iss: issuer }],
   ['an empty subject', { sub: '' }],
   ['an issuer that is no text', { sub: 'agent', iss: 7 }],
   ['an empty issuer', { sub: 'agent', iss: '' }],
   ['a client that is no text', { sub: 'agent', client_id: {} }],
+  ['an empty client', { sub: 'agent', client_id: '' }],
   ['a broken member inside', { sub: 'agent', act: { sub: 'inner', act: 'x' } }],
 ])('a chain with %s is no chain: nothing of it is shown', (_, act) => {
   expect(readActor(act, issuer)).toBeUndefined()
 })
 
-test('a chain without end is no chain', () => {
-  let act: JsonObject = { sub: 'first' }
-  for (let hops = 0; hops < 40; hops += 1) act = { sub: 'next', act }
-  expect(readActor(act, issuer)).toBeUndefined()
+test('a chain is read up to 17 actors, and a longer one is no chain', () => {
+  const chainOf = (length: number): JsonObject =>
+    length === 1 ? { sub: 'first' } : { sub: 'next', act: chainOf(length - 1) }
+  expect(actorChain(readActor(chainOf(17), issuer))).toHaveLength(17)
+  expect(readActor(chainOf(18), issuer)).toBeUndefined()
+  expect(readActor(chainOf(40), issuer)).toBeUndefined()
+})
+
+const agent: Actor = { issuer, subject: 'agent', clientId: 'c', actor: { issuer, subject: 'before' } }
+
+test('what is written is what was read', () => {
+  const act = { iss: issuer, sub: 'agent', client_id: 'c', act: { iss: issuer, sub: 'before' } }
+  expect(writeActor(agent)).toStrictEqual(act)
+  expect(readActor(writeActor(agent), 'https://elsewhere.example')).toStrictEqual(agent)
+})
+
+test('actors are the same where the whole chain is', () => {
+  const others: (Actor | undefined)[] = [
+    undefined,
+    { ...agent, issuer: 'https://elsewhere.example' },
+    { ...agent, subject: 'another' },
+    { ...agent, clientId: 'd' },
+    { issuer, subject: 'agent', actor: { issuer, subject: 'before' } },
+    { issuer, subject: 'agent', clientId: 'c' },
+    { ...agent, actor: { issuer, subject: 'someone else' } },
+    { ...agent, actor: { issuer, subject: 'before', actor: { issuer, subject: 'at first' } } },
+  ]
+  for (const other of others) {
+    expect(sameActor(agent, other)).toBe(false)
+    expect(sameActor(other, agent)).toBe(false)
+    expect(sameActor(other, other && structuredClone(other))).toBe(true)
+  }
+  expect(sameActor(agent, structuredClone(agent))).toBe(true)
+})
+
+test('all who act are listed, the current one first', () => {
+  expect(actorChain(agent)).toStrictEqual([
+    { issuer, subject: 'agent', clientId: 'c' },
+    { issuer, subject: 'before' },
+  ])
+  expect(actorChain(undefined)).toStrictEqual([])
 })

@@ -68,4 +68,6 @@ test('design 2, two copies of the package share one current token', async () => 
   const token = accessToken()
   withAccessToken(token, () => expect(copy.getAccessToken()).toBe(token))
   copy.withAccessToken(token, () => expect(getAccessToken()).toBe(token))
+  // By a name that other releases know too.
+  expect(Symbol.for('countersign.current-access-token') in globalThis).toBe(true)
 })

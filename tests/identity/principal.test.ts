@@ -58,6 +58,21 @@ test.each([
   )
 })
 
+test('a principal’s key is the same on every node and in every release: sessions outlive both', () => {
+  const inner: Actor = { issuer: 'https://b.example', subject: 'before', clientId: 'app' }
+  const agent: Actor = { issuer: 'https://a.example', subject: 'agent', actor: inner }
+  const base = { kind: 'user' as const, issuer: 'https://a.example', subject: 's', clientId: 'c' }
+  expect(principal(tokenOf({ ...base, actor: agent } as Identity, 't', []))).toStrictEqual({
+    key: '["user","https://a.example","s","c",["https://a.example","agent"],["https://b.example","before","app"]]',
+    ...base,
+    actor: agent,
+  })
+  expect(principal(tokenOf(base as Identity, 't', []))).toStrictEqual({
+    key: '["user","https://a.example","s","c"]',
+    ...base,
+  })
+})
+
 const canonical = ({ kind, issuer, subject, clientId, actor: chain }: Identity): unknown => [
   kind,
   issuer,

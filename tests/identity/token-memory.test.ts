@@ -47,6 +47,42 @@ test('design 3, revocation: what was read before something was forgotten is not 
   expect(memory.recall('a', resource, 0)).toBeUndefined()
 })
 
+test('design 3, revocation: what was read before is not remembered, however often something was forgotten since', () => {
+  const memory = createTokenMemory()
+  const before = memory.epoch()
+  memory.forget('grant-1')
+  memory.forgetAll()
+  memory.remember(tokenOf('a'), before, 'grant-2')
+  expect(memory.recall('a', resource, 0)).toBeUndefined()
+})
+
+test('all are forgotten at once, and their groups with them', () => {
+  const memory = createTokenMemory()
+  for (const name of ['a', 'b']) memory.remember(tokenOf(name), memory.epoch(), 'group')
+  memory.forgetAll()
+  expect(memory.size).toBe(0)
+  expect(memory.recall('a', resource, 0)).toBeUndefined()
+  memory.remember(tokenOf('a'), memory.epoch())
+  memory.forget('group')
+  expect(memory.recall('a', resource, 0)).toBeDefined()
+})
+
+test('a token that was verified again stands on what it stands on now', () => {
+  const memory = createTokenMemory()
+  memory.remember(tokenOf('a'), memory.epoch(), 'before')
+  memory.remember(tokenOf('a'), memory.epoch(), 'now')
+  memory.forget('before')
+  expect(memory.recall('a', resource, 0)).toBeDefined()
+  memory.forget('now')
+  expect(memory.recall('a', resource, 0)).toBeUndefined()
+})
+
+test('a memory without room remembers nothing', () => {
+  const memory = createTokenMemory({ capacity: 0 })
+  memory.remember(tokenOf('a'), memory.epoch())
+  expect(memory.recall('a', resource, 0)).toBeUndefined()
+})
+
 test('a token of several groups is forgotten with each of them', () => {
   for (const group of ['parent', 'child']) {
     const memory = createTokenMemory()
