@@ -13,8 +13,10 @@ import { hashSecret } from './crypto/hash.ts'
 import type { Audit, AuditEvent, AuditSink } from './events/audit.ts'
 import type { AuditLog } from './events/audit-log.ts'
 import { type Clock, systemClock } from './events/clock.ts'
+import { jsonLine } from './events/json-line.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { type Random, systemRandom } from './events/random.ts'
+import { recordIn } from './events/record.ts'
 import type { GuardedFetch } from './net/guarded-fetch.ts'
 import type { Resource } from './oauth/resource.ts'
 import type { Options } from './options.ts'
@@ -159,22 +161,11 @@ const once = <T>(make: () => T): (() => T) => {
   }
 }
 
-/** Gives every event its time, and keeps a sink that fails from failing a request. */
+/** Where events go: to the operator's sinks; else to the logger, or as lines to standard error. */
 export const createAudit = ({ audit: sink, clock = systemClock }: Options<unknown>, logger: Logger): Audit => {
   const usual = logger === silentLogger ? toStandardError : (event: AuditEvent) => logger.info(event.type, event)
   const sinks = sink === undefined ? [usual] : sinksIn(sink).map(recordTo)
-  const failed = (error: unknown) => logger.error('the audit sink failed', { error })
-  return (facts) => {
-    const event = { ...facts, at: clock.now() }
-    for (const record of sinks) {
-      try {
-        const done = record(event)
-        if (done instanceof Promise) done.catch(failed)
-      } catch (error) {
-        failed(error)
-      }
-    }
-  }
+  return recordIn(sinks, clock, (error) => logger.error('the audit sink failed', { error }))
 }
 
 type Sinks = NonNullable<Options<unknown>['audit']>
@@ -195,5 +186,5 @@ export const closeAudit = async ({ audit = [] }: Options<unknown>, logger: Logge
 
 // Standard output may belong to a protocol, so an event is a line of JSON on the other one.
 const toStandardError = (event: AuditEvent): void => {
-  console.error(JSON.stringify(event))
+  console.error(jsonLine(event))
 }

@@ -4,6 +4,7 @@ import type { AuditSink } from './events/audit.ts'
 import { type Clock, systemClock } from './events/clock.ts'
 import { type Logger, silentLogger } from './events/logger.ts'
 import { systemRandom } from './events/random.ts'
+import { recordIn } from './events/record.ts'
 import { composed, eventAttributes, type Telemetry } from './events/telemetry.ts'
 import type { Auth } from './http/auth.ts'
 import { stopGracefully } from './http/stopping.ts'
@@ -72,6 +73,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
   const resources = resolveResources(options.resource, { [options.resource]: described })
   for (const issuer of issuers) issuer.check?.(options.resource)
   const sink: AuditSink = options.audit ?? ((event) => logger.info(event.type, event))
+  const recorded = recordIn([sink], clock, (error) => logger.error('the audit sink failed', { error }))
 
   const proofKey = dpopNonces
     ? deriveKey(utf8(secrets?.[0] ?? base64url(systemRandom.bytes(32))), 'dpop nonces')
@@ -100,7 +102,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     telemetry,
     audit(facts) {
       telemetry?.event(eventAttributes(facts))
-      void sink({ ...facts, at: clock.now() })
+      recorded(facts)
     },
     logger,
     clock,

@@ -1,3 +1,5 @@
+import { jsonLine } from '../events/json-line.ts'
+
 /** Where answers go: for people, or JSON for programs. */
 export interface Output {
   /** One thing. */
@@ -11,7 +13,7 @@ export interface Output {
 /** @param write a piece of standard output */
 export const createOutput = (json: boolean, write: (text: string) => void): Output => ({
   show(value) {
-    if (json) return write(`${JSON.stringify(value)}\n`)
+    if (json) return write(`${jsonLine(value)}\n`)
     for (const [name, member] of Object.entries(value)) write(`${name.padEnd(14)} ${shown(name, member)}\n`)
   },
 
@@ -19,7 +21,7 @@ export const createOutput = (json: boolean, write: (text: string) => void): Outp
     const lines: (readonly string[])[] = []
     for await (const value of values) {
       // A line each: whoever reads it can begin before it has ended.
-      if (json) write(`${JSON.stringify(value)}\n`)
+      if (json) write(`${jsonLine(value)}\n`)
       else lines.push(columns.map((name) => shown(name, (value as Readonly<Record<string, unknown>>)[name])))
     }
     if (json) return
@@ -36,7 +38,7 @@ export const createOutput = (json: boolean, write: (text: string) => void): Outp
   },
 
   done(value, sentence) {
-    write(json ? `${JSON.stringify(value)}\n` : `${sentence}\n`)
+    write(json ? `${jsonLine(value)}\n` : `${sentence}\n`)
   },
 })
 
@@ -49,4 +51,4 @@ const shown = (name: string, value: unknown): string => {
 }
 
 /** Names are strangers' words: none of them moves the cursor or colours the terminal. */
-const printable = (value: string): string => value.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')
+export const printable = (value: string): string => value.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')

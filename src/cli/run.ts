@@ -7,7 +7,7 @@ import type { Command, Values } from './commands/command.ts'
 import { grants } from './commands/grants.ts'
 import { keys } from './commands/keys.ts'
 import { migrate, store } from './commands/store.ts'
-import { createOutput } from './output.ts'
+import { createOutput, printable } from './output.ts'
 import { type SettingFlags, settingOf } from './setting.ts'
 import { CommandFailed, UsageError, usage } from './usage.ts'
 
@@ -31,7 +31,8 @@ const common: NonNullable<Command['options']> = {
 }
 
 /** Does what the command line says, and answers the exit code. */
-export const run = async (args: readonly string[], { environment, out, error }: Io): Promise<number> => {
+export const run = async (args: readonly string[], { environment, out, error: write }: Io): Promise<number> => {
+  const error = (text: string) => write(text.split('\n').map(printable).join('\n'))
   try {
     const [first, second] = args
     if (first === undefined || args.includes('--help') || first === 'help') {

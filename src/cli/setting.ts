@@ -5,6 +5,7 @@ import { type Administration, createAdministration } from '../administration.ts'
 import type { ServerContext } from '../authorization-server/context.ts'
 import { countersign } from '../countersign.ts'
 import type { AuditLog } from '../events/audit-log.ts'
+import { jsonLine } from '../events/json-line.ts'
 import { type Logger, silentLogger } from '../events/logger.ts'
 import { minimumSecretLength } from '../keys/secret.ts'
 import { resolveResources } from '../oauth/resource.ts'
@@ -59,7 +60,7 @@ export const settingOf = (
     const { store: _store, audit: _audit, isServers: _isServers, ...rest } = await settings()
     const opened = await store()
     const log = await auditLog()
-    const audit = log ?? ((event: object) => warn(JSON.stringify(event)))
+    const audit = log ?? ((event: object) => warn(jsonLine(event)))
     return {
       url: 'http://localhost',
       resources: {},

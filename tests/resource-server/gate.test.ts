@@ -63,6 +63,25 @@ const challengeOf = (response: Response) => {
   }
 }
 
+test('a sink of audit events that fails, at once or later, changes no answer and ends no process', async () => {
+  const failures: unknown[] = []
+  const unhandled = (error: unknown) => void failures.push(error)
+  process.on('unhandledRejection', unhandled)
+  try {
+    for (const audit of [() => Promise.reject(new Error('away')), () => expect.fail('broken')]) {
+      serve({ audit })
+      expect((await call()).status).toBe(401)
+      expect((await call(bearer())).status).toBe(200)
+      // A rejection that nobody takes is told of at the end of the turn.
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  } finally {
+    process.off('unhandledRejection', unhandled)
+  }
+  expect(failures).toEqual([])
+  expect(logs.filter((line) => line.startsWith('the audit sink failed'))).toHaveLength(2)
+})
+
 describe('challenges', () => {
   test('design 6, the first request is told where to go: 401 with error, scopes and metadata', async () => {
     const response = await call()

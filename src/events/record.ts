@@ -1,0 +1,17 @@
+import type { Audit, AuditSink } from './audit.ts'
+import type { Clock } from './clock.ts'
+
+/** Gives every event its time, and keeps a sink that fails, at once or later, from failing anything else. */
+export const recordIn =
+  (sinks: readonly AuditSink[], clock: Clock, failed: (error: unknown) => void): Audit =>
+  (facts) => {
+    const event = { ...facts, at: clock.now() }
+    for (const record of sinks) {
+      try {
+        const done = record(event)
+        if (done instanceof Promise) done.catch(failed)
+      } catch (error) {
+        failed(error)
+      }
+    }
+  }
