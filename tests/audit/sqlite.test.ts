@@ -50,4 +50,4 @@ test('the store’s file is not taken, and stays as it is', async () => {
   expect((await store.get(['a'])).entries[0]?.value).toEqual(new Uint8Array([1]))
   await store.close()
   remove()
-}, 20_000)
+})

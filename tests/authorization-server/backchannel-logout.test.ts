@@ -1,13 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openid } from '../../src/upstream/openid.ts'
 import { CookieJar, type OidcProvider, signInAt, signOutAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { upstreamWorld, type World, type WorldOptions, worldUrl } from '../support/upstream-world.ts'
 import { type Lie, startLyingProvider } from '../upstream/lying-provider.ts'
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const path = '/authorize/logout/openid'
 const event = 'http://schemas.openid.net/event/backchannel-logout'

@@ -32,4 +32,4 @@ test('fault 24: of many nodes that are shown one proof at the same time, one tak
   const nonce = (await first?.dpop.nonces?.current()) ?? expect.fail('no nonce')
   expect(await last?.dpop.nonces?.isGood(nonce)).toBe(true)
   for (const each of nodes) await each.close()
-}, 60_000)
+})

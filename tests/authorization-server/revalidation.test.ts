@@ -1,11 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { ServerContext } from '../../src/authorization-server/context.ts'
 import { checkStanding } from '../../src/authorization-server/upstream-standing.ts'
 import { openid } from '../../src/upstream/openid.ts'
 import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { type Connected, upstreamWorld, type WorldOptions } from '../support/upstream-world.ts'
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 let provider: OidcProvider
 beforeAll(async () => {

@@ -1,11 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { ClientOptions } from '../../src/index.ts'
 import { openid } from '../../src/upstream/openid.ts'
 import { dpopKey } from '../support/dpop-key.ts'
 import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { type Connected, upstreamWorld, type World, worldUrl } from '../support/upstream-world.ts'
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 let provider: OidcProvider
 beforeAll(async () => {

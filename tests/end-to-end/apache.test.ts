@@ -8,7 +8,7 @@ import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { upstreamWorld, type World, worldUrl } from '../support/upstream-world.ts'
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 240_000 })
+vi.setConfig({ hookTimeout: 240_000 })
 
 const found = await findApache()
 const secret = 'a client secret of more than 32 characters'

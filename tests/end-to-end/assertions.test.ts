@@ -16,8 +16,8 @@ import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
 import { jwks } from '../../src/resource-server/jwks-verifier.ts'
 import { memory } from '../../src/store/memory.ts'
 import { resourceServer } from '../../src/verify-only.ts'
+import { freePort } from '../support/free-port.ts'
 import { type JwksIssuer, startJwksIssuer } from '../support/jwks-issuer.ts'
-import { freePort } from './support/free-port.ts'
 
 const secret = 'a client secret of more than 32 characters'
 const running: ServerType[] = []
@@ -76,7 +76,7 @@ beforeAll(async () => {
   await listen(issuer, auth as Auth)
   const remote = resourceServer({ resource: `${elsewhere}/mcp`, issuers: [jwks(issuer)], scopes })
   await listen(elsewhere, remote as Auth)
-}, 60_000)
+})
 
 afterAll(async () => {
   for (const server of running) {

@@ -1,14 +1,13 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startProcess } from '../support/process.ts'
 import { type Application, authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 

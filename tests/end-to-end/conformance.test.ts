@@ -1,15 +1,14 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../support/free-port.ts'
 import { node24 } from '../support/node24.ts'
 import { npmTool } from '../support/npm-tool.ts'
 import { startProcess } from '../support/process.ts'
 import { createFormBrowser } from './support/form-browser.ts'
-import { freePort } from './support/free-port.ts'
 import { startServer, type TestServer } from './support/server.ts'
 import { signIn } from './support/sign-in.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 let server: TestServer
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ProofProvider, startProvider } from '../cluster/support/provider.ts'
 import { freePort } from '../support/free-port.ts'
 import { type Nginx, startNginx } from '../support/nginx.ts'
@@ -11,7 +11,6 @@ import { authorize, browserOf, createApplication } from './support/oauth-client.
 import { connectV2 } from './support/sdk-clients.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 

@@ -4,7 +4,7 @@ import { DpopSession } from '@modelcontextprotocol/client'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import { decodeJwt } from 'jose'
 import * as client from 'openid-client'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Countersign, countersign } from '../../src/countersign.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import type { Auth } from '../../src/http/auth.ts'
@@ -16,14 +16,13 @@ import { jwks } from '../../src/resource-server/jwks-verifier.ts'
 import { memory } from '../../src/store/memory.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
 import { resourceServer } from '../../src/verify-only.ts'
+import { freePort } from '../support/free-port.ts'
 import { createFormBrowser } from './support/form-browser.ts'
-import { freePort } from './support/free-port.ts'
 import { authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV2 } from './support/sdk-clients.ts'
 import { signIn } from './support/sign-in.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const secret = 'a client secret of more than 32 characters'
 const person = { username: 'demo', password: randomBytes(12).toString('base64url') }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apple } from '../../src/upstream/apple.ts'
 import { auth0 } from '../../src/upstream/auth0.ts'
 import { clerk } from '../../src/upstream/clerk.ts'
@@ -25,8 +25,6 @@ import { workos } from '../../src/upstream/workos.ts'
 import { redirected } from '../support/emulate.ts'
 import { type Connected, upstreamWorld } from '../support/upstream-world.ts'
 import { startLyingProvider } from '../upstream/lying-provider.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 // Each refresh of a client's is one of the provider's, too.
 const mine = { clientId: 'me', clientSecret: 'a secret', revalidate: 'on_refresh' } as const

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findChromium, launchBrowser } from '../support/chromium.ts'
 import { startProcess } from '../support/process.ts'
 import { authorize, browserOf, createApplication } from './support/oauth-client.ts'
@@ -9,7 +9,6 @@ import { startServer, type TestServer } from './support/server.ts'
 import { signInWithChromium } from './support/sign-in.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 // The example, started as a person starts it.
 let server: TestServer

@@ -3,7 +3,7 @@ import { openid } from '../../src/upstream/openid.ts'
 import { findDjangoProvider, startDjangoProvider } from '../support/django-provider.ts'
 import { upstreamWorld, type WorldOptions, worldUrl } from '../support/upstream-world.ts'
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 240_000 })
+vi.setConfig({ hookTimeout: 240_000 })
 
 const found = await findDjangoProvider()
 

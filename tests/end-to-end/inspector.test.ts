@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findChromium, launchBrowser } from '../support/chromium.ts'
+import { freePort } from '../support/free-port.ts'
 import { node24 } from '../support/node24.ts'
 import { npmTool } from '../support/npm-tool.ts'
 import { type RunningProcess, startProcess } from '../support/process.ts'
-import { freePort } from './support/free-port.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+vi.setConfig({ testTimeout: 400_000 })
 
 const LIFETIME = 6
 const BACK_AT = 90_000

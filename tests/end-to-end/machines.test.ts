@@ -17,7 +17,7 @@ import { introspection } from '../../src/resource-server/introspection-verifier.
 import { jwks } from '../../src/resource-server/jwks-verifier.ts'
 import { memory } from '../../src/store/memory.ts'
 import { resourceServer } from '../../src/verify-only.ts'
-import { freePort } from './support/free-port.ts'
+import { freePort } from '../support/free-port.ts'
 
 const secret = 'a client secret of more than 32 characters'
 const running: ServerType[] = []
@@ -76,7 +76,7 @@ beforeAll(async () => {
     resourceServer({ resource: `${origin}/mcp`, issuers: [verifier], scopes })
   await listen(asking, remote(asking, asks), `${asking}/mcp`)
   await listen(reading, remote(reading, jwks(issuer)), `${reading}/mcp`)
-}, 60_000)
+})
 
 afterAll(async () => {
   for (const server of running) {
@@ -135,8 +135,8 @@ test('with a key in place of a secret', async () => {
   const { structuredContent } = await client.callTool({ name: 'whoami' })
   await client.close()
   expect(structuredContent).toMatchObject({ kind: 'client', subject: 'signing', clientId: 'signing' })
-}, 60_000)
+})
 
 test('with a wrong secret it gets nowhere', async () => {
   await expect(connect(`${origins[0]}/mcp`, `${secret}x`)).rejects.toThrow(/client|401/i)
-}, 60_000)
+})

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, type TestContext, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest'
 import { type RunningProcess, startProcess } from '../support/process.ts'
 import { createFormBrowser } from './support/form-browser.ts'
 import { openedUrls } from './support/opened-urls.ts'
@@ -12,7 +12,6 @@ import { signIn } from './support/sign-in.ts'
 import { createStdioClient } from './support/stdio-client.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const require = createRequire(import.meta.url)
 const programs = join(dirname(require.resolve('mcp-remote/package.json')), 'dist')

@@ -2,14 +2,13 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Balancer, startBalancer } from './support/balancer.ts'
 import { type Application, authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const mcpHeaders = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
 const listTools = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' })

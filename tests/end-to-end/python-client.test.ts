@@ -6,7 +6,7 @@ import { startServer, type TestServer } from './support/server.ts'
 import { signIn } from './support/sign-in.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 300_000 })
+vi.setConfig({ hookTimeout: 300_000 })
 
 const LIFETIME = 6
 const REDIRECT = 'http://127.0.0.1:9/callback'

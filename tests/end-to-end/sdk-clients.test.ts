@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { auth as authorizeV1 } from '@modelcontextprotocol/sdk/client/auth.js'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Application, authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { type Approve, connectV1, connectV2, isUnauthorized, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const READ = ['notes:read']
 const BOTH = ['notes:read', 'notes:write']

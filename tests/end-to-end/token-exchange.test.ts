@@ -6,11 +6,9 @@ import { hostSession } from 'countersign/upstream/host'
 import { allowInsecureRequests, discovery, genericGrantRequest } from 'openid-client'
 import { afterAll, expect, test, vi } from 'vitest'
 import { TestBrowser } from '../support/browser.ts'
-import { freePort } from './support/free-port.ts'
+import { freePort } from '../support/free-port.ts'
 
 // The example as its reader would run it: an issuer with a server, a calendar elsewhere, an agent, and a person's application.
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const secrets = Object.fromEntries(
   ['notes', 'calendar', 'agent', 'desk'].map((name) => [name, `the secret of ${name}, which is long enough for it`]),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findChromium, launchBrowser } from '../support/chromium.ts'
 import { type OidcProvider, oidcSubject, startOidcProvider } from '../support/oidc-provider.ts'
 import { createFormBrowser } from './support/form-browser.ts'
@@ -11,7 +11,6 @@ import { startServer, type TestServer } from './support/server.ts'
 import { signInWithChromium } from './support/sign-in.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const LIFETIME = 6
 const alice = { username: 'alice', password: 'any' }

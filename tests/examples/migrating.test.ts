@@ -4,7 +4,7 @@ import { getRequestListener } from '@hono/node-server'
 import { memory } from 'countersign/store/memory'
 import { accessToken, withAccessToken } from 'countersign/testing'
 import { UnsecuredJWT } from 'jose'
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import * as authRouterAfter from '../../examples/migrating/auth-router-after.ts'
 import * as authRouterBefore from '../../examples/migrating/auth-router-before.ts'
 import * as oauthProxyAfter from '../../examples/migrating/oauth-proxy-after.ts'
@@ -18,7 +18,6 @@ import { type JwksIssuer, startJwksIssuer } from '../support/jwks-issuer.ts'
 import { type OidcProvider, oidcSubject, startOidcProvider } from '../support/oidc-provider.ts'
 
 // Real programs, on machines that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
 const running: (() => Promise<void>)[] = []
 const listen = async (make: (url: string) => RequestListener): Promise<string> => {

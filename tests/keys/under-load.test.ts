@@ -89,7 +89,7 @@ test('design 3, secrets rotate: two nodes in use, all three kinds of keys rotati
     await Promise.all(nodes.map(({ auth }) => auth.close()))
     remove()
   }
-}, 120_000)
+})
 
 test('a key that was compromised: what it signed is refused at once, also where it was just seen', async () => {
   const target = await createTarget()

@@ -10,8 +10,6 @@ import { accessToken, type MintedFacts, testIssuer } from '../../src/testing.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 import { npmTool } from '../support/npm-tool.ts'
 
-vi.setConfig({ hookTimeout: 180_000 })
-
 const resource = 'https://notes.example.com/mcp'
 const issuer = testIssuer()
 const tools = ['read', 'write', 'purge']

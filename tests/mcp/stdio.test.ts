@@ -15,8 +15,6 @@ import { identify, type MessageTransport } from '../../src/stdio.ts'
 import { type TestIssuer, testIssuer } from '../../src/testing.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 
-vi.setConfig({ testTimeout: 60_000 })
-
 const resource = 'https://notes.example.com/mcp'
 let issuer: TestIssuer
 let auth: Auth

@@ -9,7 +9,7 @@ import { type RunningProcess, startProcess } from '../support/process.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 // Programs of a hundred megabytes, fetched once.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 300_000 })
+vi.setConfig({ hookTimeout: 300_000 })
 
 interface Runtime {
   readonly name: string

@@ -11,6 +11,8 @@ import Provider from 'oidc-provider'
 const settings = JSON.parse(process.env.OIDC_PROVIDER ?? '{}')
 const state = { mode: 'normal', delay: 0, disabled: [], claims: settings.accounts ?? {} }
 const requests = {}
+/** What lets go on who waits until nothing is held any more. */
+const held = []
 const count = (what) => {
   requests[what] = (requests[what] ?? 0) + 1
 }
@@ -137,6 +139,7 @@ provider.use(async (context, next) => {
     return
   }
   if (token && state.mode === 'invalid_client') {
+    count('refused')
     context.status = 401
     context.body = { error: 'invalid_client', error_description: 'unknown client at 10.0.0.7' }
     return
@@ -145,6 +148,7 @@ provider.use(async (context, next) => {
   count(token ? (context.oidc?.params?.grant_type ?? 'token') : (context.oidc?.route ?? context.path))
   if (!token) return
   if (state.delay > 0) await new Promise((resolve) => setTimeout(resolve, state.delay))
+  if (state.hold) await new Promise((resolve) => held.push(resolve))
   if (settings.idTokenOnRefresh === false && context.oidc?.params?.grant_type === 'refresh_token') {
     const { id_token: _left, ...rest } = context.body
     context.body = rest
@@ -213,6 +217,7 @@ server.on('request', (request, response) => {
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { listen, ...changes } = JSON.parse(line)
   Object.assign(state, changes)
+  if (!state.hold) for (const answer of held.splice(0)) answer()
   if (listen === false && server.listening) {
     server.close()
     server.closeAllConnections()

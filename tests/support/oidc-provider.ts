@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { freePort } from './free-port.ts'
 import { type RunningProcess, startProcess } from './process.ts'
 
 export interface OidcProviderOptions {
@@ -35,6 +36,8 @@ export interface OidcProviderControl {
   readonly mode?: 'normal' | 'error' | 'invalid_client' | 'lose'
   /** Milliseconds that the token endpoint takes. */
   readonly delay?: number
+  /** What the token endpoint did is answered only when this is false again. */
+  readonly hold?: boolean
   /** Whether it can be reached at all; what it knows stays. */
   readonly listen?: boolean
   readonly claims?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
@@ -73,6 +76,7 @@ export const startOidcProvider = async (options: OidcProviderOptions = {}): Prom
     accessTokenLifetime: 3600,
     idTokenLifetime: 3600,
     ...options,
+    port: options.port ?? (await freePort()),
   }
   const script = fileURLToPath(new URL('oidc-provider-process.mjs', import.meta.url))
   const child = startProcess(process.execPath, [script], { env: { OIDC_PROVIDER: JSON.stringify(settings) } })

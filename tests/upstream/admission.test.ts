@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { type Admit, allowEmailDomains, allowGroups, allowTenants } from '../../src/index.ts'
@@ -7,8 +7,6 @@ import { entra } from '../../src/upstream/entra.ts'
 import { openid } from '../../src/upstream/openid.ts'
 import { upstreamWorld, type WorldOptions } from '../support/upstream-world.ts'
 import { startLyingProvider } from './lying-provider.ts'
-
-vi.setConfig({ testTimeout: 60_000 })
 
 let provider: Awaited<ReturnType<typeof startLyingProvider>>
 beforeAll(async () => {

@@ -10,7 +10,7 @@ import { findChromium, launchBrowser } from '../support/chromium.ts'
 import { startEmulators } from '../support/emulate.ts'
 import { upstreamWorld, worldUrl } from '../support/upstream-world.ts'
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 240_000 })
+vi.setConfig({ hookTimeout: 240_000 })
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()

@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { auth0 } from '../../src/upstream/auth0.ts'
 import { entra } from '../../src/upstream/entra.ts'
 import { oauth2 } from '../../src/upstream/oauth2.ts'
@@ -13,8 +13,6 @@ import { type OidcProvider, oidcSubject, signInAt, startOidcProvider } from '../
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
 import { startLyingProvider } from './lying-provider.ts'
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const pairs = {
   RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type OidcProvider, oidcSubject, startOidcProvider } from '../support/oidc-provider.ts'
 import { account, custodyAt, hour } from './custody-at.ts'
 
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 120_000 })
+vi.setConfig({ testTimeout: 600_000 })
 
 let provider: OidcProvider
 beforeAll(async () => {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type UpstreamTarget, UpstreamTokenUnavailable } from '../../src/index.ts'
 import { put } from '../../src/records/records.ts'
 import { upstreamExchangeRef, upstreamExchanges } from '../../src/records/upstream-exchange.ts'
@@ -8,8 +8,6 @@ import { openid } from '../../src/upstream/openid.ts'
 import { type OidcProvider, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { named, plainRequest, redirecting, redirectUri, rejection, type TestContext, testContext } from './context.ts'
 import { account, hour, stored } from './custody-at.ts'
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 let provider: OidcProvider
 beforeAll(async () => {
@@ -21,13 +19,15 @@ const type = (name: string) => `urn:ietf:params:oauth:token-type:${name}`
 const state: {
   answer?: () => Response
   delay: number
+  held: Promise<void> | undefined
   requests: { form: URLSearchParams; authorization: string | null }[]
 } = {
   delay: 0,
+  held: undefined,
   requests: [],
 }
 afterEach(async () => {
-  Object.assign(state, { answer: undefined, delay: 0, requests: [] })
+  Object.assign(state, { answer: undefined, delay: 0, held: undefined, requests: [] })
   await provider.control({ mode: 'normal', listen: true })
 })
 
@@ -39,6 +39,7 @@ const exchanging: typeof fetch = async (input, init) => {
   state.requests.push({ form, authorization: new Headers(init?.headers).get('authorization') })
   const { length } = state.requests
   if (state.delay > 0) await new Promise((resolve) => setTimeout(resolve, state.delay))
+  await state.held
   if (state.answer) return state.answer()
   const me = await fetch(`${provider.issuer}/me`, { headers: { authorization: `Bearer ${subjectToken}` } })
   if (!me.ok) return Response.json({ error: 'invalid_grant' }, { status: 400 })
@@ -201,10 +202,14 @@ describe('other ways', () => {
   test('a token that comes when its session was erased meanwhile is not kept', async () => {
     const one = await node()
     const { id } = await begun(one)
-    state.delay = 300
+    let answer = () => {}
+    state.held = new Promise((resolve) => {
+      answer = resolve
+    })
     const late = ask(one, id, calendar).catch((error: unknown) => error)
-    await vi.waitFor(() => expect(state.requests).toHaveLength(1), { interval: 5 })
+    await expect.poll(() => state.requests).toHaveLength(1)
     await one.custody.erase(id)
+    answer()
     expect(await late).toBeInstanceOf(UpstreamTokenUnavailable)
     expect((await one.context.records.list(upstreamExchanges, id)).values).toEqual([])
   })

@@ -11,7 +11,7 @@ beforeAll(async () => {
   provider = await startOidcProvider()
 })
 afterAll(() => provider.stop())
-afterEach(() => provider.control({ mode: 'normal', delay: 0, listen: true, claims: {} }))
+afterEach(() => provider.control({ mode: 'normal', hold: false, listen: true, claims: {} }))
 
 const { begun, userinfoStatus, sessionOf } = custodyAt(() => provider)
 
@@ -115,11 +115,13 @@ describe('release', () => {
     const browser = sessionBrowserRef(session.id, 'cookie')
     await context.records.commit({ puts: [put(browser, {})] })
     await context.clock.pass(hour)
-    await provider.control({ delay: 800 })
+    const refreshes = async () => (await provider.requests()).refresh_token ?? 0
+    const before = await refreshes()
+    await provider.control({ hold: true })
     const asked = rejection(custody.accessToken(session.id))
-    await expect.poll(async () => (await provider.requests()).refresh_token).toBeGreaterThan(0)
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await expect.poll(refreshes).toBe(before + 1)
     await custody.release(session.id)
+    await provider.control({ hold: false })
     expect(await asked).toMatchObject({ reason: 'ended' })
     expect(await sessionOf(first, session.id)).toMatchObject({ generation: 0, ended: { reason: 'released' } })
     await expect.poll(() => context.events.filter(({ type }) => type === 'upstream.revoked').length).toBe(2)

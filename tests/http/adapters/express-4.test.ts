@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type express5 from 'express'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countersign } from '../../../src/countersign.ts'
 import * as onExpress from '../../../src/http/express.ts'
 import { memory } from '../../../src/store/memory.ts'
@@ -9,8 +9,6 @@ import { type TestIssuer, testIssuer } from '../../../src/testing.ts'
 import { resourceServer } from '../../../src/verify-only.ts'
 import { npmTool } from '../../support/npm-tool.ts'
 import { expressHosts, listen, type Running } from './servers.ts'
-
-vi.setConfig({ hookTimeout: 180_000 })
 
 /** The version that most applications are on still. */
 let express: typeof express5

@@ -2,15 +2,13 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, expect, test } from 'vitest'
 import { authenticate } from '../../../src/http/fastmcp.ts'
 import { accessTokenOf } from '../../../src/mcp/token-of.ts'
 import { type MintedFacts, type TestIssuer, testIssuer } from '../../../src/testing.ts'
 import { type ResourceServerOptions, resourceServer } from '../../../src/verify-only.ts'
 import { freePort } from '../../support/free-port.ts'
 import { npmTool } from '../../support/npm-tool.ts'
-
-vi.setConfig({ hookTimeout: 180_000 })
 
 /** What is used of the package, which is installed beside the project. */
 interface Server {

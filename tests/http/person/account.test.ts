@@ -127,7 +127,7 @@ test('design 1: an open stream of the app ends with its connection', async () =>
   await ended
   expect((await gate(new Request(`${url}/mcp`, { headers }))).status).toBe(401)
   await auth.close()
-}, 10_000)
+})
 
 test('design 1: a code that is still under way when the person disconnects is worth nothing', async () => {
   const to = await withClient()
@@ -172,7 +172,7 @@ test('design 1: however many grants there are, none is left', async () => {
   await disconnect(browser, await account(to, browser))
   for (const left of codes) expect(await redeemed(to, left)).toMatchObject({ error: 'invalid_grant' })
   expect(to.events.filter(({ type }) => type === 'grant.revoked')).toHaveLength(231)
-}, 30_000)
+})
 
 test('what is remembered without a connection is shown too, and can be forgotten', async () => {
   const to = await withClient()
@@ -299,7 +299,7 @@ test('who only asks for the page, again and again, can’t fill the store', asyn
     [303, 3_000],
     [429, 10],
   ])
-}, 30_000)
+})
 
 test('a link can’t make the page tell what did not happen', async () => {
   const to = await withClient()

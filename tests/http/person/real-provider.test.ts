@@ -28,7 +28,7 @@ beforeAll(async () => {
     clients: [{ id: 'app', name: 'App', redirectUris: [webRedirect] }],
     resources: { '/mcp': { scopes: { 'notes:read': 'Read your notes' } } },
   })
-}, 60_000)
+})
 afterAll(async () => {
   await auth?.close()
   await provider?.stop()
