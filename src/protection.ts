@@ -88,7 +88,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
     const known = Object.keys(resource.scopes)
     const path = `resources[${JSON.stringify(resource.identifier)}]`
     checkPolicy(requirements, known.length === 0 ? undefined : known, path)
-    const policy = bindRequests(requestPolicy(requirements, logger), () => bound ?? bind())
+    const policy = bindRequests(requestPolicy(requirements, logger), () => bound ?? bind(), logger)
     return createGate({ resource, verifier, policy, hosts, origins, dpop: facts.dpop, audit, logger, clock })
   })
   const gateOf = findGate(gates)

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { principal } from '../identity/principal.ts'
 import { rpcErrorResponse } from '../resource-server/challenge.ts'
 import type { AuthInfo } from '../resource-server/handler.ts'
-import { sessionHeader } from '../resource-server/session-header.ts'
+import { lastEventHeader, sessionHeader } from '../resource-server/session-header.ts'
 import type { Admission, Auth } from './auth.ts'
 import { gateRequest } from './node-request.ts'
 
@@ -50,9 +50,9 @@ export const authenticate = <Upstream>(
   return async (request) => {
     if (!request) throw new Error('no request to authenticate: on stdio, `countersign/stdio` says who calls')
     const { url, headers, body, text } = gateRequest(request)
-    const withoutSession = (name: string) => (name.toLowerCase() === sessionHeader ? null : headers.get(name))
+    const ours = (name: string) => (theirs.has(name.toLowerCase()) ? null : headers.get(name))
     // As a request without a body, which is read already.
-    const asked = { method: 'GET', url, headers: { get: withoutSession }, body, text }
+    const asked = { method: 'GET', url, headers: { get: ours }, body, text }
     const admission = await auth.admit(path, asked, { remoteAddress: request.socket.remoteAddress })
     if (!admission.admitted) throw admission.response
     if (admission.guard.filter) throw rpcErrorResponse(500, -32603, 'The policy of this resource can’t be applied here')
@@ -62,6 +62,8 @@ export const authenticate = <Upstream>(
   }
 }
 
+/** What that package calls its sessions and events is not ours, events are kept by session there, and the body it has read. */
+const theirs: ReadonlySet<string> = new Set([sessionHeader, lastEventHeader, 'content-length', 'transfer-encoding'])
 const maximumSessions = 100_000
 const mostOfCaller = 1_000
 /** Theirs have 36 characters. */

@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import type { MessageFilter, ResponseGuard, SessionIds } from '../resource-server/handler.ts'
+import { createEventRewriter } from '../resource-server/event-rewriter.ts'
+import type { EventIds, MessageFilter, ResponseGuard, SessionIds } from '../resource-server/handler.ts'
 import {
   endsEvent,
   isEventStream,
@@ -17,6 +18,7 @@ import { sessionHeader } from '../resource-server/session-header.ts'
 export const guardServerResponse = (response: ServerResponse, guard: ResponseGuard): void => {
   response.once('close', guard.begin())
   if (guard.session) issueSession(response, guard.session)
+  if (guard.session?.events) issueEvents(response, guard.session.events)
   watchStream(response, guard)
   if (guard.filter) filterBody(response, guard.filter, guard.messagesOnly)
 }
@@ -35,6 +37,63 @@ const issueSession = (response: ServerResponse, session: SessionIds): void => {
   }) as ServerResponse['writeHead']
 }
 
+/** The same for the ids in an event stream; in what is compressed they stay the server's own, and are good for nobody. */
+const issueEvents = (response: ServerResponse, ids: EventIds): void => {
+  const { write, end, writeHead } = response
+  const decoder = new TextDecoder()
+  let rewrite: ((text: string) => string) | undefined
+  let decided = false
+
+  const decide = (head: readonly [number, ...HeadArguments] = [response.statusCode]): void => {
+    if (decided) return
+    decided = true
+    const [type, encoding = 'identity'] = ['content-type', 'content-encoding'].map(
+      (name) => headerIn(head, name) ?? headerOf(response, name) ?? undefined,
+    )
+    if (encoding !== 'identity' || !isEventStream(type ?? null)) return
+    rewrite = createEventRewriter(ids).push
+    response.removeHeader('content-length')
+  }
+  /** Undefined where nothing more may be sent. */
+  const rewritten = (chunk: unknown, encoding: unknown, push: (text: string) => string): string | undefined => {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, bufferEncoding(encoding)) : (chunk as Uint8Array)
+    try {
+      return push(decoder.decode(bytes, { stream: true }))
+    } catch {
+      response.destroy()
+      return undefined
+    }
+  }
+
+  // Node calls this for implicit headers, too.
+  response.writeHead = ((...head: [number, ...HeadArguments]) => {
+    response.writeHead = writeHead
+    decide(head)
+    return Reflect.apply(writeHead, response, head) as ServerResponse
+  }) as ServerResponse['writeHead']
+
+  response.write = ((...given: [chunk: unknown, encoding?: unknown, callback?: Callback]) => {
+    decide()
+    if (!rewrite) return Reflect.apply(write, response, given) as boolean
+    const [chunk, encoding, callback] = given
+    const text = rewritten(chunk, encoding, rewrite)
+    const done = typeof encoding === 'function' ? (encoding as Callback) : callback
+    return text === undefined ? false : write.call(response, text, 'utf8', (error) => done?.(error))
+  }) as ServerResponse['write']
+
+  response.end = ((...given: [chunk?: unknown, encoding?: unknown, callback?: Callback]) => {
+    decide()
+    const [chunk, encoding] = given
+    if (!rewrite || chunk === undefined || chunk === null || typeof chunk === 'function') {
+      return Reflect.apply(end, response, given) as ServerResponse
+    }
+    const text = rewritten(chunk, encoding, rewrite)
+    if (text === undefined) return response
+    const done = given.find((each) => typeof each === 'function') as (() => void) | undefined
+    return end.call(response, text, 'utf8', done)
+  }) as ServerResponse['end']
+}
+
 const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {
   const { writeHead, write } = response
   let between = true
@@ -45,7 +104,7 @@ const watchStream = (response: ServerResponse, guard: ResponseGuard): void => {
   // Node calls this for implicit headers, too.
   response.writeHead = ((...head: [number, ...HeadArguments]) => {
     response.writeHead = writeHead
-    if (isEventStream(contentTypeIn(head) ?? headerOf(response, 'content-type'))) {
+    if (isEventStream(headerIn(head, 'content-type') ?? headerOf(response, 'content-type'))) {
       // The connection is cut: whoever writes to the stream learns of it as of a client that went away.
       response.once(
         'close',
@@ -73,8 +132,8 @@ const headersIn = ([, ...rest]: readonly [number, ...HeadArguments]): readonly (
   return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : []))
 }
 
-const contentTypeIn = (head: readonly [number, ...HeadArguments]): string | undefined => {
-  const value = headersIn(head).find(([name]) => name.toLowerCase() === 'content-type')?.[1]
+const headerIn = (head: readonly [number, ...HeadArguments], name: string): string | undefined => {
+  const value = headersIn(head).find(([each]) => each.toLowerCase() === name)?.[1]
   return value === undefined ? undefined : String(value)
 }
 

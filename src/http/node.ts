@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { withAccessToken } from '../identity/context.ts'
 import type { AuthInfo, FetchHandler, FetchObject } from '../resource-server/handler.ts'
-import { sessionHeader } from '../resource-server/session-header.ts'
+import { headersWithSession } from '../resource-server/session-header.ts'
 import type { Admission, Auth } from './auth.ts'
 import { guardServerResponse } from './guarded-server-response.ts'
 import { gateRequest, type NodeRequest, pathOf, sendResponse, setHeader } from './node-request.ts'
@@ -87,7 +87,7 @@ export const admission = <Upstream>(auth: Auth<Upstream>, path: string) => {
     }
     request.auth = admitted.authInfo
     const { session } = admitted.guard
-    if (session) setHeader(request, sessionHeader, session.requested)
+    for (const [name, value] of session ? headersWithSession(session) : []) setHeader(request, name, value)
     if (admitted.parsedBody !== undefined) {
       request.body = admitted.parsedBody
       request._body = true

@@ -18,26 +18,30 @@ export interface BindingKeys extends Sealer {
  * node with the same keys can tell.
  */
 export interface Binding {
-  /** The session id that the caller gets in place of the server's: the same one at each response. */
-  issueSession(id: string, token: AccessToken): string
-  /** The server's session id in one that was issued to this caller; undefined for any other. */
-  readSession(presented: string, token: AccessToken): Promise<string | undefined>
+  /** The id that the caller gets in place of the server's: the same one each time. */
+  issueId(kind: BoundId, id: string, token: AccessToken): string
+  /** The server's id in one of this kind that was issued to this caller; undefined for any other. */
+  readId(kind: BoundId, presented: string, token: AccessToken): Promise<string | undefined>
   /** @param request what the state belongs to, as a string that is equal exactly for requests that may use it */
   sealState(state: string, token: AccessToken, request: string): string
   /** The server's state, if it was sealed for this caller and this request and is not too old. */
   openState(sealed: string, token: AccessToken, request: string): Promise<string | undefined>
 }
 
+/** What an id is of: `endpoint` is a session of the HTTP+SSE transport. An id of one kind is none of another. */
+export type BoundId = 'session' | 'event' | 'endpoint'
+
 export const createBinding = (keys: BindingKeys, clock: Clock): Binding => {
   const derived = new Map<string, Uint8Array>()
 
-  const sessionMac = (keyId: string, key: Uint8Array, id: string, token: AccessToken): Uint8Array => {
-    let sessionKey = derived.get(keyId)
-    if (!sessionKey) {
-      sessionKey = deriveKey(key, 'mcp session')
-      derived.set(keyId, sessionKey)
+  const idMac = (kind: BoundId, keyId: string, key: Uint8Array, id: string, token: AccessToken): Uint8Array => {
+    const name = `${kind} ${keyId}`
+    let kindKey = derived.get(name)
+    if (!kindKey) {
+      kindKey = deriveKey(key, `mcp ${kind}`)
+      derived.set(name, kindKey)
     }
-    return hmacSha256(sessionKey, JSON.stringify([keyId, principal(token).key, token.resource, id]))
+    return hmacSha256(kindKey, JSON.stringify([keyId, principal(token).key, token.resource, id]))
   }
 
   const unseal = async (sealed: Uint8Array, context: string): Promise<Uint8Array | undefined> => {
@@ -55,17 +59,17 @@ export const createBinding = (keys: BindingKeys, clock: Clock): Binding => {
   }
 
   return {
-    issueSession(id, token) {
+    issueId(kind, id, token) {
       const { id: keyId, key } = keys.macKey()
-      return `${id}.${keyId}.${base64url(sessionMac(keyId, key, id, token))}`
+      return `${id}.${keyId}.${base64url(idMac(kind, keyId, key, id, token))}`
     },
 
-    async readSession(presented, token) {
-      const [, id, keyId, text] = sessionForm.exec(presented) ?? []
+    async readId(kind, presented, token) {
+      const [, id, keyId, text] = idForm.exec(presented) ?? []
       const mac = text === undefined ? undefined : fromBase64url(text)
       if (id === undefined || keyId === undefined || !mac) return undefined
       const key = await keys.macKeyById(keyId)
-      return key && equalBytes(mac, sessionMac(keyId, key.key, id, token)) ? id : undefined
+      return key && equalBytes(mac, idMac(kind, keyId, key.key, id, token)) ? id : undefined
     },
 
     sealState(state, token, request) {
@@ -88,8 +92,8 @@ export const createBinding = (keys: BindingKeys, clock: Clock): Binding => {
 const contextOf = (token: AccessToken, request: string): string =>
   JSON.stringify(['mcp request state', principal(token).key, token.resource, request])
 
-/** Visible ASCII, which is all that an id may have; the last two parts are ours. */
-const sessionForm = /^([\x21-\x7e]{1,1024})\.([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})$/
+/** Visible ASCII, which is all that an id may have in a header; the last two parts are ours. */
+const idForm = /^([\x21-\x7e]{1,1024})\.([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})$/
 const statePrefix = 'cs_state_'
 /** Seconds: as long as a person may take to answer what the server asked. */
 const stateLifetime = 3600

@@ -1,32 +1,40 @@
 import { hashStrings } from '../crypto/hash.ts'
+import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
-import type { GateRequest, MessageFilter, SessionIds } from '../resource-server/handler.ts'
+import type { EventIds, GateRequest, MessageFilter, SessionIds } from '../resource-server/handler.ts'
 import type { PolicyDecision, RequestPolicy } from '../resource-server/policy.ts'
 import type { Binding } from './binding.ts'
 import { canonicalJson } from './canonical-json.ts'
+import { boundEndpoint, readEndpoint } from './endpoint-url.ts'
 import { isModern } from './era.ts'
 import { malformed, parseBody } from './rpc-body.ts'
 import { requestId } from './rpc-message.ts'
 
 /**
- * Binds sessions (`Mcp-Session-Id`, before 2026-07-28) and `requestState` (since) to the caller that they were given to, and then asks the policy.
- * The server behind the gate sees its own ids and states, callers see ours; another's is refused as one that never was.
- * @see MCP 2025-11-25, Streamable HTTP, session management; MCP 2026-07-28, multi round-trip requests, server requirements
+ * Binds what a server gives out to the caller that it was given to, and then asks the policy: sessions (`Mcp-Session-Id`) and event ids (`Last-Event-ID`)
+ * before 2026-07-28, sessions in the URLs of the HTTP+SSE transport, and `requestState` since. The server behind the gate sees its own ids and
+ * states, callers see ours; another's is refused as one that never was.
+ * @see MCP 2025-11-25, Streamable HTTP, session management, resumability; MCP 2024-11-05, HTTP with SSE; MCP 2026-07-28, multi round-trip requests
  */
 export const bindRequests = (
   policy: RequestPolicy | undefined,
   binding: () => Binding | Promise<Binding>,
+  logger: Logger,
 ): RequestPolicy => ({
   async decide(request, token, parsedBody) {
     const made = binding()
     const bound = made instanceof Promise ? await made : made
     const modern = isModern(request.headers.get('mcp-protocol-version'))
-    const presented = modern ? null : request.headers.get('mcp-session-id')
-    const requested = presented === null ? undefined : await bound.readSession(presented, token)
-    if (presented !== null && requested === undefined) {
+    const named = modern ? undefined : await readIds(bound, request, token)
+    // Whatever revision the request says: servers of that transport don't ask.
+    if (named === 'foreign' || (await namesForeignEndpoint(bound, request.url, token))) {
       return malformed(404, -32001, 'Session not found', 'session_mismatch')
     }
-    const session: SessionIds = { requested, issue: (id) => bound.issueSession(id, token) }
+    const session: SessionIds = {
+      requested: named?.session,
+      issue: (id) => bound.issueId('session', id, token),
+      events: named && eventIds(bound, named.event, token, logger),
+    }
 
     if (!modern || request.method !== 'POST' || !isJson(request)) {
       const decision = policy
@@ -44,6 +52,53 @@ export const bindRequests = (
     if (decision.outcome !== 'allow') return decision
     const filter = decision.filter ?? stateFilter(bound, opened.value, token)
     return { ...decision, session, ...(filter && { filter }) }
+  },
+})
+
+interface NamedIds {
+  readonly session: string | undefined
+  readonly event: string | undefined
+}
+
+/** The server's ids in the headers of a request; `foreign` where one was not issued to this caller. */
+const readIds = async (
+  binding: Binding,
+  { headers }: GateRequest,
+  token: AccessToken,
+): Promise<NamedIds | 'foreign'> => {
+  const session = headers.get('mcp-session-id')
+  const event = headers.get('last-event-id')
+  const named = {
+    session: session === null ? undefined : await binding.readId('session', session, token),
+    event: event === null ? undefined : await binding.readId('event', event, token),
+  }
+  const known = (session === null || named.session !== undefined) && (event === null || named.event !== undefined)
+  return known ? named : 'foreign'
+}
+
+const namesForeignEndpoint = async (binding: Binding, url: string, token: AccessToken): Promise<boolean> => {
+  const endpoint = readEndpoint(url)
+  if (endpoint === undefined) return false
+  if (endpoint === 'ambiguous' || endpoint.bound === undefined) return true
+  return (await binding.readId('endpoint', endpoint.bound, token)) !== endpoint.session
+}
+
+const eventIds = (
+  binding: Binding,
+  requested: string | undefined,
+  token: AccessToken,
+  logger: Logger,
+): EventIds => ({
+  requested,
+  issue: (id) => binding.issueId('event', id, token),
+  issueEndpoint(url) {
+    const endpoint = readEndpoint(url)
+    if (endpoint !== undefined && endpoint !== 'ambiguous' && endpoint.bound === undefined) {
+      return boundEndpoint(url, binding.issueId('endpoint', endpoint.session, token))
+    }
+    const problem = 'an endpoint event must name its session once, as `sessionId`: no other can be bound to its caller'
+    logger.error(`a stream was ended: ${problem}`)
+    throw new Error(problem)
   },
 })
 

@@ -1,6 +1,6 @@
 import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
-import type { MessageFilter } from '../resource-server/handler.ts'
+import type { GateRequest, MessageFilter } from '../resource-server/handler.ts'
 import type { RequestPolicy } from '../resource-server/policy.ts'
 import { isModern } from './era.ts'
 import { createDecider, type Decider } from './policy/decide.ts'
@@ -22,8 +22,12 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
 
   return {
     async decide(request, token, parsedBody) {
-      // A stream may bring answers to earlier requests.
-      if (request.method !== 'POST') return { outcome: 'allow', parsedBody, filter: filterFor(token) }
+      // Servers that don't look at the method take a body from any: then it is decided on as a POST is.
+      if (bodiless.has(request.method)) {
+        if (hasBody(request)) return malformed(400, -32600, `A ${request.method} has no body here`, 'unexpected_body')
+        // A stream may bring answers to earlier requests.
+        return { outcome: 'allow', parsedBody, filter: filterFor(token) }
+      }
       const body = await parseBody(request, parsedBody)
       if (body.outcome !== 'parsed') return body
       const id = requestId(body.value)
@@ -48,6 +52,11 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
     },
   }
 }
+
+const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
+
+const hasBody = ({ headers }: GateRequest): boolean =>
+  headers.get('transfer-encoding') !== null || !/^0*$/.test(headers.get('content-length') ?? '')
 
 /** @see MCP 2026-07-28, Streamable HTTP, sending messages */
 const methodNotFound = (reason: string) => malformed(404, -32601, 'Method not found', reason)

@@ -9,7 +9,7 @@ export type ParsedBody = { readonly outcome: 'parsed'; readonly value: unknown }
 
 /** The JSON body of a request, which means one thing to whoever reads it again. @param parsedBody where the host read it already */
 export const parseBody = async (request: GateRequest, parsedBody: unknown): Promise<ParsedBody> => {
-  if (parsedBody !== undefined) return { outcome: 'parsed', value: parsedBody }
+  if (parsedBody !== undefined) return isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody }
   const body = await readBody(request, maximumBody)
   if (!body.ok) {
     switch (body.problem) {
@@ -28,6 +28,7 @@ export const parseBody = async (request: GateRequest, parsedBody: unknown): Prom
     return malformed(400, -32700, 'The request body is not JSON', 'body_not_json')
   }
   if (hasDuplicateKeys(body.text)) return malformed(400, -32600, 'A member is there twice', 'duplicate_keys')
+  if (body.text.length > shortestTooDeep && isTooDeep(value)) return tooDeep
   return { outcome: 'parsed', value }
 }
 
@@ -38,6 +39,8 @@ export const malformed = (status: Malformed['status'], code: number, message: st
   message,
   reason,
 })
+
+const tooDeep = malformed(400, -32600, 'The request body is nested too deeply', 'body_too_deep')
 
 /** Bytes; the SDKs' own bound. */
 const maximumBody = 4 * 1024 * 1024

@@ -1,8 +1,9 @@
 import { rpcErrorResponse } from './challenge.ts'
+import { createEventRewriter } from './event-rewriter.ts'
 import type { ResponseGuard } from './handler.ts'
-import { endsEvent, isEventStream, privately, reconnection, type TextFilter, textFilter } from './message-text.ts'
+import { endsEvent, isEventStream, privately, reconnection, textFilter } from './message-text.ts'
 
-/** A response as it may reach the caller: filtered, and ended with its token where it is a stream. */
+/** A response as it may reach the caller: filtered, with ids of its own, and ended with its token where it is a stream. */
 export const guardedResponse = async (response: Response, guard: ResponseGuard): Promise<Response> => {
   const type = response.headers.get('content-type')
   const stream = isEventStream(type)
@@ -13,7 +14,11 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
   if (!text && (!guard.messagesOnly || !response.ok)) return response
   if (!text || !isPlain(response))
     return filter.ifReadable ? unfiltered(response, guard, stream) : unfilterable(response)
-  if (stream) return withBody(response, guardedBody(response.body, guard, text), true)
+  if (stream) {
+    const rewrite = rewriter(guard)
+    const step = rewrite ? async (piece: string) => rewrite(await text.push(piece)) : text.push
+    return withBody(response, guardedBody(response.body, guard, step), true)
+  }
   try {
     return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
   } catch {
@@ -21,8 +26,15 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
   }
 }
 
-const unfiltered = (response: Response, guard: ResponseGuard, stream: boolean): Response =>
-  stream && response.body ? withBody(response, guardedBody(response.body, guard, undefined), false) : response
+const unfiltered = (response: Response, guard: ResponseGuard, stream: boolean): Response => {
+  if (!stream || !response.body) return response
+  // In what is compressed ids stay the server's own, and are good for nobody.
+  const rewrite = isPlain(response) ? rewriter(guard) : undefined
+  return withBody(response, guardedBody(response.body, guard, rewrite), rewrite ? 'rewritten' : false)
+}
+
+const rewriter = ({ session }: ResponseGuard): ((text: string) => string) | undefined =>
+  session?.events && createEventRewriter(session.events).push
 
 const isPlain = ({ headers }: Response): boolean =>
   (headers.get('content-encoding') ?? 'identity').trim().toLowerCase() === 'identity'
@@ -32,22 +44,26 @@ const unfilterable = (response: Response): Response => {
   return rpcErrorResponse(500, internalError, 'The response could not be filtered')
 }
 
-const withBody = (response: Response, body: ReadableStream<Uint8Array> | string, filtered: boolean): Response => {
+const withBody = (
+  response: Response,
+  body: ReadableStream<Uint8Array> | string,
+  changed: boolean | 'rewritten',
+): Response => {
   const { status, statusText } = response
-  if (!filtered) return new Response(body, { status, statusText, headers: response.headers })
+  if (!changed) return new Response(body, { status, statusText, headers: response.headers })
   const headers = new Headers(response.headers)
   headers.delete('content-length')
-  headers.set('cache-control', privately(headers.get('cache-control')))
+  if (changed === true) headers.set('cache-control', privately(headers.get('cache-control')))
   return new Response(body, { status, statusText, headers })
 }
 
 const guardedBody = (
   body: ReadableStream<Uint8Array>,
   guard: ResponseGuard,
-  text: TextFilter | undefined,
+  step: ((text: string) => string | Promise<string>) | undefined,
 ): ReadableStream<Uint8Array> => {
   const reader = body.getReader()
-  const decoder = text && new TextDecoder()
+  const decoder = step && new TextDecoder()
   let unwatch = () => {}
   let ended = false
   /** Between two events: only there can another be put in. */
@@ -75,7 +91,7 @@ const guardedBody = (
               controller.close()
               return
             }
-            const bytes = text && decoder ? await filtered(text, decoder, value) : value
+            const bytes = decoder ? utf8.encode(await step(decoder.decode(value, { stream: true }))) : value
             if (ended) return
             if (bytes.length > 0) {
               between = endsEvent(bytes)
@@ -99,9 +115,6 @@ const guardedBody = (
     { highWaterMark: 0 },
   )
 }
-
-const filtered = async (text: TextFilter, decoder: TextDecoder, bytes: Uint8Array): Promise<Uint8Array> =>
-  utf8.encode(await text.push(decoder.decode(bytes, { stream: true })))
 
 const utf8 = new TextEncoder()
 

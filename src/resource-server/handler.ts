@@ -67,6 +67,21 @@ export interface SessionIds {
   readonly requested: string | undefined
   /** What the caller gets in place of the server's id. */
   issue(id: string): string
+  /** What its event streams say besides messages; undefined where there is nothing of the kind, since 2026-07-28. */
+  readonly events: EventIds | undefined
+}
+
+/** What an event stream says of itself, as the server behind the gate does and as its callers see it. */
+export interface EventIds {
+  /** The server's event id in the `Last-Event-ID` of this request, undefined where it has none. @see MCP 2025-11-25, resumability */
+  readonly requested: string | undefined
+  /** What the caller gets in place of the server's event id. */
+  issue(id: string): string
+  /**
+   * What the caller gets in place of an `endpoint` event's URL. @see MCP 2024-11-05, HTTP with SSE
+   * @throws Error where the URL doesn't say which session it is for
+   */
+  issueEndpoint(url: string): string
 }
 
 /** What a response must undergo on its way to the caller. */

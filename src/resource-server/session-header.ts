@@ -2,14 +2,23 @@ import type { SessionIds } from './handler.ts'
 
 /** In lower case, as Node has it. */
 export const sessionHeader = 'mcp-session-id'
+export const lastEventHeader = 'last-event-id'
 
-/** A request as the server behind the gate may see it: with its own session id, or with none. */
+/** The headers of a request that name what the server gave out, as the server may see them; undefined: it must not see one. */
+export const headersWithSession = (session: SessionIds): readonly (readonly [string, string | undefined])[] => [
+  [sessionHeader, session.requested],
+  [lastEventHeader, session.events?.requested],
+]
+
+/** A request as the server behind the gate may see it: with its own ids, or with none. */
 export const requestWithSession = (request: Request, session: SessionIds | undefined): Request => {
-  const presented = request.headers.get(sessionHeader)
-  if (!session || presented === null) return request
+  const present = session ? headersWithSession(session).filter(([name]) => request.headers.has(name)) : []
+  if (present.length === 0) return request
   const headers = new Headers(request.headers)
-  if (session.requested === undefined) headers.delete(sessionHeader)
-  else headers.set(sessionHeader, session.requested)
+  for (const [name, value] of present) {
+    if (value === undefined) headers.delete(name)
+    else headers.set(name, value)
+  }
   const { method, signal } = request
   // A body that was read already is handed on beside the request.
   const body = request.bodyUsed ? null : request.body

@@ -17,22 +17,22 @@ test('fault 23: nodes of one server take each other’s sessions and states, als
   await one.server.keys.rotate({ use: 'seal' })
   // A new key is in use an hour later, when every node has had the time to read it.
   await one.pass(1_800_000)
-  const before = { session: here.issueSession('id', token), state: here.sealState('state', token, 'r') }
-  expect(await there.readSession(before.session, token)).toBe('id')
-  expect(await there.readSession(before.session, other)).toBeUndefined()
+  const before = { session: here.issueId('session', 'id', token), state: here.sealState('state', token, 'r') }
+  expect(await there.readId('session', before.session, token)).toBe('id')
+  expect(await there.readId('session', before.session, other)).toBeUndefined()
   expect(await there.openState(before.state, token, 'r')).toBe('state')
 
   await one.pass(1_860_000)
-  const after = { session: here.issueSession('id', token), state: here.sealState('state', token, 'r') }
+  const after = { session: here.issueId('session', 'id', token), state: here.sealState('state', token, 'r') }
   expect(after.session).not.toBe(before.session)
-  expect(await there.readSession(after.session, token)).toBe('id')
+  expect(await there.readId('session', after.session, token)).toBe('id')
   expect(await there.openState(after.state, token, 'r')).toBe('state')
-  expect(await there.readSession(before.session, token)).toBe('id')
-  expect(await here.readSession(before.session, token)).toBe('id')
+  expect(await there.readId('session', before.session, token)).toBe('id')
+  expect(await here.readId('session', before.session, token)).toBe('id')
   expect(await there.openState(before.state, token, 'r')).toBe('state')
 
   // Keys that somebody else has bind nothing any more.
   await one.server.keys.rotate({ use: 'mac', compromised: true })
   await two.server.keys.refresh()
-  for (const binding of [here, there]) expect(await binding.readSession(after.session, token)).toBeUndefined()
+  for (const binding of [here, there]) expect(await binding.readId('session', after.session, token)).toBeUndefined()
 })

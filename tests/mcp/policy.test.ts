@@ -68,9 +68,10 @@ describe('which rules count', () => {
 
   test('a name cannot make matching expensive', async () => {
     const pattern = `${'a*'.repeat(20)}b`
-    const started = performance.now()
+    // Of this process alone: a busy machine has much else to do.
+    const started = process.cpuUsage()
     expect(await outcome({ tools: { [pattern]: ['x'] } }, call('a'.repeat(2000)))).toBe('allow')
-    expect(performance.now() - started).toBeLessThan(1000)
+    expect(process.cpuUsage(started).user).toBeLessThan(1_000_000)
   })
 
   test('a scope holds what it implies, in any number of steps and round in circles', async () => {

@@ -71,6 +71,20 @@ describe('fault 13, a call that needs a scope is decided before dispatch', () =>
   test('requests without a body of calls are left alone', async () => {
     for (const method of ['GET', 'DELETE']) expect((await decide(new Request(url, { method }))).outcome).toBe('allow')
   })
+
+  test('a body counts whatever the method: servers that don’t look at it would serve it', async () => {
+    const body = JSON.stringify(toolCall('notes_add'))
+    for (const method of ['PUT', 'PATCH', 'QUERY', 'post', 'DELETE', 'HEAD', 'GET', 'OPTIONS']) {
+      const bytes = String(new TextEncoder().encode(body).byteLength)
+      for (const length of [{ 'content-length': bytes }, { 'transfer-encoding': 'chunked' }]) {
+        const headers = new Headers({ 'content-type': 'application/json', ...length })
+        const request = { method, url, headers, body: new Response(body).body, text: async () => body }
+        expect((await decide(request)).outcome, `${method} ${JSON.stringify(length)}`).not.toBe('allow')
+      }
+    }
+    const empty = { method: 'DELETE', url, headers: new Headers({ 'content-length': '0' }), body: null }
+    expect((await decide({ ...empty, text: async () => '' })).outcome).toBe('allow')
+  })
 })
 
 describe('what can’t be decided is not dispatched', () => {

@@ -267,10 +267,10 @@ describe('fault 23: what is bound', () => {
       fc.asyncProperty(visible, text, facts, facts, async (id, state, one, two) => {
         const [mine, theirs] = [accessToken(one), accessToken(two)]
         const same = JSON.stringify(one) === JSON.stringify(two)
-        const session = binding.issueSession(id, mine)
+        const session = binding.issueId('session', id, mine)
         expect(session).toMatch(/^[\x21-\x7e]+$/)
-        expect(await binding.readSession(session, mine)).toBe(id)
-        expect(await binding.readSession(session, theirs)).toBe(same ? id : undefined)
+        expect(await binding.readId('session', session, mine)).toBe(id)
+        expect(await binding.readId('session', session, theirs)).toBe(same ? id : undefined)
         const sealed = binding.sealState(state, mine, 'r')
         expect(await binding.openState(sealed, mine, 'r')).toBe(state)
         expect(await binding.openState(sealed, theirs, 'r')).toBe(same ? state : undefined)
@@ -280,7 +280,7 @@ describe('fault 23: what is bound', () => {
 
   test('whatever one character of it becomes, it opens nothing', async () => {
     const token = accessToken()
-    const session = binding.issueSession('the-servers-own', token)
+    const session = binding.issueId('session', 'the-servers-own', token)
     const sealed = binding.sealState('state', token, 'r')
     const change = (text: string, at: number, by: string) =>
       text.slice(0, at % text.length) + by + text.slice((at % text.length) + 1)
@@ -288,7 +288,7 @@ describe('fault 23: what is bound', () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(500), character, async (at, by) => {
         const [otherSession, otherState] = [change(session, at, by), change(sealed, at, by)]
-        if (otherSession !== session) expect(await binding.readSession(otherSession, token)).toBeUndefined()
+        if (otherSession !== session) expect(await binding.readId('session', otherSession, token)).toBeUndefined()
         if (otherState !== sealed) expect(await binding.openState(otherState, token, 'r')).toBeUndefined()
       }),
       { numRuns: 500 },
