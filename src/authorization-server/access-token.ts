@@ -31,6 +31,7 @@ export interface IssuedAccessToken {
  * @param jkt thumbprint of the key that the token is bound to
  * @param options.longest what it may live at most, in seconds
  * @param options.mayAct the client that may act for the subject with a token exchange
+ * @param options.read the upstream session, where it was read already
  * @throws OAuthError `invalid_grant` where the upstream session no longer says who this is
  * @see RFC 9068 §2.2
  */
@@ -43,12 +44,17 @@ export const issueAccessToken = async (
   {
     longest = Number.POSITIVE_INFINITY,
     mayAct,
-  }: { readonly longest?: number | undefined; readonly mayAct?: string | undefined } = {},
+    read,
+  }: {
+    readonly longest?: number | undefined
+    readonly mayAct?: string | undefined
+    readonly read?: Pick<Identified, 'session' | 'now'> | undefined
+  } = {},
 ): Promise<IssuedAccessToken> => {
   if (namesClient(server, grant.subject, grant.clientId)) {
     throw new OAuthError('invalid_grant', 'sign in again', { reason: 'subject_is_a_client' })
   }
-  const { facts: upstream, scopes: permitted } = await identityOf(server, grant)
+  const { facts: upstream, scopes: permitted } = await identityOf(server, grant, read)
   const scopes = permittedScopes(server, target, permitted)
   const actor = actorOf(grant)
   const endsAt = Math.min(Math.floor(grant.expiresAt / 1000), Math.floor(now / 1000) + longest)
@@ -128,8 +134,12 @@ const sign = async (
 const namesClient = ({ configuredClients }: ServerContext, subject: string, clientId: string): boolean =>
   subject === clientId || subject.startsWith(clientIdPrefix) || configuredClients.has(subject)
 
-const identityOf = async (server: ServerContext, grant: Grant): Promise<Identified> => {
-  const identified = await server.custody.identity(grant.upstreamSession)
+const identityOf = async (
+  server: ServerContext,
+  grant: Grant,
+  read: Pick<Identified, 'session' | 'now'> | undefined,
+): Promise<Identified> => {
+  const identified = await server.custody.identity(grant.upstreamSession, read)
   if (typeof identified !== 'string') return identified
   throw new OAuthError('invalid_grant', 'sign in again', { reason: `upstream_${identified}` })
 }

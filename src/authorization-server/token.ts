@@ -6,6 +6,7 @@ import { tokenExchangeGrantType } from '../oauth/token-exchange.ts'
 import type { Client } from '../records/client.ts'
 import { grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
+import { upstreamSessionRef } from '../records/upstream-session.ts'
 import {
   type AuthenticatedClient,
   authenticateClient,
@@ -77,11 +78,15 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
     presented.vouch && isAnonymous(form, authorization) ? undefined : readClientCredentials(authorization, form)
   if (credentials) about.clientId = claimedClientId(credentials)
   const proof = await readProof(server, request, server.endpoints.token)
-  // One snapshot for all that is decided here. Where the request names no grant, the key is one that none has.
+  // One snapshot for all that is decided here. Where the request names no grant or session, the key is one that none has.
   const {
-    values: [grant, ...read],
+    values: [grant, session, ...read],
     now,
-  } = await server.records.get(grantRef(presented.grant ?? ''), ...(credentials ? candidateRefs(credentials) : []))
+  } = await server.records.get(
+    grantRef(presented.grant ?? ''),
+    upstreamSessionRef(presented.session ?? ''),
+    ...(credentials ? candidateRefs(credentials) : []),
+  )
   const vouched = await presented.vouch?.(server, now)
   if (vouched) about.clientId ??= vouched.clientId
   const authenticated = vouched?.proves
@@ -97,13 +102,20 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
   if (type.ofClients) await countRequest(server, authenticated)
-  if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, now }) }
+  if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, session, now }) }
   let used: Promise<void> | undefined
   const use = (): Promise<void> => {
     used ??= useProof(server, proof)
     return used
   }
-  const body = await presented.exchange(server, { ...authenticated, grant, now, jkt: proof.jkt, useProof: use })
+  const body = await presented.exchange(server, {
+    ...authenticated,
+    grant,
+    session,
+    now,
+    jkt: proof.jkt,
+    useProof: use,
+  })
   // Where a grant type forgot: nobody is told what a second use got.
   await use()
   return { body, headers: await nextNonce(server, proof) }

@@ -10,7 +10,7 @@ import type { MacKey } from '../keys/ring.ts'
 const grantIdLength = 16
 const secretLength = 32
 const codeForm = /^cs_ac_([\w-]{22})\.([\w-]{43})$/
-const refreshTokenForm = /^(cs_rt_([\w-]{22})\.(0|[1-9]\d{0,14})\.([\w-]{1,64}))\.([\w-]{43})$/
+const refreshTokenForm = /^(cs_rt_([\w-]{22})\.([\w-]{22})\.(0|[1-9]\d{0,14})\.([\w-]{1,64}))\.([\w-]{43})$/
 
 /** 128 random bits, base64url. */
 export const newGrantId = (random: Random): string => base64url(random.bytes(grantIdLength))
@@ -35,6 +35,8 @@ export const parseCode = (text: string): Code | undefined => {
 /** A refresh token that was read but not verified: its grant's salt is needed for that. */
 export interface RefreshToken {
   readonly grant: string
+  /** The upstream session that the grant stands on: so that both are read at once. Whoever made the token up may have written any. */
+  readonly session: string
   readonly generation: number
   readonly keyId: string
   /** What the MAC is over. */
@@ -43,16 +45,22 @@ export interface RefreshToken {
 }
 
 export const parseRefreshToken = (text: string): RefreshToken | undefined => {
-  const [, signed, grant, generation, keyId, encodedMac] = refreshTokenForm.exec(text) ?? []
+  const [, signed, grant, session, generation, keyId, encodedMac] = refreshTokenForm.exec(text) ?? []
   const mac = encodedMac === undefined ? undefined : fromBase64url(encodedMac)
-  if (signed === undefined || grant === undefined || keyId === undefined || !mac || !isCanonical(grant))
+  if (signed === undefined || grant === undefined || session === undefined || keyId === undefined || !mac)
     return undefined
-  return { grant, generation: Number(generation), keyId, signed, mac }
+  if (!isCanonical(grant) || !isCanonical(session)) return undefined
+  return { grant, session, generation: Number(generation), keyId, signed, mac }
 }
 
 /** The one token of a grant's generation under a key: the same each time, so that it can be given again to a client that lost it. */
-export const deriveRefreshToken = (grant: string, generation: number, salt: string, key: MacKey): string => {
-  const signed = `cs_rt_${grant}.${generation}.${key.id}`
+export const deriveRefreshToken = (
+  { grant, session }: Pick<RefreshToken, 'grant' | 'session'>,
+  generation: number,
+  salt: string,
+  key: MacKey,
+): string => {
+  const signed = `cs_rt_${grant}.${session}.${generation}.${key.id}`
   return `${signed}.${base64url(macOf(signed, salt, key))}`
 }
 

@@ -13,8 +13,16 @@ export const clientAddressReader = (trusted: readonly string[]) => {
     const bytes = addressBytes(unmapped(address))
     return bytes !== undefined && blocks.some((block) => contains(block, bytes))
   }
+  // Behind a proxy, all connections are from one address or a few.
+  let proxy: string | undefined
+  const isProxy = (address: string): boolean => {
+    if (address === proxy) return true
+    const trusts = isTrusted(address)
+    if (trusts) proxy = address
+    return trusts
+  }
   return (request: Request, connection: string | undefined): string | undefined => {
-    if (connection === undefined || blocks.length === 0 || !isTrusted(connection)) return connection
+    if (connection === undefined || blocks.length === 0 || !isProxy(connection)) return connection
     let address = connection
     const forwarded = (request.headers.get('x-forwarded-for') ?? '').split(',').reverse()
     for (const next of forwarded.map((text) => text.trim())) {

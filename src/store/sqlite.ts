@@ -6,7 +6,7 @@ import type { CheckedBatch } from './input.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import type { Statements } from './sqlite/database.ts'
 import { database } from './sqlite/database.ts'
-import type { DriverName, Row } from './sqlite/driver.ts'
+import type { DriverName, Row, Value } from './sqlite/driver.ts'
 import { bytes, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
 import { sweep } from './sqlite/sweep.ts'
@@ -126,18 +126,23 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
 }
 
 function read(statements: Statements, keys: readonly string[], now: number): (Entry | undefined)[] {
-  const entry = (key: string) => {
-    const row = statements.entry.get(key, now)
-    return row && toEntry(row)
+  const { entries, begin, commit } = statements
+  const found = new Map<Value | undefined, Entry>()
+  const readSome = (some: readonly string[]) => {
+    for (const row of entries[some.length - 1]?.all(...some, now) ?? []) found.set(row.key, toEntry(row))
   }
-  if (keys.length <= 1) return keys.map(entry)
-  // A transaction makes several reads one snapshot.
-  statements.begin.run()
-  try {
-    return keys.map(entry)
-  } finally {
-    statements.commit.run()
+  if (keys.length <= entries.length) {
+    readSome(keys)
+  } else {
+    // A transaction makes several reads one snapshot; one alone is one by itself.
+    begin.run()
+    try {
+      for (let from = 0; from < keys.length; from += entries.length) readSome(keys.slice(from, from + entries.length))
+    } finally {
+      commit.run()
+    }
   }
+  return keys.map((key) => found.get(key))
 }
 
 /** The batch's version, or undefined when a check does not hold; then nothing was written. */

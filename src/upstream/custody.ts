@@ -25,8 +25,9 @@ export interface Custody {
    * `gone`: the session is over, or its provider is no longer configured. `schema`: it does not satisfy the provider's schema (any more).
    * Both mean that the person must sign in again. A session that has `ended` still says who the person is, but a browser session that
    * stands on it (or on one that is gone) is no sign-in any more: the provider must be asked before a new grant is made of it.
+   * @param read the session, where a snapshot that decides about more than it has it already
    */
-  identity(sessionId: string): Promise<Identified | 'gone' | 'schema'>
+  identity(sessionId: string, read?: Pick<Identified, 'session' | 'now'>): Promise<Identified | 'gone' | 'schema'>
   /**
    * What a commit must hold that lets a new grant stand on a session: a release that is under way then decides again.
    * Undefined where the session is over.
@@ -117,7 +118,8 @@ export const createCustody = (
   }
 
   return {
-    async begin(account, providerId, { issuer, subject, authTime, said, tokens }, keptFor = lifetime) {
+    async begin(account, providerId, signIn, keptFor = lifetime) {
+      const { issuer, subject, authTime, said, tokens } = signIn
       const id = base64url(random.bytes(16))
       const ref = upstreamSessionRef(id)
       const { now } = await records.get(ref)
@@ -129,6 +131,7 @@ export const createCustody = (
         subject,
         createdAt: now,
         authTime,
+        ...(signIn.authTimeAssumed ? { authTimeAssumed: true } : {}),
         said,
         ...(tokens === undefined ? {} : { tokens, tokensAt: now }),
         generation: 0,
@@ -141,9 +144,8 @@ export const createCustody = (
       }
     },
 
-    async identity(sessionId) {
-      const { values, now } = await records.get(upstreamSessionRef(sessionId))
-      const session = values[0]?.value
+    async identity(sessionId, read) {
+      const { session, now } = read?.session.id === sessionId ? read : await sessionOf(records, sessionId)
       if (!session) return 'gone'
       const person = await personOf(session.provider, session)
       if (typeof person === 'string') return person
@@ -178,6 +180,14 @@ export const createCustody = (
     release: (sessionId) => releaseSession({ ...context, providers: byId, lifetime }, sessionId),
     erase: (sessionId) => eraseSession({ ...context, providers: byId, lifetime }, sessionId),
   }
+}
+
+const sessionOf = async (
+  records: Records,
+  id: string,
+): Promise<{ readonly session: UpstreamSession | undefined; readonly now: number }> => {
+  const { values, now } = await records.get(upstreamSessionRef(id))
+  return { session: values[0]?.value, now }
 }
 
 /** What must stay as it is while a session is written: else it would outlive its account, or this way to sign in. */

@@ -106,7 +106,7 @@ const wholeFlow = async (
       if (refresh_token)
         secrets
           .set(`${way}: refresh token ${at}`, refresh_token)
-          .set(`${way}: its MAC ${at}`, refresh_token.split('.')[3] ?? '')
+          .set(`${way}: its MAC ${at}`, refresh_token.split('.')[4] ?? '')
     })
     const bearer = answers.findLast((each) => each.access_token)?.access_token ?? ''
     expect((await target.call(bearer)).status).toBe(200)
@@ -248,6 +248,6 @@ test('user enumeration: an unknown name and a wrong password are one page, one s
   expect(pages.Alice).toBe(pages.Nobody)
   const fastest = (name: string) => Math.min(...(times[name] ?? []))
   // A check that was left out would be a hundred times faster.
-  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.5)
-  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(2)
+  expect(fastest('Nobody') / fastest('Alice')).toBeGreaterThan(0.2)
+  expect(fastest('Nobody') / fastest('Alice')).toBeLessThan(5)
 })

@@ -189,22 +189,24 @@ describe('forging refresh tokens', () => {
     const mine = await target.tokens(client)
     const foreign = await target.tokens(client, { who: 'Mallory' })
     const token = mine.refresh_token
-    const [grant = '', generation = '', keyId = '', mac = ''] = token.split('.')
-    const [foreignGrant = '', , , foreignMac = ''] = foreign.refresh_token.split('.')
+    const [grant = '', session = '', generation = '', keyId = '', mac = ''] = token.split('.')
+    const [foreignGrant = '', foreignSession = '', , , foreignMac = ''] = foreign.refresh_token.split('.')
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
     const spare = [1, 2, 3].map((bits) => token.slice(0, -1) + alphabet[alphabet.indexOf(token.at(-1) ?? '') ^ bits])
     const forged = new Set([
       ...[...token].map((char, at) => token.slice(0, at) + (char === 'A' ? 'B' : 'A') + token.slice(at + 1)),
       ...spare,
       ...['0', '2', '3', '4', '01', '1.0', '1e0', '+1', '-1', ' 1', '999999999999999', '9'.repeat(30)].map((each) =>
-        [grant, each, keyId, mac].join('.'),
+        [grant, session, each, keyId, mac].join('.'),
       ),
-      [foreignGrant, generation, keyId, mac].join('.'),
-      [grant, generation, keyId, foreignMac].join('.'),
-      [grant, generation, 'unknown', mac].join('.'),
-      [grant, generation, '', mac].join('.'),
-      [grant, generation, keyId, ''].join('.'),
-      [grant, generation, keyId, Buffer.alloc(32).toString('base64url')].join('.'),
+      [foreignGrant, session, generation, keyId, mac].join('.'),
+      [grant, foreignSession, generation, keyId, mac].join('.'),
+      [foreignGrant, foreignSession, generation, keyId, mac].join('.'),
+      [grant, session, generation, keyId, foreignMac].join('.'),
+      [grant, session, generation, 'unknown', mac].join('.'),
+      [grant, session, generation, '', mac].join('.'),
+      [grant, session, generation, keyId, ''].join('.'),
+      [grant, session, generation, keyId, Buffer.alloc(32).toString('base64url')].join('.'),
       `${token}=`,
       `${token}==`,
       ` ${token}`,

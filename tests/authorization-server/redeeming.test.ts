@@ -28,7 +28,7 @@ describe('redeeming a code', () => {
     expect(headers.get('access-control-allow-origin')).toBe('*')
     expect(body).toEqual({
       access_token: expect.any(String),
-      refresh_token: expect.stringMatching(/^cs_rt_[\w-]{22}\.1\.[\w-]+\.[\w-]{43}$/),
+      refresh_token: expect.stringMatching(/^cs_rt_[\w-]{22}\.[\w-]{22}\.1\.[\w-]+\.[\w-]{43}$/),
       token_type: 'Bearer',
       expires_in: 600,
       scope: 'notes:read notes:write',

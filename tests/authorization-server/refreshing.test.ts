@@ -30,7 +30,7 @@ import { unreliable } from '../support/unreliable-store.ts'
 const minute = 60_000
 
 const grantOf = (token: string): string => token.slice('cs_rt_'.length).split('.')[0] ?? ''
-const generationOf = (token: string): number => Number(token.split('.')[1])
+const generationOf = (token: string): number => Number(token.split('.')[2])
 
 async function ready(options: Parameters<typeof testServer>[0] = {}) {
   const to = await testServer(options)
@@ -73,20 +73,23 @@ describe('refreshing', () => {
     const other = await registered(to)
     const another = await signedIn(to, client)
     const current = await next(to, client, first)
-    const [grant = '', generation = '', keyId = '', mac = ''] = current.slice(6).split('.')
+    const [grant = '', session = '', generation = '', keyId = '', mac = ''] = current.slice(6).split('.')
+    const [foreignGrant = '', foreignSession = ''] = another.refresh_token.slice(6).split('.')
     const flipped = mac.startsWith('A') ? `B${mac.slice(1)}` : `A${mac.slice(1)}`
     // The last of 43 characters has two bits to spare: another spelling of the same bytes.
     const respelled = mac.slice(0, -1) + String.fromCharCode(mac.charCodeAt(42) + 1)
     const forged = [
-      `cs_rt_${grant}.${generation}.${keyId}.${flipped}`,
-      `cs_rt_${grant}.${generation}.${keyId}.${respelled}`,
-      `cs_rt_${grant}.${Number(generation) + 1}.${keyId}.${mac}`,
-      `cs_rt_${grant}.1.${keyId}.${mac}`,
-      `cs_rt_${grant}.0${generation}.${keyId}.${mac}`,
-      `cs_rt_${grant}.${generation}.${keyId}x.${mac}`,
-      `cs_rt_${grantOf(another.refresh_token)}.${generation}.${keyId}.${mac}`,
-      `cs_rt_${grant}.${generation}.${keyId}.`,
-      `cs_rt_${grant}.${generation}.${keyId}.${mac}.`,
+      `cs_rt_${grant}.${session}.${generation}.${keyId}.${flipped}`,
+      `cs_rt_${grant}.${session}.${generation}.${keyId}.${respelled}`,
+      `cs_rt_${grant}.${session}.${Number(generation) + 1}.${keyId}.${mac}`,
+      `cs_rt_${grant}.${session}.1.${keyId}.${mac}`,
+      `cs_rt_${grant}.${session}.0${generation}.${keyId}.${mac}`,
+      `cs_rt_${grant}.${session}.${generation}.${keyId}x.${mac}`,
+      `cs_rt_${foreignGrant}.${session}.${generation}.${keyId}.${mac}`,
+      `cs_rt_${grant}.${foreignSession}.${generation}.${keyId}.${mac}`,
+      `cs_rt_${grant}.${generation}.${keyId}.${mac}`,
+      `cs_rt_${grant}.${session}.${generation}.${keyId}.`,
+      `cs_rt_${grant}.${session}.${generation}.${keyId}.${mac}.`,
       `${current}=`,
       current.toUpperCase(),
     ]
@@ -225,14 +228,14 @@ describe('refreshing', () => {
     expect((await refresh(to, client, first)).status).toBe(200)
   })
 
-  test('one read of grant and client, one of who the person is, and one commit', async () => {
+  test('one read of all that decides, and one commit', async () => {
     const clock = movable()
     const store = unreliable(memory({ clock }))
     const { to, client, first } = await ready({ store, clock })
     const before = { ...store.calls }
     await next(to, client, first)
     expect({ get: store.calls.get - before.get, commit: store.calls.commit - before.commit }).toEqual({
-      get: 2,
+      get: 1,
       commit: 1,
     })
   })
@@ -305,9 +308,9 @@ describe('refreshing', () => {
 describe('design 3, secrets rotate', () => {
   test('key ids are in tokens: those of another key are told apart, and one that nobody knows is invalid_grant', async () => {
     const { to, client, first } = await ready()
-    const [grant, generation, keyId, mac] = first.slice(6).split('.')
+    const [grant, session, generation, keyId, mac] = first.slice(6).split('.')
     expect(keyId).toBe(to.server.keys.macKey().id)
-    const unknown = await refresh(to, client, `cs_rt_${grant}.${generation}.AAAAAAAAAAAA.${mac}`)
+    const unknown = await refresh(to, client, `cs_rt_${grant}.${session}.${generation}.AAAAAAAAAAAA.${mac}`)
     expect(unknown.body.error).toBe('invalid_grant')
     expect(to.events.at(-1)).toMatchObject({ type: 'refresh.refused', reason: 'unknown_key' })
   })
@@ -322,8 +325,8 @@ describe('design 3, secrets rotate', () => {
       store.down = keys.some((key) => key.startsWith('key-ring'))
       return get(keys)
     }
-    const [grant, generation, , mac] = first.slice(6).split('.')
-    const { status, body } = await refresh(to, client, `cs_rt_${grant}.${generation}.AAAAAAAAAAAA.${mac}`)
+    const [grant, session, generation, , mac] = first.slice(6).split('.')
+    const { status, body } = await refresh(to, client, `cs_rt_${grant}.${session}.${generation}.AAAAAAAAAAAA.${mac}`)
     expect([status, body.error]).toEqual([503, 'temporarily_unavailable'])
   })
 
@@ -339,7 +342,7 @@ describe('design 3, secrets rotate', () => {
     const later = await testServer({ store: to.store, clock: to.clock })
 
     const second = await next(later, client, first)
-    expect([first, second].map((token) => token.split('.')[2])).toEqual([old, 'newer'])
+    expect([first, second].map((token) => token.split('.')[3])).toEqual([old, 'newer'])
     // Also on a node that has not heard of the new key, and for a client that lost our answer.
     await to.pass(2_000)
     expect(await next(to, client, first)).toBe(second)
@@ -351,9 +354,10 @@ describe('design 3, secrets rotate', () => {
     const [stored] = (await to.server.records.get(grantRef(grantOf(first)))).values
     const { salt = '' } = (isAuthorization(stored) && stored.value.refresh) || {}
     const key = to.server.keys.macKey()
-    const withoutKey = deriveRefreshToken(grantOf(first), 1, salt, { id: key.id, key: new Uint8Array(32) })
-    const withoutSalt = deriveRefreshToken(grantOf(first), 1, '', key)
-    expect(deriveRefreshToken(grantOf(first), 1, salt, key)).toBe(first)
+    const of = { grant: grantOf(first), session: first.split('.')[1] ?? '' }
+    const withoutKey = deriveRefreshToken(of, 1, salt, { id: key.id, key: new Uint8Array(32) })
+    const withoutSalt = deriveRefreshToken(of, 1, '', key)
+    expect(deriveRefreshToken(of, 1, salt, key)).toBe(first)
     for (const token of [withoutKey, withoutSalt]) {
       expect((await refresh(to, client, token)).body.error).toBe('invalid_grant')
     }

@@ -23,9 +23,9 @@ test('a code is read as it was made', () => {
 
 test('a refresh token is read as it was made, and is genuine', () => {
   fc.assert(
-    fc.property(id, generation, (grant, generation) => {
-      const token = parseRefreshToken(deriveRefreshToken(grant, generation, salt, key))
-      expect(token).toMatchObject({ grant, generation, keyId: 'key-1' })
+    fc.property(id, id, generation, (grant, session, generation) => {
+      const token = parseRefreshToken(deriveRefreshToken({ grant, session }, generation, salt, key))
+      expect(token).toMatchObject({ grant, session, generation, keyId: 'key-1' })
       expect(token && isGenuine(token, salt, key)).toBe(true)
     }),
   )
@@ -34,32 +34,43 @@ test('a refresh token is read as it was made, and is genuine', () => {
 test('one spelling: whatever is changed in a refresh token, it is another token or none, and never genuine', () => {
   const characters = fc.string({ unit: fc.constantFrom(...'ABab01-_.=+/ \n'), minLength: 0, maxLength: 2 })
   fc.assert(
-    fc.property(id, fc.nat({ max: 1000 }), fc.nat(), fc.nat({ max: 2 }), characters, (grant, turn, at, length, put) => {
-      const text = deriveRefreshToken(grant, turn, salt, key)
-      const from = at % (text.length + 1)
-      const changed = text.slice(0, from) + put + text.slice(from + length)
-      fc.pre(changed !== text)
-      const token = parseRefreshToken(changed)
-      expect(token && isGenuine(token, salt, key)).not.toBe(true)
-    }),
+    fc.property(
+      id,
+      id,
+      fc.nat({ max: 1000 }),
+      fc.nat(),
+      fc.nat({ max: 2 }),
+      characters,
+      (grant, session, turn, at, length, put) => {
+        const text = deriveRefreshToken({ grant, session }, turn, salt, key)
+        const from = at % (text.length + 1)
+        const changed = text.slice(0, from) + put + text.slice(from + length)
+        fc.pre(changed !== text)
+        const token = parseRefreshToken(changed)
+        expect(token && isGenuine(token, salt, key)).not.toBe(true)
+      },
+    ),
     { numRuns: 3000 },
   )
 })
 
-test('another grant, generation, salt, key or key id makes another MAC', () => {
-  const grant = newGrantId(systemRandom)
+test('another grant, session, generation, salt, key or key id makes another MAC', () => {
+  const [grant, session] = [newGrantId(systemRandom), newGrantId(systemRandom)]
+  const other = newGrantId(systemRandom)
   const tokens = [
-    deriveRefreshToken(grant, 1, salt, key),
-    deriveRefreshToken(grant, 2, salt, key),
-    deriveRefreshToken(newGrantId(systemRandom), 1, salt, key),
-    deriveRefreshToken(grant, 1, newSecret(systemRandom), key),
-    deriveRefreshToken(grant, 1, salt, { ...key, key: new Uint8Array(32) }),
-    deriveRefreshToken(grant, 1, salt, { ...key, id: 'key-2' }),
+    deriveRefreshToken({ grant, session }, 1, salt, key),
+    deriveRefreshToken({ grant, session }, 2, salt, key),
+    deriveRefreshToken({ grant: other, session }, 1, salt, key),
+    deriveRefreshToken({ grant, session: other }, 1, salt, key),
+    deriveRefreshToken({ grant, session }, 1, newSecret(systemRandom), key),
+    deriveRefreshToken({ grant, session }, 1, salt, { ...key, key: new Uint8Array(32) }),
+    deriveRefreshToken({ grant, session }, 1, salt, { ...key, id: 'key-2' }),
   ]
   expect(new Set(tokens.map((token) => token.slice(-43))).size).toBe(tokens.length)
 })
 
 test('a MAC is checked only with the key that the token names', () => {
-  const token = parseRefreshToken(deriveRefreshToken(newGrantId(systemRandom), 1, salt, key))
+  const [grant, session] = [newGrantId(systemRandom), newGrantId(systemRandom)]
+  const token = parseRefreshToken(deriveRefreshToken({ grant, session }, 1, salt, key))
   expect(token && isGenuine(token, salt, { ...key, id: 'key-2' })).toBe(false)
 })

@@ -2,6 +2,7 @@ import { OAuthError } from '../../oauth/errors.ts'
 import { formatScope } from '../../oauth/scope.ts'
 import type { Grant } from '../../records/grant.ts'
 import type { Records, Stored, Unit } from '../../records/records.ts'
+import type { UpstreamSession } from '../../records/upstream-session.ts'
 import { type CommitResult, StoreUnavailable } from '../../store/store.ts'
 import type { IssuedAccessToken } from '../access-token.ts'
 import type { AuthenticatedClient } from '../client-authentication.ts'
@@ -48,6 +49,8 @@ export interface GrantType {
 export interface Presented {
   /** The grant that the request says it is about. */
   readonly grant: string | undefined
+  /** The upstream session that it says the grant stands on. */
+  readonly session?: string | undefined
   /**
    * Says whose request it is before anything of the client is known, where something in it can be believed for itself.
    * @param now the store's clock
@@ -67,6 +70,8 @@ export interface Vouched {
 /** What was read in one snapshot. */
 export interface Exchange extends AuthenticatedClient {
   readonly grant: Stored<Grant> | undefined
+  /** The upstream session that the request named: to be believed for a grant that stands on it, and for no other. */
+  readonly session?: Stored<UpstreamSession> | undefined
   /** Thumbprint of the key that was proven with the request. @see RFC 9449 §5 */
   readonly jkt?: string
   /**

@@ -9,10 +9,10 @@ import { deriveRefreshToken } from '../tokens.ts'
  */
 export const currentRefreshToken = async (
   { keys }: ServerContext,
-  { id, refresh }: AuthorizationGrant,
+  { id, upstreamSession, refresh }: AuthorizationGrant,
 ): Promise<string | undefined> => {
   const key = refresh && (await keys.macKeyById(refresh.keyId))
-  return key && deriveRefreshToken(id, refresh.generation, refresh.salt, key)
+  return key && deriveRefreshToken({ grant: id, session: upstreamSession }, refresh.generation, refresh.salt, key)
 }
 
 /** How long a redeemed grant is kept if it is not used, in milliseconds: as long as the longest of its tokens, and never beyond its end. */

@@ -42,6 +42,7 @@ export const refreshToken: GrantType = {
     const presented = parseRefreshToken(token)
     return {
       grant: presented?.grant,
+      session: presented?.session,
       exchange: (server, exchange) => refresh(server, { presented, ...parameters }, exchange),
     }
   },
@@ -83,6 +84,7 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
     accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt, {
       longest: await standingAtRefresh(server, grant.value),
       mayAct: client.value.mayAct,
+      read: exchange.session && { session: exchange.session.value, now },
     })
     if (!('next' in decision)) {
       const current = await currentRefreshToken(server, grant.value)

@@ -11,8 +11,8 @@ export interface Statements {
   readonly beginImmediate: Statement
   readonly commit: Statement
   readonly rollback: Statement
-  /** key, now → version, value */
-  readonly entry: Statement
+  /** For so many keys, counted from one: keys, now → key, version, value, each of a key at most once and in any order */
+  readonly entries: readonly Statement[]
   /** key, now → version */
   readonly version: Statement
   /** from, to, after, now, limit → key, version, value, expires */
@@ -54,6 +54,9 @@ export interface Database {
   useNow<T>(work: (statements: Statements) => T): T
   close(): void
 }
+
+/** What a request asks for in one statement at most; statements for more keys are not worth their memory. */
+const MOST_KEYS = 8
 
 /** How long SQLite may block the event loop for a lock, and how long we wait for it in all (milliseconds). */
 const BLOCKING_WAIT = 20
@@ -141,7 +144,6 @@ function prepare(connection: Connection): Statements {
     beginImmediate: 'BEGIN IMMEDIATE',
     commit: 'COMMIT',
     rollback: 'ROLLBACK',
-    entry: 'SELECT version, value FROM entries WHERE key = ? AND expires > ?',
     version: 'SELECT version FROM entries WHERE key = ? AND expires > ?',
     forwards: listing('>', 'ASC'),
     backwards: listing('<', 'DESC'),
@@ -161,10 +163,12 @@ function prepare(connection: Connection): Statements {
     countersStep: step('counters'),
     sweepEntries: sweep('entries'),
     sweepCounters: sweep('counters'),
-  } satisfies Record<keyof Statements, string>
-  return Object.fromEntries(
-    Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]),
-  ) as unknown as Statements
+  } satisfies Record<Exclude<keyof Statements, 'entries'>, string>
+  const prepared = Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]))
+  const entries = Array.from({ length: MOST_KEYS }, (_, more) =>
+    connection.prepare(`SELECT key, version, value FROM entries WHERE key IN (?${', ?'.repeat(more)}) AND expires > ?`),
+  )
+  return { ...prepared, entries } as unknown as Statements
 }
 
 function unavailable(error: unknown, path: string): StoreUnavailable {
