@@ -5,8 +5,9 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { partOf, withPart } from '../../scripts/quality.ts'
 import { type Phase, phaseNames, prove, sized } from './support/phases.ts'
-import { currentLoad, report, section } from './support/report.ts'
+import { currentLoad, heading, report, section } from './support/report.ts'
 
 const { values } = parseArgs({
   options: {
@@ -45,7 +46,8 @@ await Promise.all(
       for (const violation of history.violations.slice(0, 20)) console.log(`  ${violation}`)
       // Hours may be lost otherwise; and parts may run at once.
       const before = existsSync(values.report) ? readFileSync(values.report, 'utf8') : ''
-      writeFileSync(values.report, report(new Map([[`${engine} ${name}`, section(phase, load)]]), before))
+      const ours = report(new Map([[`${engine} ${name}`, section(phase, load)]]), partOf(before, heading))
+      writeFileSync(values.report, withPart(before, ours))
     }
     const phases = await prove(engine, sizes, { tell, seconds, only })
     if ('skip' in phases) {

@@ -3,7 +3,10 @@ import type { Engine } from './cluster.ts'
 import { quantile } from './history.ts'
 import { type Phase, phaseNames } from './phases.ts'
 
-const HEAD = `# Proof under load
+/** Of the proof's part of the document. */
+export const heading = '# Proof under load'
+
+const HEAD = `${heading}
 
 Four nodes in processes of their own, on one PostgreSQL and on one Redis, under load from real HTTP clients; all of what these clients saw is
 checked. Written by \`npm run proof\`; a small part of it is in the tests. Times are milliseconds, where nothing else is said.
