@@ -1,7 +1,7 @@
 // Builds the package: one file for each export and what they share, so that a server starts without loading a hundred modules one by one;
-// and the declarations, file by file.
+// and the declarations, file by file. Of zod, which alone is another hundred, what is used comes along; the other packages stay outside.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, readFileSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
 const { exports, bin } = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -23,5 +23,7 @@ await build({
   target: 'node20',
   packages: 'external',
   external: ['node:*'],
+  alias: { zod: './node_modules/zod/index.js' },
   logLevel: 'warning',
 })
+copyFileSync('node_modules/zod/LICENSE', 'dist/LICENSE-zod')

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { type AssertionIssuerOptions, assertionIssuersSchema } from './authorization-server/assertion-options.ts'
 import { type ClientOptions, clientOptionsSchema } from './authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { isLoopbackHost } from '../oauth/loopback.ts'
 import type { Resource } from '../oauth/resource.ts'
@@ -63,6 +63,7 @@ const common = {
 }
 const domain = z.string().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'domain names in lower case')
 
+/** @internal */
 export const assertionIssuersSchema = z.array(
   z.discriminatedUnion('kind', [
     z.strictObject({

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { hashSecret } from '../crypto/hash.ts'
 import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
@@ -76,8 +76,10 @@ const settings = {
   requirePushedRequests: z.boolean().optional(),
 }
 
+/** @internal */
 export const clientSettingsSchema = z.strictObject(settings)
 
+/** @internal */
 export const clientOptionsSchema = z.strictObject({
   ...settings,
   id: z

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** What a client may exchange people's tokens for. Denied is whatever is not said here. @see RFC 8693 */
 export interface ExchangeSettings {
@@ -21,6 +21,7 @@ export interface ExchangeSettings {
 
 const texts = z.array(z.string().min(1)).min(1)
 
+/** @internal */
 export const exchangeSchema = z.strictObject({
   serves: texts.optional(),
   from: texts.optional(),

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { isLoopbackHost } from '../oauth/loopback.ts'
 import { english } from './pages/english.ts'
 import { languageTag, placeholdersOf, type WordKey, type Words } from './pages/words.ts'
@@ -56,6 +56,7 @@ const words = z.record(z.string(), z.string().min(1).max(1_000)).superRefine((re
   }
 })
 
+/** @internal */
 export const brandingSchema = z.strictObject({
   name: z.string().trim().min(1, 'expected a name that people know').max(100).optional(),
   logo: z.string().refine(isImage, 'expected an https or data URL of an image').optional(),

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readSigningKeys, SigningKeysInvalid } from './external-keys.ts'
 import { defaultRotation, type RotationPolicy } from './plan.ts'
 
@@ -19,6 +19,7 @@ export interface KeyRotationOptions {
 const seconds = z.number().int().positive()
 const period = z.union([seconds, z.literal(false)], 'seconds, or false').optional()
 
+/** @internal */
 export const keyRotationSchema = z
   .strictObject({ sign: period, seal: period, mac: period, publishedFor: seconds.optional() })
   .refine(
@@ -38,6 +39,7 @@ const inline = z.strictObject({ keys: z.union([z.string(), z.looseObject({})]) }
 })
 const inFile = z.strictObject({ file: z.string().min(1) })
 
+/** @internal */
 export const signingSchema = z
   .union([algorithm, inline, inFile], 'expected one of "ES256"|"EdDSA"|"RS256", or keys of your own')
   .optional()

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { jwtBearerGrantType } from './assertion.ts'
 import { type ClientKeys, hasPrivateKey, readClientKeys } from './client-keys.ts'
 import {

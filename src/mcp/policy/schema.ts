@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 const words = z.array(z.string().min(1))
 const scalar = z.union([z.string(), z.number(), z.boolean()])
@@ -21,7 +21,10 @@ const requirements = z.record(
   z.union([words, rule, callable], 'a list of scopes, a rule with known members, or a function'),
 )
 
-/** The members of `AccessPolicy`, as configuration is checked. */
+/**
+ * The members of `AccessPolicy`, as configuration is checked.
+ * @internal
+ */
 export const accessPolicySchema = {
   tools: requirements.optional(),
   resources: requirements.optional(),
