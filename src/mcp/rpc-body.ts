@@ -2,6 +2,7 @@ import type { GateRequest } from '../resource-server/handler.ts'
 import type { PolicyDecision } from '../resource-server/policy.ts'
 import { readBody } from './body.ts'
 import { hasDuplicateKeys } from './duplicate-keys.ts'
+import { isTooDeep, shortestTooDeep } from './json-depth.ts'
 
 type Malformed = PolicyDecision & { readonly outcome: 'malformed' }
 

@@ -312,6 +312,30 @@ describe('in a fetch host', () => {
     expect(response.headers.get('access-control-allow-origin')).toBeNull()
   })
 
+  test('nested without bound: refused as such, whether the host read the body or not; never our own trouble', async () => {
+    const nested = (depth: number, [open, close] = ['[', ']']) =>
+      `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","requestState":"cs_state_x","arguments":{"a":${`${open}`.repeat(depth)}1${`${close}`.repeat(depth)}}}}`
+    const send = async (version: string, body: string, parsed: boolean) => {
+      const headers = {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        'mcp-protocol-version': version,
+      }
+      const request = new Request(RESOURCE, { method: 'POST', body, headers })
+      const admission = await target.auth.admit('/mcp', request, parsed ? { parsedBody: JSON.parse(body) } : {})
+      return admission.admitted ? 200 : [admission.response.status, (await admission.response.text()).length < 200]
+    }
+    for (const parsed of [false, true]) {
+      for (const version of ['2025-11-25', '2026-07-28']) {
+        for (const body of [nested(100_000), nested(20_000, ['{"a":', '}']), nested(300)]) {
+          expect([version, parsed, await send(version, body, parsed)]).toEqual([version, parsed, [400, true]])
+        }
+      }
+      expect(await send('2025-11-25', nested(200), parsed)).toBe(200)
+    }
+    expect(target.log.filter((line) => line.includes('could not be decided'))).toEqual([])
+  })
+
   test('an extension that the operator lets in doesn’t let in every sandboxed page', async () => {
     const issuer = testIssuer()
     const auth = resourceServer({
