@@ -1,5 +1,5 @@
 /**
- * Sums what `tally-reporter.ts` wrote: `node scripts/tally.mjs figures.json …` names what failed, and prints `N passed, N failed, N skipped`. A run that left
+ * Sums what `tally-reporter.ts` wrote: `node scripts/tally.mjs figures.json …` names what failed or had to be tried twice, and prints `N passed, N failed, N skipped`. A run that left
  * no figures counts as one failed. Plain JavaScript without imports from npm: it must speak even when the installation failed.
  */
 import { readFileSync } from 'node:fs'
@@ -8,6 +8,7 @@ const sum = { passed: 0, failed: 0, skipped: 0 }
 for (const path of process.argv.slice(2)) {
   const tally = read(path)
   for (const key of Object.keys(sum)) sum[key] += tally[key]
+  for (const unstable of tally.unstable) console.log(`UNSTABLE ${unstable}`)
   for (const failure of tally.failures) console.log(`FAILED ${failure}`)
 }
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`)
@@ -17,6 +18,6 @@ function read(path) {
   try {
     return JSON.parse(readFileSync(path, 'utf8'))
   } catch {
-    return { passed: 0, failed: 1, skipped: 0, failures: [`a test run left no figures: ${path}`] }
+    return { passed: 0, failed: 1, skipped: 0, unstable: [], failures: [`a test run left no figures: ${path}`] }
   }
 }

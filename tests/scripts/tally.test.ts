@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -10,6 +10,11 @@ beforeAll(() => {
   write('good.test.ts', "it('one', () => {}); it('two', () => {}); it.skip('three', () => {}); it.todo('four')")
   write('bad.test.ts', "it('one', () => {}); it('two', () => { throw new Error('no') })")
   write('unreadable.test.ts', "import './nowhere.ts'\nit('one', () => {})")
+  const twice = "let tries = 0; it('one', { retry: 1 }, () => { if (++tries < 2) throw new Error('once') })"
+  for (const room of ['attacks', 'identity']) {
+    mkdirSync(join(folder, 'tests', room), { recursive: true })
+    write(`tests/${room}/unstable.test.ts`, twice)
+  }
   write('hook.test.ts', "beforeAll(() => { throw new Error('no') }); it('one', () => {})")
   write(
     'stray.test.ts',
@@ -27,7 +32,7 @@ function write(name: string, text: string): void {
 
 /** Runs one of the made-up files as `.ci/run` runs the suite; answers where its figures are. */
 function run(name: string): string {
-  const figures = join(folder, `${name}.json`)
+  const figures = join(folder, `${name.replaceAll('/', '-')}.json`)
   const vitest = join(process.cwd(), 'node_modules/vitest/vitest.mjs')
   const reporter = join(process.cwd(), 'scripts/tally-reporter.ts')
   const args = [vitest, 'run', '--root', folder, `--reporter=${reporter}`, `${name}.test.ts`]
@@ -61,4 +66,11 @@ it('names what failed, and why, before the sum', () => {
   expect(sum(run('good'), run('bad')).lines).toEqual(['FAILED bad.test.ts > two: no', '3 passed, 1 failed, 2 skipped'])
   expect(sum(run('hook')).lines[0]).toBe('FAILED hook.test.ts: no')
   expect(sum(run('stray')).lines[0]).toBe('FAILED outside of the tests: late')
+})
+
+it('names what passed only at its second try; an attack that succeeded once counts', () => {
+  const named = 'UNSTABLE tests/identity/unstable.test.ts > one: once'
+  expect(sum(run('tests/identity/unstable'))).toEqual({ lines: [named, '1 passed, 0 failed, 0 skipped'], status: 0 })
+  const failed = 'FAILED tests/attacks/unstable.test.ts > one: once'
+  expect(sum(run('tests/attacks/unstable'))).toEqual({ lines: [failed, '0 passed, 1 failed, 0 skipped'], status: 1 })
 })
