@@ -9,6 +9,8 @@ export interface Somebody {
   readonly upstreamSession: string
   /** Seconds since the epoch. */
   readonly authTime: number
+  /** The provider did not say it. */
+  readonly authTimeAssumed?: boolean
   /** As whom the person signed in: one of the account's identities. */
   readonly identity: { readonly issuer: string; readonly subject: string }
   /** How the person recognises themselves. */
@@ -44,6 +46,7 @@ export const identifyAccount = async (server: ServerContext, facts: SignInFacts)
     identity: { issuer, subject },
     upstreamSession: facts.upstreamSession,
     authTime: facts.authTime,
+    ...(identified.session.authTimeAssumed ? { authTimeAssumed: true } : {}),
     shown: shownAccount(provider.name, identified.facts.claims),
   }
 }

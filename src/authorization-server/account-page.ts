@@ -1,5 +1,5 @@
 import { hashStrings } from '../crypto/hash.ts'
-import type { Identity } from '../records/account.ts'
+import type { Account, Identity } from '../records/account.ts'
 import type { AccountRequest } from '../records/interaction.ts'
 import { accountLocation, beginAccountSignIn, noticeMark } from './account-sign-in.ts'
 import { limitRequests } from './authorize-limit.ts'
@@ -8,6 +8,7 @@ import { connectedApps, disconnect, removeIdentity } from './connections.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { type AccountNotice, PageProblem, page, type Reply, redirect } from './pages.ts'
 import { readPersonForm } from './person-form.ts'
+import { isFreshSignIn, provingProviders } from './proven-sign-in.ts'
 import { refused } from './refusal.ts'
 import { isOwnForm, type Visitor, whoVisits } from './visitor.ts'
 
@@ -75,6 +76,7 @@ const notices: readonly AccountNotice[] = [
   'already_yours',
   'of_another',
   'other_person',
+  'not_proven',
 ]
 
 /** A link from elsewhere can't make the page say anything. */
@@ -119,18 +121,20 @@ const remove = async (
     refused(server, 'account form: no identity that could be removed')
     throw new PageProblem('form_refused', 400)
   }
-  if (!isFresh(server, visitor)) {
+  if (!isFreshSignIn(server, account, visitor)) {
     await limitRequests(server, arrival)
-    return beginAccountSignIn(server, request, { purpose: 'confirm', account: account.id, prompt: ['login'] })
+    return beginAccountSignIn(server, request, confirmation(server, account))
   }
   await removeIdentity(server, account, chosen)
   return redirect(accountLocation(server, request, 'removed'))
 }
 
-// Long enough to read the page, short enough that it is still the same person.
-const freshFor = 600
-
-const isFresh = ({ clock }: ServerContext, { authTime }: Visitor): boolean => clock.now() / 1000 - authTime <= freshFor
+/** The person proves again who they are, where one sees it; where there is no such place, where they are asked at least. */
+const confirmation = (server: ServerContext, account: Account): AccountRequest => {
+  const proving = provingProviders(server, account).map(({ id }) => id)
+  const among = proving.length > 0 ? proving : account.identities.map(({ provider }) => provider)
+  return { purpose: 'confirm', account: account.id, among, prompt: [proving.length > 0 ? 'login' : 'select_account'] }
+}
 
 const add = async (
   server: ServerContext,
@@ -145,9 +149,9 @@ const add = async (
     throw new PageProblem('form_refused', 400)
   }
   await limitRequests(server, arrival)
-  const asked = { account: visitor.account.id, provider: provider.id }
-  const next: AccountRequest = isFresh(server, visitor)
-    ? { purpose: 'add', ...asked, prompt: ['select_account'] }
-    : { purpose: 'confirm', ...asked, prompt: ['login'] }
+  const { account } = visitor
+  const next: AccountRequest = isFreshSignIn(server, account, visitor)
+    ? { purpose: 'add', account: account.id, provider: provider.id, prompt: ['select_account'] }
+    : { ...confirmation(server, account), provider: provider.id }
   return beginAccountSignIn(server, request, next)
 }

@@ -3,8 +3,10 @@ import type { AccountRequest } from '../records/interaction.ts'
 import { type NamedProvider, type SignIn, SignInRefused } from '../upstream/provider.ts'
 import { beginBrowserSession, browserSecret, readBrowserSession, releaseQuietly } from './browser-session.ts'
 import type { Arrival, ServerContext } from './context.ts'
+import { cookieValue } from './cookies.ts'
 import { advance, beginInteraction, type OpenVisit, pageOf, withInteraction } from './interaction.ts'
 import { type AccountNotice, type Reply, redirect } from './pages.ts'
+import { isFreshSignIn } from './proven-sign-in.ts'
 import { beginSession, signInProblem } from './sign-in-problem.ts'
 import { identifyVisitor } from './visitor.ts'
 
@@ -19,8 +21,12 @@ export const beginAccountSignIn = async (
 }
 
 /** The account page, with something to tell; only this browser's own server can have said it. */
-export const accountLocation = (server: ServerContext, request: Request, notice?: AccountNotice): string => {
-  const secret = browserSecret(server, request)
+export const accountLocation = (
+  server: ServerContext,
+  request: Request,
+  notice?: AccountNotice,
+  secret = browserSecret(server, request),
+): string => {
   if (notice === undefined || secret === undefined) return server.endpoints.account
   return `${server.endpoints.account}?notice=${notice}.${noticeMark(secret, notice)}`
 }
@@ -48,6 +54,10 @@ export const completeAccountSignIn = async (
   if ('kind' in begun) return begun
   const { account, session } = begun
   const cookie = await beginBrowserSession(server, request, account, session)
+  if (purpose === 'confirm' && account.id === open.value.request.account && !isFreshSignIn(server, account, session)) {
+    server.audit({ type: 'account.identity_refused', account: account.id, provider: provider.id, reason: 'not_proven' })
+    return end(server, request, open, accountLocation(server, request, 'not_proven', cookieValue(cookie)), [cookie])
+  }
   const then = await nextOf(server, request, open.value.request, account.id)
   const location = then.kind === 'redirect' ? then.location : server.endpoints.account
   return end(server, request, open, location, [cookie, ...(then.cookies ?? [])])

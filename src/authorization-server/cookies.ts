@@ -19,6 +19,9 @@ export const setCookie = (issuer: string, name: string, value: string, maxAge: n
     ...(issuer.startsWith('https:') ? ['Secure'] : []),
   ].join('; ')
 
+/** What a cookie is set to. */
+export const cookieValue = (set: string): string => set.slice(set.indexOf('=') + 1, set.indexOf(';'))
+
 /** Our cookies of a request, by the name that they were set with; of a repeated one the first. In the order sent, which is oldest first. */
 export const readCookies = (issuer: string, request: Request): ReadonlyMap<string, string> => {
   const prefix = cookieName(issuer, '')

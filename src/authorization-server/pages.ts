@@ -138,6 +138,8 @@ export type AccountNotice =
   /** The identity is another account's: two are never merged. */
   | 'of_another'
   | 'other_person'
+  /** The provider did not say that the person has signed in there just now. */
+  | 'not_proven'
   /** The form was. */
   | 'outdated'
 

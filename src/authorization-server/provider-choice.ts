@@ -5,8 +5,9 @@ import { isVisit, type OpenInteraction } from './interaction.ts'
 /** The providers that one may choose from in an interaction. */
 export const offeredProviders = (server: ServerContext, open: OpenInteraction): readonly NamedProvider[] => {
   if (!isVisit(open)) return server.providers
-  const { purpose, provider } = open.value.request
-  return purpose === 'add' ? server.providers.filter(({ id }) => id === provider) : server.providers
+  const { purpose, provider, among } = open.value.request
+  if (purpose === 'add') return server.providers.filter(({ id }) => id === provider)
+  return among ? server.providers.filter(({ id }) => among.includes(id)) : server.providers
 }
 
 /** Where the people of an address's domain sign in. It says nothing of whether there is such a person. */

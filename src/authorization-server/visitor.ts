@@ -18,6 +18,8 @@ export interface Visitor {
   readonly shown: ShownAccount
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
+  /** The provider did not say it. */
+  readonly authTimeAssumed?: boolean
   /** Signed in by us; otherwise the host says at each request who this is. */
   readonly signedInHere: boolean
   /** In the forms of the page. */
@@ -35,9 +37,9 @@ export const whoVisits = async (
   const somebody = await readBrowserSession(server, request)
   const secret = browserSecret(server, request)
   if (somebody && secret !== undefined) {
-    const { account, identity, shown, authTime } = somebody
+    const { account, identity, shown, authTime, authTimeAssumed = false } = somebody
     const csrf = hashStrings('account', secret, account.id)
-    return { visitor: { account, identity, shown, authTime, signedInHere: true, csrf, cookies: [] } }
+    return { visitor: { account, identity, shown, authTime, authTimeAssumed, signedInHere: true, csrf, cookies: [] } }
   }
   const host = server.providers.find(({ open }) => open.kind === 'host')
   return host ? visitorOfHost(server, request, host) : {}

@@ -57,6 +57,8 @@ export interface AccountRequest {
   readonly account?: string
   /** The provider to add. */
   readonly provider?: string
+  /** For `confirm`: the providers where that may be. */
+  readonly among?: readonly string[]
   readonly prompt: readonly Prompt[]
   readonly maxAge?: number
   readonly loginHint?: string

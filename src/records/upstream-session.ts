@@ -13,6 +13,8 @@ export interface UpstreamSession {
   readonly createdAt: number
   /** When the person authenticated at the provider, seconds since the epoch. */
   readonly authTime: number
+  /** Nobody said when: it is when the answer came. */
+  readonly authTimeAssumed?: boolean
   /** What the provider said, each source as it was; a later entry overrides an earlier one, claim by claim. */
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens

@@ -1,4 +1,4 @@
-import type { BeginRequest } from './provider.ts'
+import { type BeginRequest, SignInRefused } from './provider.ts'
 
 const ownParameters = new Set([
   ...['client_id', 'response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce'],
@@ -40,7 +40,28 @@ export const authorizationParameters = (
     redirect_uri: request.redirectUri,
     state: request.state,
     ...(prompts.size === 0 ? {} : { prompt: [...prompts].join(' ') }),
-    ...(request.maxAge === undefined ? {} : { max_age: String(request.maxAge) }),
+    ...maxAgeOf(request),
     ...(request.loginHint === undefined ? {} : { login_hint: request.loginHint }),
   }
 }
+
+/**
+ * `prompt=login` alone proves nothing: it can be taken out of the URL on its way through the browser, and the answer looks the same. With
+ * `max_age` the provider must say when the person authenticated. @see OpenID Connect Core 1.0 §3.1.2.1
+ */
+const maxAgeOf = ({ maxAge, reauthenticate }: BeginRequest): Record<string, string> => {
+  const asked = maxAge ?? (reauthenticate ? 0 : undefined)
+  return asked === undefined ? {} : { max_age: String(asked) }
+}
+
+export const asksForReauthentication = ({ reauthenticate, maxAge }: BeginRequest): boolean =>
+  reauthenticate || maxAge !== undefined
+
+/** For a provider that can't do it. */
+export const withoutReauthentication = ({ maxAge: _unknown, ...request }: BeginRequest): BeginRequest => ({
+  ...request,
+  reauthenticate: false,
+})
+
+export const notReauthenticated = (): SignInRefused =>
+  new SignInRefused('interaction_required', { detail: 'this provider can’t be asked to sign a person in again' })

@@ -42,6 +42,8 @@ const guid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
  * app's registration says so (Token configuration; App roles). Who is in more than 200 groups has no `groups` at all, but `_claim_names`
  * with a member `groups`: require `groups` by your schema where access depends on it, or let Graph be asked (`groupsFromGraph`). `email` is not verified by Entra: never decide by it.
  *
+ * The optional claim `auth_time` lets people change how they sign in here.
+ *
  * Set up: an app registration with the web redirect URI `<url>/authorize/callback/entra` and a client secret, or a
  * certificate (`clientKey` with `algorithm: 'PS256'` and its `certificateThumbprint`), or a federated credential (`clientAssertionFile`). Never sends `resource`, which
  * Entra refuses beside scopes (AADSTS9010010): name an API by its scopes, `api://…/access`. Access tokens live 60 to 90 minutes, refresh

@@ -15,7 +15,7 @@ export interface GoogleOptions<Claims = UpstreamClaims> extends PresetOptions<Cl
  * Sign in with Google.
  *
  * Google gives a refresh token only with `access_type=offline`, and again only after it has asked for consent again; it knows no
- * `offline_access` scope and gives no groups. Revoking one token ends all that the person gave this client, so nothing is revoked there.
+ * `offline_access` scope and gives no groups. It has no `prompt=login`, and no `auth_time` for everybody. Revoking one token ends all that the person gave this client, so nothing is revoked there.
  *
  * @see https://developers.google.com/identity/protocols/oauth2/web-server
  */
@@ -32,6 +32,7 @@ export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>):
       ...(domain === undefined ? {} : { hd: domain }),
     },
     revokeTokens: false,
+    reauthenticates: false,
     // Google's page is a help for the person: whoever changes the address of it may choose any account.
     ...(domain === undefined
       ? {}

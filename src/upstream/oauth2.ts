@@ -2,25 +2,31 @@ import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
-import { type AdmissionOptions, admitWith } from './admission.ts'
-import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
+import type { AdmissionOptions } from './admission.ts'
+import {
+  asksForReauthentication,
+  authorizationParameters,
+  checkedUrl,
+  checkParameters,
+  notReauthenticated,
+  withoutReauthentication,
+} from './authorization-parameters.ts'
 import { boundedFetch } from './bounded-fetch.ts'
-import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
+import { type AuthenticateClient, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { type Oauth2Client, oauth2Client } from './oauth2-client.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
 import {
   type BeginRequest,
-  type ClaimsSchema,
   type Provider,
   ProviderUnavailable,
   type RedirectProvider,
   type Renewable,
   type Renewal,
   type SignIn,
-  SignInRefused,
 } from './provider.ts'
-import { type RevalidationOptions, revalidationOf } from './revalidation.ts'
+import { describedProvider, type RedirectOptions } from './redirect-options.ts'
+import type { RevalidationOptions } from './revalidation.ts'
 import { tokensOf } from './token-answer.ts'
 import { askUser, type UserApi } from './user-api.ts'
 
@@ -30,13 +36,8 @@ export type Oauth2PresetOptions<Claims> = RevalidationOptions &
   Partial<Pick<Oauth2Options<Claims>, 'id' | 'name' | 'scopes'>> &
   Pick<Oauth2Options<Claims>, 'clientId' | 'claims'>
 
-export interface Oauth2Options<Claims = UpstreamClaims>
-  extends RevalidationOptions,
-    ClientAuthenticationOptions,
-    AdmissionOptions<Claims> {
-  /** Part of the redirect URI, and `upstream.provider` for handlers. */
+export interface Oauth2Options<Claims = UpstreamClaims> extends RedirectOptions<Claims> {
   readonly id: string
-  /** What people read on the sign-in page. */
   readonly name: string
   /**
    * Who vouches for the subjects: a URL of the provider that never changes. Where the provider sends `iss` back with its answer, it must be
@@ -45,20 +46,12 @@ export interface Oauth2Options<Claims = UpstreamClaims>
   readonly issuer: string
   readonly authorizationEndpoint: string
   readonly tokenEndpoint: string
-  readonly clientId: string
-  readonly scopes?: readonly string[]
   /** What stands between granted scopes in the provider's answer. Default: a space, as RFC 6749 says. */
   readonly scopeSeparator?: string
   /** Whether the provider takes a code challenge (RFC 7636). Default: true. */
   readonly pkce?: boolean
   /** Where the provider says who the token is for. */
   readonly user: UserApi
-  /** Claims in standard names, made of all that the user API said. They are added; what was said stays. */
-  readonly derive?: (said: JsonObject) => JsonObject
-  /** Types and checks the claims. Who does not satisfy it can't sign in. */
-  readonly claims?: ClaimsSchema<Claims>
-  /** Added to each authorization request. */
-  readonly authorizationParameters?: Readonly<Record<string, string>>
   /** Error codes of the provider's own at its token endpoint, and which of OAuth's they are; `invalid_grant` ends a session. */
   readonly errors?: Readonly<Record<string, string>>
   /** The request that ends one token at the provider, and no other session of the person. Without it nothing is revoked there. */
@@ -75,7 +68,7 @@ export interface Oauth2Options<Claims = UpstreamClaims>
  * @see RFC 6749, RFC 7636, RFC 9207
  */
 export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>): Provider<Claims> => {
-  const { id, name, claims, derive, user } = options
+  const { id, name, user } = options
   checkedUrl(id, 'issuer', options.issuer)
   checkedUrl(id, 'authorizationEndpoint', options.authorizationEndpoint)
   checkedUrl(id, 'tokenEndpoint', options.tokenEndpoint)
@@ -85,12 +78,7 @@ export const oauth2 = <Claims = UpstreamClaims>(options: Oauth2Options<Claims>):
   checkParameters(id, options.authorizationParameters)
   const authenticate = clientCredential(id, options)
   return {
-    id,
-    name,
-    ...(claims === undefined ? {} : { claims }),
-    ...(derive === undefined ? {} : { derive }),
-    ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
-    ...revalidationOf(id, options),
+    ...describedProvider(id, name, options),
     open: (context) => openOauth2(options, authenticate, context),
   }
 }
@@ -123,9 +111,9 @@ const openOauth2 = (
     const pending: Pending = {
       state: request.state,
       ...(verifier === undefined ? {} : { verifier }),
-      fresh: request.reauthenticate || request.maxAge !== undefined,
+      fresh: asksForReauthentication(request),
     }
-    const { maxAge: _unknown, ...asked } = { ...request, reauthenticate: false }
+    const asked = withoutReauthentication(request)
     const url = library.buildAuthorizationUrl(configuration, {
       ...authorizationParameters(options.authorizationParameters ?? {}, scopes, asked),
       ...(verifier === undefined
@@ -137,11 +125,7 @@ const openOauth2 = (
 
   const complete = async (callback: URL, kept: JsonObject, redirectUri: string): Promise<SignIn> => {
     const { state, verifier, fresh } = kept as unknown as Pending
-    if (fresh) {
-      throw new SignInRefused('interaction_required', {
-        detail: 'this provider can’t be asked to sign a person in again',
-      })
-    }
+    if (fresh) throw notReauthenticated()
     const { library, configuration } = await client()
     // Byte for byte the redirect URI of the request, whatever proxies made of the address that we were called by.
     const answered = new URL(redirectUri)
@@ -157,6 +141,7 @@ const openOauth2 = (
         issuer,
         subject,
         authTime: Math.floor(now / 1000),
+        authTimeAssumed: true,
         said: [{ source: 'userinfo', at: now, claims }],
         tokens: tokensOf(answer, { scope: scopes.join(' ') }, now),
       }
@@ -199,7 +184,8 @@ const openOauth2 = (
   }
 
   const { revocation } = options
-  if (!revocation) return { kind: 'redirect', begin, complete, refresh, validate }
+  const provider = { kind: 'redirect', reauthenticates: false, begin, complete, refresh, validate } as const
+  if (!revocation) return provider
   const revoke = async ({ accessToken }: UpstreamTokens): Promise<'revoked'> => {
     const { url, init } = revocation(accessToken)
     let answer: Response
@@ -212,5 +198,5 @@ const openOauth2 = (
     if (answer.ok || answer.status === 404 || answer.status === 422) return 'revoked'
     throw new ProviderUnavailable('the provider did not revoke a token', { detail: `status ${answer.status}` })
   }
-  return { kind: 'redirect', begin, complete, refresh, validate, revoke }
+  return { ...provider, revoke }
 }

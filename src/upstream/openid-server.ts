@@ -24,6 +24,8 @@ export interface OpenidClient {
   readonly authenticate: AuthenticateClient
   /** What the metadata must name as issuer, where it stands for many: `{tenantid}` is an id_token's `tid`. */
   readonly issuerTemplate: string | undefined
+  /** Where the metadata are, and what they may name as issuer, where that is another one. */
+  readonly discovery: { readonly address: string; readonly names: readonly string[] } | undefined
 }
 
 const metadataFreshFor = 3_600_000
@@ -41,7 +43,8 @@ export const openidServer = (
   const load = async (): Promise<OpenidServer> => {
     const library = await import('openid-client')
     try {
-      const insecure = client.issuer.protocol === 'http:' ? [library.allowInsecureRequests] : []
+      const address = addressOf(client)
+      const insecure = address.protocol === 'http:' ? [library.allowInsecureRequests] : []
       const options = {
         execute: insecure,
         timeout: requestTimeout / 1000,
@@ -50,9 +53,9 @@ export const openidServer = (
       // How we authenticate depends on what the metadata allow, which are known when it is first done.
       const authenticate: ClientAuth = (as, me, body, headers) =>
         client.authenticate(library, as as ServerMetadata)(as, me, body, headers)
-      const configuration = await library.discovery(client.issuer, client.clientId, {}, authenticate, options)
+      const configuration = await library.discovery(address, client.clientId, {}, authenticate, options)
       const metadata = configuration.serverMetadata()
-      checkTemplate(client, metadata)
+      checkIssuer(client, metadata)
       return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, bounded) }
     } catch (error) {
       logger.warn('discovery of an OpenID Provider failed', { issuer: client.issuer.href, reason: describe(error) })
@@ -68,13 +71,16 @@ export const openidServer = (
   return refreshedValue(load, { clock, freshFor: metadataFreshFor, retryAfter: discoveryRetryAfter })
 }
 
+const addressOf = ({ issuer, discovery }: OpenidClient): URL =>
+  discovery ? new URL(`${discovery.address}/.well-known/openid-configuration`) : issuer
+
 /**
  * A metadata document for many issuers is accepted only where that was asked for, and only with the very template: its reader then believes
  * whatever issuer the template makes of an id_token.
  */
-const checkTemplate = ({ issuerTemplate }: OpenidClient, { issuer }: ServerMetadata): void => {
-  if (issuer === issuerTemplate) return
-  if (issuerTemplate !== undefined || /[{}]|%7B/i.test(issuer)) {
+const checkIssuer = ({ issuerTemplate, discovery }: OpenidClient, { issuer }: ServerMetadata): void => {
+  if (discovery ? discovery.names.includes(issuer) : issuer === issuerTemplate) return
+  if (discovery || issuerTemplate !== undefined || /[{}]|%7B/i.test(issuer)) {
     throw new ProviderUnavailable('the provider’s metadata are not those of the configured issuer', { detail: issuer })
   }
 }
@@ -87,8 +93,13 @@ const signatureVerifier = (metadata: ServerMetadata, bounded: ReturnType<typeof 
   const algorithms = (metadata.id_token_signing_alg_values_supported ?? ['RS256']).filter(
     (algorithm) => algorithm !== 'none' && !algorithm.startsWith('HS'),
   )
-  if (metadata.jwks_uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
-  const keys = createRemoteJWKSet(new URL(metadata.jwks_uri), {
+  const { issuer, jwks_uri: uri } = metadata
+  if (uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
+  // The library checks what it fetches itself. Keys that came over plain http would be anybody's.
+  if (!URL.canParse(uri) || (issuer.startsWith('https:') && !uri.startsWith('https:'))) {
+    throw new ProviderUnavailable('the provider’s metadata name keys that are not fetched by https', { detail: uri })
+  }
+  const keys = createRemoteJWKSet(new URL(uri), {
     [customFetch]: (url, init) => bounded(url, init),
     timeoutDuration: requestTimeout,
     cooldownDuration: keysCooldown,

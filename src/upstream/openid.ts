@@ -4,19 +4,24 @@ import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
-import { type AdmissionOptions, admitWith } from './admission.ts'
-import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
-import { type BoundedFetch, boundedFetch } from './bounded-fetch.ts'
-import { type AuthenticateClient, type ClientAuthenticationOptions, clientCredential } from './client-credential.ts'
+import {
+  asksForReauthentication,
+  authorizationParameters,
+  checkedUrl,
+  checkParameters,
+  notReauthenticated,
+  withoutReauthentication,
+} from './authorization-parameters.ts'
+import { boundedFetch } from './bounded-fetch.ts'
+import { type AuthenticateClient, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
 import { readLogoutToken } from './logout-token.ts'
 import { exchangeAt, type OnBehalfOf } from './on-behalf-of.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
+import type { OpenidOptions, PresetOptions } from './openid-options.ts'
 import { type OpenidClient, type OpenidServer, openidServer } from './openid-server.ts'
 import {
   type BeginRequest,
-  type ClaimsSchema,
-  type LogoutEnds,
   type LogoutToken,
   type Provider,
   ProviderUnavailable,
@@ -27,79 +32,10 @@ import {
   SignInRefused,
   UpstreamRefused,
 } from './provider.ts'
-import { type RevalidationOptions, revalidationOf } from './revalidation.ts'
+import { describedProvider } from './redirect-options.ts'
 import { tokensOf } from './token-answer.ts'
 
-/** What a preset takes as it is. */
-export type PresetOptions<Claims> = RevalidationOptions &
-  AdmissionOptions<Claims> &
-  Pick<OpenidOptions<Claims>, 'id' | 'name' | 'clientId' | 'scopes' | 'claims' | 'logoutEnds' | 'onBehalfOf'>
-
-export interface OpenidOptions<Claims = UpstreamClaims>
-  extends RevalidationOptions,
-    ClientAuthenticationOptions,
-    AdmissionOptions<Claims> {
-  /** Default: `openid`. */
-  readonly id?: string
-  /** What people read on the sign-in page. Default: the issuer's host. */
-  readonly name?: string
-  /** The provider's issuer identifier; the rest is read from its discovery document. `https`, or `http` on loopback. */
-  readonly issuer: string
-  /** This server's client id at the provider. */
-  readonly clientId: string
-  /**
-   * Default: `openid`, `profile` and `email`. With `offline_access`, or what the provider has in its place, `upstream.accessToken()` goes on
-   * working when the first token has expired.
-   */
-  readonly scopes?: readonly string[]
-  /** Types and checks what the provider says. Who does not satisfy it can't sign in. */
-  readonly claims?: ClaimsSchema<Claims>
-  /** Ask the userinfo endpoint too, at sign-in and at each refresh. Default: where the provider has one. */
-  readonly userinfo?: boolean
-  /** Added to each authorization request, such as `prompt`, `audience` or `access_type`. */
-  readonly authorizationParameters?: Readonly<Record<string, string>>
-  /**
-   * Whether a session's tokens are revoked at the provider when it ends here. Must be false where that would end other sessions of the
-   * person. Default: true.
-   */
-  readonly revokeTokens?: boolean
-  /** The claim of the id_token that names the person for this provider's issuer. Default: `sub`. Changing it makes everybody somebody else. */
-  readonly subject?: string
-  /**
-   * Whether the access token's own claims are kept too, below those of the id_token and userinfo: where it is a JWT that the provider's keys
-   * verify, of the same issuer and subject. One that is not is left alone. Default: false.
-   */
-  readonly accessTokenClaims?: boolean
-  /**
-   * How the provider gives tokens for other services in exchange for a person's (`upstream.accessToken({ audience })`): `token_exchange` (RFC 8693),
-   * or `jwt_bearer` (Entra's on-behalf-of). Default: it gives none.
-   */
-  readonly onBehalfOf?: OnBehalfOf
-  /** `form_post`: the provider posts its answer in place of sending it in a URL. For those that insist on it. */
-  readonly responseMode?: 'form_post'
-  /** What the answer itself says, in parameters beside `code`. The browser brought it, and nobody signed it: names at most. */
-  readonly answerClaims?: (parameters: URLSearchParams) => JsonObject
-  /**
-   * What another interface of the provider's says of the person, asked with each new access token after an id_token came: its claims count last.
-   * Where it fails, nobody signs in, and what it said before stays at a refresh.
-   */
-  readonly directory?: (idToken: JsonObject, accessToken: string, fetch: BoundedFetch) => Promise<JsonObject>
-  /** Claims in standard names, made of all that the provider said. They are added; what was said stays. */
-  readonly derive?: (said: JsonObject) => JsonObject
-  /**
-   * What ends when the provider says, by back-channel logout, that the person signed out there: our own browser sessions (`sessions`), or also
-   * all that their clients have by that sign-in (`grants`). Default: `grants`, unless the provider gave a token for `offline_access`.
-   * The address to register there is `<url>/authorize/logout/<id>`.
-   */
-  readonly logoutEnds?: LogoutEnds
-  /** What an id_token must say besides: answers what is wrong, for the audit log. Who does not satisfy it can't sign in. */
-  readonly check?: (idToken: JsonObject) => string | undefined
-  /**
-   * For a provider whose metadata stand for many issuers: exactly what they name as `issuer`, with `{tenantid}` for an id_token's `tid`. The
-   * accepted tenants are then to be checked by `check`.
-   */
-  readonly issuerTemplate?: string
-}
+export type { OpenidOptions, PresetOptions }
 
 /**
  * An OpenID Provider, found by discovery.
@@ -115,13 +51,8 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
   checkParameters('openid', options.authorizationParameters)
   const authenticate = clientCredential(options.id ?? 'openid', options)
   return {
-    id: options.id ?? 'openid',
-    name: options.name ?? issuer.host,
-    ...(options.claims === undefined ? {} : { claims: options.claims }),
-    ...(options.derive === undefined ? {} : { derive: options.derive }),
-    ...(options.admit === undefined ? {} : { admit: admitWith(options.admit) }),
+    ...describedProvider(options.id ?? 'openid', options.name ?? issuer.host, options),
     ...(options.logoutEnds === undefined ? {} : { logoutEnds: options.logoutEnds }),
-    ...revalidationOf(options.id ?? 'openid', options),
     open: (context) => openProvider({ ...options, scopes }, issuer, authenticate, context),
   }
 }
@@ -140,6 +71,8 @@ type Pending = {
   readonly begunAt: number
   readonly reauthenticate: boolean
   readonly maxAge?: number
+  /** The person was to prove again who they are, which nobody can make this provider do. */
+  readonly impossible?: boolean
 }
 
 const openProvider = (
@@ -154,12 +87,14 @@ const openProvider = (
     clientId: options.clientId,
     authenticate,
     issuerTemplate: options.issuerTemplate,
+    discovery: options.discovery,
   }
   const server = openidServer(client, context)
   const bounded = boundedFetch(context.fetch)
 
-  const begin = async (request: BeginRequest): Promise<{ url: string; pending: JsonObject }> => {
+  const begin = async (asked: BeginRequest): Promise<{ url: string; pending: JsonObject }> => {
     const { library, configuration } = await server()
+    const request = options.reauthenticates === false ? withoutReauthentication(asked) : asked
     const pending: Pending = {
       state: request.state,
       nonce: base64url(random.bytes(24)),
@@ -167,6 +102,7 @@ const openProvider = (
       begunAt: Math.floor(clock.now() / 1000),
       reauthenticate: request.reauthenticate,
       ...(request.maxAge === undefined ? {} : { maxAge: request.maxAge }),
+      ...(request !== asked && asksForReauthentication(asked) ? { impossible: true } : {}),
     }
     const url = library.buildAuthorizationUrl(configuration, {
       ...authorizationParameters(options.authorizationParameters ?? {}, options.scopes, request),
@@ -180,6 +116,7 @@ const openProvider = (
 
   const complete = async (callback: URL, kept: JsonObject, redirectUri: string): Promise<SignIn> => {
     const pending = kept as unknown as Pending
+    if (pending.impossible) throw notReauthenticated()
     const at = await server()
     // Byte for byte the redirect URI of the request, whatever proxies made of the address that we were called by.
     const answered = new URL(redirectUri)
@@ -195,7 +132,8 @@ const openProvider = (
       const claims = answer.claims()
       if (!claims || answer.id_token === undefined) throw new SignInRefused('untrusted', { detail: 'no id_token' })
       await at.verifySignature(answer.id_token)
-      const { auth_time: authTime = Math.floor(clock.now() / 1000) } = claims
+      const { auth_time: stated } = claims
+      const authTime = stated ?? Math.floor(clock.now() / 1000)
       if (pending.reauthenticate && authTime + skew < pending.begunAt) {
         throw new SignInRefused('untrusted', { detail: 'the provider did not ask the person to sign in again' })
       }
@@ -208,9 +146,10 @@ const openProvider = (
       const access = await readAccessToken(at, answer.access_token, claims)
       const directory = await askDirectory(answer.access_token, claims)
       return {
-        issuer: claims.iss,
+        issuer: knownIssuer(claims.iss),
         subject,
         authTime,
+        ...(stated === undefined ? { authTimeAssumed: true } : {}),
         said: [
           ...(options.answerClaims ? [statement('answer', options.answerClaims(callback.searchParams))] : []),
           ...(access ? [access] : []),
@@ -235,7 +174,7 @@ const openProvider = (
       throw refreshFailure(error)
     }
     const claims = answer.claims()
-    if (claims && (subjectOf(claims) !== subject || claims.iss !== expected)) {
+    if (claims && (subjectOf(claims) !== subject || knownIssuer(claims.iss) !== expected)) {
       throw new ProviderUnavailable('the provider answered a refresh with another person’s id_token')
     }
     // From here on the old refresh token may be used up: what only concerns the claims must not cost us the new one.
@@ -244,7 +183,8 @@ const openProvider = (
       said.push(statement('id_token', claims))
     }
     // Without an id_token the provider's own `sub` is known only where it is our subject.
-    const known = claims ?? (options.subject === undefined ? { iss: expected, sub: subject } : undefined)
+    const iss = options.discovery ? at.metadata.issuer : expected
+    const known = claims ?? (options.subject === undefined ? { iss, sub: subject } : undefined)
     const access = known && (await readAccessToken(at, answer.access_token, known))
     if (access) said.push(access)
     const userinfo = await askUserinfo(at, answer.access_token, known?.sub).catch((error: unknown) => {
@@ -277,6 +217,9 @@ const openProvider = (
       return false
     }
   }
+
+  /** The issuer by which people are known, of one that the id_token was checked to name. */
+  const knownIssuer = (iss: string): string => (options.discovery ? options.issuer : iss)
 
   const subjectOf = (claims: { readonly sub: string; readonly [name: string]: unknown }): string | undefined => {
     const subject = claims[options.subject ?? 'sub']
@@ -349,13 +292,14 @@ const openProvider = (
       throw signInFailure(error)
     }
     const { issuerTemplate } = options
-    return readLogoutToken(token, {
+    const read = readLogoutToken(token, {
       clientId: options.clientId,
       isIssuer: (named, { tid }) =>
         named ===
         (issuerTemplate === undefined ? at.metadata.issuer : issuerTemplate.replace('{tenantid}', String(tid ?? ''))),
       now: Math.floor(clock.now() / 1000),
     })
+    return { ...read, issuer: knownIssuer(read.issuer) }
   }
 
   const exchangeBy =
@@ -372,6 +316,7 @@ const openProvider = (
   return {
     kind: 'redirect',
     ...(options.responseMode === 'form_post' ? { postsAnswer: true } : {}),
+    ...(options.reauthenticates === false ? { reauthenticates: false } : {}),
     begin,
     complete,
     refresh,

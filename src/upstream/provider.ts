@@ -54,6 +54,8 @@ export type OpenProvider = RedirectProvider | PasswordProvider | HostProvider
 /** The browser is sent to the provider and comes back to `redirectUri`. */
 export interface RedirectProvider {
   readonly kind: 'redirect'
+  /** False where the provider can't be made to sign a person in again, and so says nothing of when they did. Absent: it can. */
+  readonly reauthenticates?: false
   /** The provider posts its answer. */
   readonly postsAnswer?: boolean
   /** @throws ProviderUnavailable */
@@ -124,6 +126,8 @@ export interface SignIn {
   readonly subject: string
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
+  /** The provider did not say when: `authTime` is when its answer came, and the person may have signed in there long before. */
+  readonly authTimeAssumed?: boolean
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens
 }

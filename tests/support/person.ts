@@ -29,6 +29,7 @@ import {
   type NamedProvider,
   type OpenProvider,
   ProviderUnavailable,
+  type RedirectProvider,
   type SignIn,
   SignInRefused,
 } from '../../src/upstream/provider.ts'
@@ -80,13 +81,21 @@ export interface RedirectStandIn extends NamedProvider {
   readonly asked: Asked[]
   /** What the provider does with the next answers. */
   behaviour: 'sign in' | 'down' | 'refuse' | 'lie' | 'lack claims' | 'slow'
+  /** Whether it says when people authenticated. */
+  statesTime: boolean
 }
 
 /** A provider somewhere else: what comes back as `code` is who signed in. Its protocol is tested where the real ones are. */
-export const redirectProvider = (now: () => number, id = 'idp', name = 'Example IdP'): RedirectStandIn => {
+export const redirectProvider = (
+  now: () => number,
+  id = 'idp',
+  name = 'Example IdP',
+  facts: Pick<RedirectProvider, 'reauthenticates'> = {},
+): RedirectStandIn => {
   const asked: Asked[] = []
   const open: OpenProvider = {
     kind: 'redirect',
+    ...facts,
     async begin(request) {
       if (provider.behaviour === 'down') throw new ProviderUnavailable('out of reach', { detail: 'ECONNREFUSED idp' })
       asked.push(request)
@@ -101,10 +110,11 @@ export const redirectProvider = (now: () => number, id = 'idp', name = 'Example 
       if (provider.behaviour === 'lie') throw new SignInRefused('untrusted', { detail: 'nonce' })
       if (provider.behaviour === 'lack claims') throw new SignInRefused('claims', { detail: 'email' })
       if (provider.behaviour === 'slow') await new Promise((resolve) => setTimeout(resolve, 700))
-      return signInOf(`https://${id}.example`, callback.searchParams.get('code') ?? 'Alice', now())
+      const signIn = signInOf(`https://${id}.example`, callback.searchParams.get('code') ?? 'Alice', now())
+      return provider.statesTime ? signIn : { ...signIn, authTimeAssumed: true }
     },
   }
-  const provider: RedirectStandIn = { id, name, open, asked, behaviour: 'sign in' }
+  const provider: RedirectStandIn = { id, name, open, asked, behaviour: 'sign in', statesTime: true }
   return provider
 }
 

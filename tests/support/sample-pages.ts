@@ -150,22 +150,31 @@ export const samplePages: Readonly<Record<string, Page>> = {
     ],
   },
   ...Object.fromEntries(
-    (['disconnected', 'added', 'removed', 'already_yours', 'of_another', 'other_person', 'outdated'] as const).map(
-      (notice) => [
-        `account: ${notice}`,
-        {
-          kind: 'account',
-          form,
-          account,
-          identities: [],
-          addable: [],
-          signedInHere: true,
-          now,
-          apps: [],
-          notice,
-        } satisfies Page,
-      ],
-    ),
+    (
+      [
+        'disconnected',
+        'added',
+        'removed',
+        'already_yours',
+        'of_another',
+        'other_person',
+        'not_proven',
+        'outdated',
+      ] as const
+    ).map((notice) => [
+      `account: ${notice}`,
+      {
+        kind: 'account',
+        form,
+        account,
+        identities: [],
+        addable: [],
+        signedInHere: true,
+        now,
+        apps: [],
+        notice,
+      } satisfies Page,
+    ]),
   ),
   ...Object.fromEntries(
     problems.map((problem) => [

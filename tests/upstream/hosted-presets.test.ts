@@ -102,6 +102,19 @@ describe('services that are OpenID Providers', () => {
     }
   })
 
+  test('Google has no prompt=login and says no auth_time: it is not asked for them, and nothing is made up', async () => {
+    const { open, signIn } = await at(google(mine), { base: 'https://accounts.google.com' }, {})
+    expect(open.reauthenticates).toBe(false)
+    expect(await signIn()).toMatchObject({ authTimeAssumed: true })
+    for (const asked of [{ reauthenticate: true }, { maxAge: 60 }]) {
+      const { url, pending } = await open.begin({ ...plainRequest, ...asked })
+      expect(new URL(url).searchParams.get('prompt')).toBe('consent')
+      expect(new URL(url).searchParams.has('max_age')).toBe(false)
+      const refused = await rejection(open.complete(new URL(`${redirectUri}?code=c`), pending, redirectUri))
+      expect(refused).toMatchObject({ reason: 'interaction_required' })
+    }
+  })
+
   test('Scalekit: by an organization’s connection', async () => {
     const environment = 'https://example.scalekit.com'
     const preset = scalekit({ ...mine, environment, organization: 'org_1', connection: 'conn_1' })

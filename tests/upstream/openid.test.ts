@@ -94,7 +94,22 @@ describe('a provider that rotates', () => {
     // The browser is signed in as alice there; asked again, somebody else can answer.
     const again = await open.begin({ ...plainRequest, reauthenticate: true })
     const callback = new URL(await signInAt(again.url, { login: 'bob', jar }))
-    expect(await open.complete(callback, again.pending, redirectUri)).toMatchObject({ subject: oidcSubject('bob') })
+    const said = await open.complete(callback, again.pending, redirectUri)
+    expect(said).toMatchObject({ subject: oidcSubject('bob') })
+    // Being asked with max_age, it says when: then nobody needs to believe that `prompt=login` reached it.
+    expect(new URL(again.url).searchParams.get('max_age')).toBe('0')
+    expect(said.authTimeAssumed).toBeUndefined()
+  })
+
+  test('attack: who takes `prompt=login` and `max_age` out of the URL is told apart from who signed in again', async () => {
+    const { open } = await at(provider)
+    const jar = new CookieJar()
+    await signInAt((await open.begin(plainRequest)).url, { login: 'alice', jar })
+    const again = await open.begin({ ...plainRequest, reauthenticate: true })
+    const stripped = new URL(again.url)
+    for (const name of ['prompt', 'max_age']) stripped.searchParams.delete(name)
+    const callback = new URL(await signInAt(stripped.href, { login: 'alice', jar }))
+    expect(await open.complete(callback, again.pending, redirectUri)).toMatchObject({ authTimeAssumed: true })
   })
 
   test('a person who says no is "denied"; the provider’s words stay in the detail', async () => {

@@ -95,6 +95,8 @@ export const english = {
   'account.notice.of_another':
     'Somebody has an account here with this sign-in already. Two accounts can’t become one, so nothing was changed.',
   'account.notice.other_person': 'Somebody else has signed in meanwhile, so nothing was changed.',
+  'account.notice.not_proven':
+    'The service where you signed in does not say that you did so just now, so nothing was changed. The people who run this server can help.',
 
   'problem.details': 'Details:',
   'problem.claims': 'Missing, or not as needed:',

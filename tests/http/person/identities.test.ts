@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { TestBrowser, Visit } from '../../support/browser.ts'
 import {
   authorizeUrl,
@@ -267,4 +267,114 @@ test('where the subject is the provider’s, nothing can be added', async () => 
   const page = await browser.open(callbackOf(to, idp, 'Ally'))
   expect(page.text).toContain('As Ally')
   expect(page.text).not.toContain('Add another way')
+})
+
+describe('a provider that does not say when a person authenticated', () => {
+  /** `idp` at which people are, and another to add. */
+  const setting = async (facts: { readonly reauthenticates?: false } = {}, local = false) => {
+    const made: RedirectStandIn[] = []
+    const to = await personServer({
+      providers: (issuer, now) => {
+        made.push(redirectProvider(now, 'idp', 'Example IdP', facts), redirectProvider(now, 'other', 'Other IdP'))
+        return [...(local ? [passwordProvider(issuer, now)] : []), ...made]
+      },
+    })
+    const [idp, other] = made
+    if (!idp || !other) throw new Error('no provider')
+    idp.statesTime = false
+    const browser = to.browser()
+    const back = (at: RedirectStandIn, who: string) =>
+      browser.open(`${to.issuer}/authorize/callback/${at.id}?code=${who}&state=${at.asked.at(-1)?.state}`)
+    const visit = async () => {
+      await browser.submit(await account(to, browser), 'idp')
+      return back(idp, 'Alice')
+    }
+    const identities = async () =>
+      (await to.server.accounts.byIdentity('https://idp.example', 'subject-of-Alice'))?.identities
+    return { to, idp, other, browser, back, visit, identities }
+  }
+
+  test('attack: who sits at an open browser, where it signs in by itself, adds nothing, however new the session looks', async () => {
+    const { to, idp, other, browser, back, visit, identities } = await setting()
+    // A new session by the provider's own, which asked nobody: it counts for clients, and not for this.
+    expect((await visit()).text).toContain('Add another way')
+    const confirm = await browser.submit(await account(to, browser), 'add')
+    expect(confirm.text).toContain('again, so that nobody else')
+    expect((await browser.submit(confirm, 'idp')).left?.origin).toBe('https://idp.example')
+    expect(idp.asked.at(-1)).toMatchObject({ reauthenticate: true })
+    // The parameters that ask for it were taken out of the URL on the way.
+    const page = await back(idp, 'Alice')
+    expect(page.text).toContain('does not say that you did so just now, so nothing was changed')
+    expect(other.asked).toEqual([])
+    expect(await identities()).toHaveLength(1)
+    expect(to.events).toContainEqual(
+      expect.objectContaining({ type: 'account.identity_refused', provider: 'idp', reason: 'not_proven' }),
+    )
+    // Nor by trying again, which begins with the session that has just been made.
+    await browser.submit(await browser.submit(await account(to, browser), 'add'), 'idp')
+    expect(other.asked).toEqual([])
+    // One that says it goes on.
+    idp.statesTime = true
+    await browser.submit(await back(idp, 'Alice'), 'other')
+    expect((await back(other, 'Ally')).text).toContain('From now on')
+    expect(await identities()).toHaveLength(2)
+  })
+
+  test('attack: nothing is taken away by it either', async () => {
+    const { to, idp, other, browser, back, visit, identities } = await setting()
+    const { account: mine } = await to.server.accounts.resolve('idp', {
+      ...{ issuer: 'https://idp.example', subject: 'subject-of-Alice', authTime: 0, said: [] },
+    })
+    await to.server.accounts.link(mine.id, 'other', {
+      ...{ issuer: 'https://other.example', subject: 'subject-of-Ally', authTime: 0, said: [] },
+    })
+    await visit()
+    const confirm = await browser.submit(await account(to, browser), 'remove')
+    expect(confirm.text).toContain('again, so that nobody else')
+    await browser.submit(confirm, 'idp')
+    expect((await back(idp, 'Alice')).text).toContain('nothing was changed')
+    expect(await identities()).toHaveLength(2)
+    // By the other one, which says it, it can be done.
+    await browser.submit(await browser.submit(await account(to, browser), 'remove'), 'other')
+    await back(other, 'Ally')
+    expect((await browser.submit(await account(to, browser), 'remove')).text).toContain('You can no longer sign in')
+    expect(await identities()).toBeUndefined()
+  })
+
+  test('where nobody could say it (plain OAuth 2.0), a sign-in of the last minutes is enough; later they come from there again', async () => {
+    const { to, idp, other, browser, back, visit, identities } = await setting({ reauthenticates: false })
+    await visit()
+    await to.pass(11 * 60_000)
+    await browser.submit(await browser.submit(await account(to, browser), 'add'), 'idp')
+    expect(idp.asked.at(-1)).toMatchObject({ reauthenticate: false, selectAccount: true })
+    await browser.submit(await back(idp, 'Alice'), 'other')
+    expect((await back(other, 'Ally')).text).toContain('From now on')
+    expect(await identities()).toHaveLength(2)
+  })
+
+  test('attack: but not for an account that has a better way, which is then the only one that is offered', async () => {
+    const { to, idp, other, browser, back, visit } = await setting({ reauthenticates: false }, true)
+    const { account: mine } = await to.server.accounts.resolve('idp', {
+      ...{ issuer: 'https://idp.example', subject: 'subject-of-Alice', authTime: 0, said: [] },
+    })
+    await to.server.accounts.link(mine.id, 'local', {
+      ...{ issuer: to.issuer, subject: 'subject-of-Alice', authTime: 0, said: [] },
+    })
+    await visit()
+    const confirm = await browser.submit(await account(to, browser), 'add')
+    expect(confirm.text).toContain('again, so that nobody else')
+    expect(confirm.forms.flatMap(({ buttons }) => buttons.map(({ value }) => value))).not.toContain('idp')
+    const before = idp.asked.length
+    const [form] = confirm.forms
+    const fields = new URLSearchParams([
+      ...(form?.fields ?? [])
+        .filter(({ name }) => name === 'interaction' || name === 'csrf')
+        .map((each): [string, string] => [each.name, each.value]),
+      ['provider', 'idp'],
+    ])
+    expect((await browser.post(confirm.url, form?.action ?? '', fields)).status).toBe(400)
+    expect(idp.asked).toHaveLength(before)
+    await browser.submit(await signInAs(browser, confirm, 'Alice'), 'other')
+    expect((await back(other, 'Ally')).text).toContain('From now on')
+  })
 })
