@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apple } from '../../src/upstream/apple.ts'
 import { auth0 } from '../../src/upstream/auth0.ts'
+import { azureB2c } from '../../src/upstream/azure-b2c.ts'
 import { clerk } from '../../src/upstream/clerk.ts'
 import { cognito } from '../../src/upstream/cognito.ts'
 import { descope } from '../../src/upstream/descope.ts'
@@ -16,6 +17,7 @@ import { huggingface } from '../../src/upstream/huggingface.ts'
 import { keycloak } from '../../src/upstream/keycloak.ts'
 import { okta } from '../../src/upstream/okta.ts'
 import { openid } from '../../src/upstream/openid.ts'
+import { oracle } from '../../src/upstream/oracle.ts'
 import { propelauth } from '../../src/upstream/propelauth.ts'
 import type { Provider } from '../../src/upstream/provider.ts'
 import { scalekit } from '../../src/upstream/scalekit.ts'
@@ -35,9 +37,33 @@ const appleKey = { privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' 
 
 const microsoft = `https://login.microsoftonline.com/${tenant}/v2.0`
 const pool = 'https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI'
-const openidProviders: [Provider<unknown>, issuer: string, claims?: object][] = [
+const idcs = 'idcs-0123456789abcdef0123456789abcdef'
+const b2c = `https://contoso.b2clogin.com/${tenant}`
+/** `issuer`: what a handler sees. `at`: where the metadata are, and what they name, where that is something else. */
+const openidProviders: [
+  Provider<unknown>,
+  issuer: string,
+  claims?: object,
+  at?: { readonly base: string; readonly named: string; readonly said: object },
+][] = [
   [google(mine), 'https://accounts.google.com', { hd: 'example.com' }],
   [entra({ ...mine, tenant }), microsoft, { tid: tenant, oid: 'object-1', groups: ['g-1'], roles: ['r'] }],
+  [
+    azureB2c({ ...mine, domain: 'contoso.b2clogin.com', tenantId: tenant, policy: 'B2C_1_in' }),
+    `${b2c}/v2.0/`,
+    { tfp: 'B2C_1_in', emails: ['one@example.com'] },
+    { base: `${b2c}/B2C_1_in/v2.0`, named: `${b2c}/v2.0/`, said: {} },
+  ],
+  [
+    oracle({ ...mine, domain: `${idcs}.identity.oraclecloud.com` }),
+    `https://${idcs}.identity.oraclecloud.com`,
+    { tenant: idcs, user_id: 'user-1', user_displayname: 'One' },
+    {
+      base: `https://${idcs}.identity.oraclecloud.com`,
+      named: 'https://identity.oraclecloud.com/',
+      said: { sub: 'user-1' },
+    },
+  ],
   [okta({ ...mine, domain: 'example.okta.com' }), 'https://example.okta.com', { groups: ['Everyone'] }],
   [
     auth0({ ...mine, domain: 'example.eu.auth0.com', namespace: 'https://x/' }),
@@ -124,17 +150,22 @@ describe('the invariant: what the handler sees equals what the provider said, af
 
   test.each(openidProviders.map((each): [string, ...typeof each] => [each[0].id, ...each]))(
     '%s',
-    async (_id, provider, issuer, own = {}) => {
-      const base = issuer.replace(/\/$/, '')
-      const claims = { iss: issuer, email: 'one@example.com', email_verified: true, ...own }
+    async (_id, provider, issuer, own = {}, at = undefined) => {
+      const { base, named, said: known } = at ?? { base: issuer.replace(/\/$/, ''), named: issuer, said: {} }
+      const claims = { iss: named, email: 'one@example.com', email_verified: true, ...own }
       const endpoint = (path: string) => `${base}/${path}`
       const metadata = {
-        ...{ issuer, authorization_endpoint: endpoint('authorize'), token_endpoint: endpoint('token') },
+        ...{ issuer: named, authorization_endpoint: endpoint('authorize'), token_endpoint: endpoint('token') },
         ...{ userinfo_endpoint: endpoint('userinfo'), jwks_uri: endpoint('keys') },
       }
       lying.tell({ metadata, claims })
       const { email_verified: _verified, ...said } = claims
-      await expectInvariant(provider, redirected({ [base]: lying.issuer }), { ...said, email_verified: true })
+      await expectInvariant(provider, redirected({ [base]: lying.issuer }), {
+        ...said,
+        ...known,
+        iss: issuer,
+        email_verified: true,
+      })
     },
   )
 
