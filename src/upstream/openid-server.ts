@@ -56,7 +56,7 @@ export const openidServer = (
       const configuration = await library.discovery(address, client.clientId, {}, authenticate, options)
       const metadata = configuration.serverMetadata()
       checkIssuer(client, metadata)
-      return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, bounded) }
+      return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, address, bounded) }
     } catch (error) {
       logger.warn('discovery of an OpenID Provider failed', { issuer: client.issuer.href, reason: describe(error) })
       const failure = unavailable(error)
@@ -89,15 +89,17 @@ const checkIssuer = ({ issuerTemplate, discovery }: OpenidClient, { issuer }: Se
  * The library leaves out the signature of a token that came straight from the token endpoint, as OpenID Connect Core §3.1.3.7 allows. It is
  * checked here: a proxy or a name server between us would otherwise be believed. Symmetric algorithms and `none` are never accepted.
  */
-const signatureVerifier = (metadata: ServerMetadata, bounded: ReturnType<typeof boundedFetch>) => {
+const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded: ReturnType<typeof boundedFetch>) => {
   const algorithms = (metadata.id_token_signing_alg_values_supported ?? ['RS256']).filter(
     (algorithm) => algorithm !== 'none' && !algorithm.startsWith('HS'),
   )
-  const { issuer, jwks_uri: uri } = metadata
+  const { jwks_uri: uri } = metadata
   if (uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
   // The library checks what it fetches itself. Keys that came over plain http would be anybody's.
-  if (!URL.canParse(uri) || (issuer.startsWith('https:') && !uri.startsWith('https:'))) {
-    throw new ProviderUnavailable('the provider’s metadata name keys that are not fetched by https', { detail: uri })
+  if (!URL.canParse(uri) || ![protocol, 'https:'].includes(new URL(uri).protocol)) {
+    throw new ProviderUnavailable('the provider’s metadata name keys that are not fetched by https', {
+      detail: uri.slice(0, 300),
+    })
   }
   const keys = createRemoteJWKSet(new URL(uri), {
     [customFetch]: (url, init) => bounded(url, init),
