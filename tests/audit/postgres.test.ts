@@ -49,7 +49,7 @@ describe.skipIf('skip' in server)('on PostgreSQL', () => {
     proxy.requests = 'pass'
     proxy.cut()
     const types = async () => (await log.query({ limit: 1000 })).events.map(({ type }) => type)
-    await expect.poll(async () => (await types()).length, { timeout: 30_000 }).toBe(52)
+    await expect.poll(async () => (await types()).length).toBe(52)
     expect((await log.query({ types: ['audit.dropped'] })).events).toMatchObject([{ count: 30 }])
     await log.close()
 
@@ -63,7 +63,7 @@ describe.skipIf('skip' in server)('on PostgreSQL', () => {
     mute.record(approved('alice', 'lost'))
     const started = Date.now()
     await mute.close()
-    expect(Date.now() - started).toBeLessThan(15_000)
+    expect(Date.now() - started).toBeLessThan(60_000)
     expect(warned.at(-1)).toBe('audit events were lost')
     await proxy.close()
   })

@@ -305,7 +305,7 @@ describe('an issuer’s keys', () => {
     const { verify } = verifier()
     const begun = Date.now()
     expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('unavailable')
-    expect(Date.now() - begun).toBeLessThan(20_000)
+    expect(Date.now() - begun).toBeLessThan(60_000)
     expect(await reasonOf(verify(await issuer.sign(), resource))).toBe('unavailable')
     expect(issuer.requests.metadata).toBe(1)
   })
