@@ -8,7 +8,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     // A loaded machine may keep a browser or a database waiting. What passes only then is named by the tally, and an attack that succeeded once counts.
     retry: process.env.CI === 'true' ? 1 : 0,
-    expect: { poll: { timeout: 30_000, interval: 50 } },
+    expect: { poll: { timeout: 60_000, interval: 50 } },
     // What a test that passed had logged is of no interest: servers log each event of thousands of requests.
     silent: 'passed-only',
     globalSetup: ['tests/support/packages.setup.ts', 'tests/support/postgres.setup.ts'],

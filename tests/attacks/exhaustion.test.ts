@@ -61,7 +61,7 @@ describe('bodies', () => {
     const response = await target.send(streamed(path, type, body))
     expect(response.status).toBe(413)
     expect(sent.bytes).toBeLessThan(200_000)
-    await vi.waitFor(() => expect(sent.cancelled).toBe(true))
+    await expect.poll(() => sent.cancelled).toBe(true)
   })
 
   test.each(endpoints)('%s: one that says it is too large is not read at all', async (path, type) => {

@@ -133,7 +133,7 @@ export const contract = (newBench: () => Promise<Bench>): void => {
     const log = made.open({ keepFor: 30 * 86_400 })
     log.record(rotated('new', Date.now()))
     await log.flush()
-    await expect.poll(async () => (await log.query({ grant: 'old' })).events.length, { timeout: 10_000 }).toBe(0)
+    await expect.poll(async () => (await log.query({ grant: 'old' })).events.length).toBe(0)
     expect((await log.query()).events).toHaveLength(2)
     await log.close()
   })
@@ -159,7 +159,7 @@ export const contract = (newBench: () => Promise<Bench>): void => {
     for (let index = 0; index < 300; index++) logs[index % 3]?.record(rotated(`g-${index}`))
     await Promise.all(logs.map((log) => log.flush()))
     // One that found the file locked comes again.
-    await expect.poll(async () => (await logs[0]?.query({ limit: 1000 }))?.events.length, { timeout: 10_000 }).toBe(300)
+    await expect.poll(async () => (await logs[0]?.query({ limit: 1000 }))?.events.length).toBe(300)
     await Promise.all(logs.map((log) => log.close()))
   })
 }

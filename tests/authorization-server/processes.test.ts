@@ -43,9 +43,7 @@ async function contenders(opening: Opening, options: TestServerOptions) {
       const before = processes.map(({ stdout }) => stdout.length)
       for (const running of processes) running.write(`${JSON.stringify(forms)}\n`)
       const outcomes = processes.map(async (running, index) => {
-        await expect
-          .poll(() => running.stdout.slice(before[index]), { timeout: 30_000, interval: 5 })
-          .toMatch(/^\[.*\]\n$/)
+        await expect.poll(() => running.stdout.slice(before[index]), { interval: 5 }).toMatch(/^\[.*\]\n$/)
         return JSON.parse(running.stdout.slice(before[index])) as Outcome[]
       })
       return (await Promise.all(outcomes)).flat()

@@ -44,7 +44,7 @@ async function connect(page: Page): Promise<void> {
       .locator('input[role=switch]')
       .click({ force: true, timeout: 10_000 })
       .catch((error: unknown) => console.warn('the switch could not be clicked', error))
-    const left = await away.waitFor({ timeout: 15_000 }).then(
+    const left = await away.waitFor({ timeout: 30_000 }).then(
       () => true,
       () => false,
     )

@@ -128,9 +128,7 @@ describe('mcp-remote', () => {
     // It registers again at once; but this version opens no browser for it before it is started another time.
     const second = start()
     second.client.initialize().catch(() => {})
-    await expect
-      .poll(() => existsSync(registration) && readFileSync(registration, 'utf8'), { timeout: 20_000 })
-      .toMatch(/cs_cl_(?!0000)/)
+    await expect.poll(() => existsSync(registration) && readFileSync(registration, 'utf8')).toMatch(/cs_cl_(?!0000)/)
     await second.child.stop(2_000)
     const third = start()
     await approving(() => third.client.initialize())

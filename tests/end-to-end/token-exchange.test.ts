@@ -4,7 +4,7 @@ import { introspection, jwks, requireUser, resourceServer } from 'countersign'
 import { memory } from 'countersign/store/memory'
 import { hostSession } from 'countersign/upstream/host'
 import { allowInsecureRequests, discovery, genericGrantRequest } from 'openid-client'
-import { afterAll, expect, test, vi } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { TestBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 
@@ -127,7 +127,7 @@ test.each([
     expect(grants.map(({ clientId }) => clientId)).toEqual(['desk'])
     expect(await auth.grants.revoke(grants[0]?.id ?? '')).toBe(true)
     for (const token of [person, agent]) {
-      await vi.waitFor(async () => expect((await call(token)).status).toBe(401), { timeout: 10_000 })
+      await expect.poll(async () => (await call(token)).status).toBe(401)
     }
     await expect(exchange(issuer, { id: 'agent', secret: secrets.agent }, person, {})).rejects.toThrow('400')
     await auth.close()

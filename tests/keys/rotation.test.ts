@@ -267,7 +267,7 @@ describe('sealing keys', () => {
     const { id } = await one.ring.rotate({ use: 'seal' })
     await clock.pass(defaultRotation.lead + straggling)
     await Promise.all(nodes.map(({ ring }) => ring.catchUp()))
-    await expect.poll(() => keysOf(store), { timeout: 20_000 }).toEqual({ [id]: 250 })
+    await expect.poll(() => keysOf(store)).toEqual({ [id]: 250 })
     const left = (await store.list('thing/', { limit: 1000 })).entries.map(({ expiresAt }) => expiresAt)
     for (const [index, end] of ends.entries()) {
       if (end === undefined) expect(left[index]).toBeUndefined()
@@ -282,7 +282,7 @@ describe('sealing keys', () => {
     await clock.pass(day + 60_000)
     await Promise.all(nodes.map(({ ring }) => ring.catchUp()))
     const seals = async () => (await other.ring.list()).filter(({ use }) => use === 'seal').map((key) => key.id)
-    await expect.poll(seals, { timeout: 20_000 }).toEqual([id])
+    await expect.poll(seals).toEqual([id])
     expect((await createRecords(store, other.ring).get(refTo(things, 'late'))).values[0]?.value).toEqual({
       text: 'late',
     })

@@ -6,7 +6,7 @@ import { StdioClientTransport as StdioV1 } from '@modelcontextprotocol/sdk/clien
 import { InMemoryTransport as MemoryV1 } from '@modelcontextprotocol/sdk/inMemory.js'
 import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { McpServer as McpServerV2, InMemoryTransport as MemoryV2 } from '@modelcontextprotocol/server'
-import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import type { Auth } from '../../src/http/auth.ts'
 import { requireUser } from '../../src/identity/context.ts'
@@ -118,7 +118,7 @@ test('two questions of one id: the answer to the one is not filtered in place of
   transport.onmessage = (message) => void asked.push(message as { id: number; method: string })
   transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
   transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'ping' })
-  await vi.waitFor(() => expect(asked.length + sent.length).toBe(2))
+  await expect.poll(() => asked.length + sent.length).toBe(2)
   const list = { tools: [{ name: 'whoami' }, { name: 'notes_add' }, { name: 'purge' }] }
   for (const { id, method } of asked.toReversed()) {
     await transport.send({ jsonrpc: '2.0', id, result: method === 'ping' ? {} : list })
@@ -127,7 +127,7 @@ test('two questions of one id: the answer to the one is not filtered in place of
   expect(JSON.stringify(sent)).not.toContain('purge')
   // Once it was answered, the id is free.
   transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'ping' })
-  await vi.waitFor(() => expect(asked).toHaveLength(2))
+  await expect.poll(() => asked).toHaveLength(2)
 })
 
 test('who asks is answered also when something of ours breaks, and is told nothing of it', async () => {
@@ -138,9 +138,7 @@ test('who asks is answered also when something of ours breaks, and is told nothi
   transport.onmessage = () => {}
   transport.onmessage({ jsonrpc: '2.0', method: 'notifications/initialized' })
   transport.onmessage({ jsonrpc: '2.0', id: 7, method: 'ping' })
-  await vi.waitFor(() =>
-    expect(sent).toEqual([{ jsonrpc: '2.0', id: 7, error: { code: -32603, message: 'Internal error' } }]),
-  )
+  await expect.poll(() => sent).toEqual([{ jsonrpc: '2.0', id: 7, error: { code: -32603, message: 'Internal error' } }])
 })
 
 test('answers come in the order of the questions, whatever the policy waits for', async () => {
@@ -151,7 +149,7 @@ test('answers come in the order of the questions, whatever the policy waits for'
   transport.onmessage = (message) => void order.push((message as { method: string }).method)
   transport.onmessage?.({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'slow' } })
   transport.onmessage?.({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } })
-  await vi.waitFor(() => expect(order).toEqual(['tools/call', 'notifications/cancelled']))
+  await expect.poll(() => order).toEqual(['tools/call', 'notifications/cancelled'])
 })
 
 describe('the example, as a real process', () => {

@@ -69,7 +69,7 @@ async function keysOf(store: Store, ...listing: Parameters<Store['list']>): Prom
 }
 
 async function heard(messages: readonly string[], expected: string): Promise<void> {
-  await expect.poll(() => messages, { timeout: 10_000, interval: 10 }).toContain(expected)
+  await expect.poll(() => messages, { interval: 10 }).toContain(expected)
 }
 
 export function contract(newBench: NewBench): void {

@@ -128,7 +128,7 @@ describe.skipIf('skip' in server)(`postgres${'skip' in server ? `: ${server.skip
             await other.commit({ notify: [sent] })
             return messages
           },
-          { timeout: 20_000, interval: 50 },
+          { interval: 50 },
         )
         .toContain(sent)
     }
@@ -136,12 +136,10 @@ describe.skipIf('skip' in server)(`postgres${'skip' in server ? `: ${server.skip
     await administrate('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [name])
     await hears('after')
     await expect
-      .poll(
-        () =>
-          value(store, 'a').catch((error: unknown) => {
-            expect(error).toBeInstanceOf(StoreUnavailable)
-          }),
-        { timeout: 20_000 },
+      .poll(() =>
+        value(store, 'a').catch((error: unknown) => {
+          expect(error).toBeInstanceOf(StoreUnavailable)
+        }),
       )
       .toBe('1')
     await store.close()
@@ -180,9 +178,7 @@ describe.skipIf('skip' in server)(`postgres${'skip' in server ? `: ${server.skip
     await Promise.all(Array.from({ length: 20 }, () => store.increment('c', 1, LONG)))
     await store.close()
     await expect
-      .poll(() => administrate('SELECT pid FROM pg_stat_activity WHERE application_name = $1', [name]), {
-        timeout: 10_000,
-      })
+      .poll(() => administrate('SELECT pid FROM pg_stat_activity WHERE application_name = $1', [name]))
       .toEqual([])
   })
 })

@@ -77,7 +77,7 @@ export function processes(fresh: () => Promise<{ opening: Opening; store: Store;
       const other = await contender(opening, 'notify')
       other.go()
       expect(await other.running.ended).toEqual({ code: 0, signal: null })
-      await expect.poll(() => messages, { timeout: 10_000 }).toEqual(['from-another-process'])
+      await expect.poll(() => messages).toEqual(['from-another-process'])
     } finally {
       await end()
     }

@@ -172,9 +172,7 @@ describe.skipIf('skip' in found)('in Chromium', () => {
     page.on('request', (request) => requested.push(request.url()))
     await page.goto(authorizeUrl(to, { redirect_uri: 'cursor://anysphere.cursor-mcp/oauth/callback' }))
     await page.click('[value=deny]')
-    await expect
-      .poll(() => requested.find((url) => url.startsWith('cursor://')), { timeout: 20_000 })
-      .toMatch(/error=access_denied/)
+    await expect.poll(() => requested.find((url) => url.startsWith('cursor://'))).toMatch(/error=access_denied/)
     expect(complaints).toEqual([])
   })
 
@@ -184,13 +182,13 @@ describe.skipIf('skip' in found)('in Chromium', () => {
     await page.goto(`${client.origin}/popup`)
     const ours = await popup
     await ours.click('[value=deny]')
-    await expect.poll(() => page.title(), { timeout: 20_000 }).toBe('told')
+    await expect.poll(() => page.title()).toBe('told')
   })
 
   test('fault 25: no page of ours shows in a frame', async () => {
     const { page, complaints } = await open({ javaScriptEnabled: true })
     await page.goto(`${client.origin}/frame`)
-    await expect.poll(() => complaints.join(), { timeout: 20_000 }).toMatch(/frame-ancestors/)
+    await expect.poll(() => complaints.join()).toMatch(/frame-ancestors/)
     expect(page.frames()[1]?.url()).not.toContain('/authorize')
   })
 
