@@ -7,8 +7,6 @@ import { type Application, authorize, browserOf, createApplication } from './sup
 import { connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
-// Real programs, on machines that may be busy.
-
 const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 // The example as `npm start` runs it, and the command line as npm installs it, on the same file.

@@ -8,8 +8,6 @@ import { createFormBrowser } from './support/form-browser.ts'
 import { startServer, type TestServer } from './support/server.ts'
 import { signIn } from './support/sign-in.ts'
 
-// Real programs, on machines that may be busy.
-
 let server: TestServer
 beforeAll(async () => {
   server = await startServer()

@@ -9,8 +9,6 @@ import { startRedis } from '../support/redis.ts'
 import { authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV2 } from './support/sdk-clients.ts'
 
-// Real programs, on machines that may be busy.
-
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 interface RunningNode {

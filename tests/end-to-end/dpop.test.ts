@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
+import { join } from 'node:path'
 import { DpopSession } from '@modelcontextprotocol/client'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import { decodeJwt } from 'jose'
@@ -17,12 +18,11 @@ import { memory } from '../../src/store/memory.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 import { freePort } from '../support/free-port.ts'
+import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { createFormBrowser } from './support/form-browser.ts'
 import { authorize, browserOf, createApplication } from './support/oauth-client.ts'
 import { connectV2 } from './support/sdk-clients.ts'
 import { signIn } from './support/sign-in.ts'
-
-// Real programs, on machines that may be busy.
 
 const secret = 'a client secret of more than 32 characters'
 const person = { username: 'demo', password: randomBytes(12).toString('base64url') }
@@ -226,7 +226,9 @@ describe.each([
 test('the example is as it says', async () => {
   const { authWithBoundTokens, callWithProof } = await import('../../examples/dpop.ts')
   expect(await (await callWithProof()).text()).toBe('Hello, alice')
-  const auth = authWithBoundTokens({ url: 'https://auth.example.com', secret: 'x'.repeat(32), database: 'unused.db' })
+  const folder = temporaryDirectory()
+  const database = join(folder.path, 'store.db')
+  const auth = authWithBoundTokens({ url: 'https://auth.example.com', secret: 'x'.repeat(32), database })
   const document = '/.well-known/oauth-protected-resource'
   for (const [path, required] of [
     ['/payroll', true],
@@ -237,4 +239,6 @@ test('the example is as it says', async () => {
     expect(metadata).toMatchObject({ resource: `https://auth.example.com${path}` })
     expect(metadata?.dpop_bound_access_tokens_required).toBe(required)
   }
+  await auth.close()
+  folder.remove()
 })

@@ -8,8 +8,6 @@ import { connectV1, connectV2 } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 import { signInWithChromium } from './support/sign-in.ts'
 
-// Real programs, on machines that may be busy.
-
 // The example, started as a person starts it.
 let server: TestServer
 beforeAll(async () => {

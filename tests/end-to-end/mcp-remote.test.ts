@@ -11,8 +11,6 @@ import { startServer, type TestServer } from './support/server.ts'
 import { signIn } from './support/sign-in.ts'
 import { createStdioClient } from './support/stdio-client.ts'
 
-// Real programs, on machines that may be busy.
-
 const require = createRequire(import.meta.url)
 const programs = join(dirname(require.resolve('mcp-remote/package.json')), 'dist')
 

@@ -8,8 +8,6 @@ import { type Application, authorize, browserOf, createApplication } from './sup
 import { connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
-// Real programs, on machines that may be busy.
-
 const mcpHeaders = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
 const listTools = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
 

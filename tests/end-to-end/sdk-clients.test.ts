@@ -5,8 +5,6 @@ import { type Application, authorize, browserOf, createApplication } from './sup
 import { type Approve, connectV1, connectV2, isUnauthorized, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
-// Real programs, on machines that may be busy.
-
 const READ = ['notes:read']
 const BOTH = ['notes:read', 'notes:write']
 const LIFETIME = 6

@@ -10,8 +10,6 @@ import { connectV1, connectV2, type McpClient } from './support/sdk-clients.ts'
 import { startServer, type TestServer } from './support/server.ts'
 import { signInWithChromium } from './support/sign-in.ts'
 
-// Real programs, on machines that may be busy.
-
 const LIFETIME = 6
 const alice = { username: 'alice', password: 'any' }
 const pyJwt = await findPyJwt()

@@ -12,10 +12,12 @@ import * as onHono from '../../../src/http/hono.ts'
 import * as onNode from '../../../src/http/node.ts'
 import { testIssuer } from '../../../src/testing.ts'
 import { resourceServer } from '../../../src/verify-only.ts'
-import { listen, type Running } from './servers.ts'
+import { listen } from './servers.ts'
 
-let running: Running | undefined
-afterEach(() => running?.close())
+const ends: (() => unknown)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end()
+})
 
 /** A real transport's stream for what the server has to say, opened by GET. */
 const serveStream = async (request: onNode.NodeRequest, response: Parameters<onNode.NodeListener>[1]) => {
@@ -50,12 +52,13 @@ test.each<[string, (auth: Auth) => Parameters<typeof listen>[0] extends (origin:
       return getRequestListener(app.fetch, { overrideGlobalObjects: false })
     },
   ],
-])('%s: a stream ends within a second of its token’s end, with a policy and without', async (_, make) => {
-  for (const policy of [{}, { tools: { x: ['y'] } }]) {
+])('%s: a stream ends soon after its token, with a policy and without', async (_, make) => {
+  const endsWithItsToken = async (policy: object) => {
     const issuer = testIssuer()
-    running = await listen((origin) =>
+    const running = await listen((origin) =>
       make(resourceServer({ resource: `${origin}/mcp`, issuers: [issuer], ...policy })),
     )
+    ends.push(() => running.close())
     const token = issuer.accessToken()
     const response = await fetch(`${running.origin}/mcp`, {
       headers: { Authorization: `Bearer ${token.token}`, Accept: 'text/event-stream' },
@@ -68,7 +71,7 @@ test.each<[string, (auth: Auth) => Parameters<typeof listen>[0] extends (origin:
     const later = (ms: number) => new Promise((resolve) => setTimeout(() => resolve('open'), ms))
     expect(await Promise.race([ended, later(1_200)])).toBe('open')
     issuer.revoke(token)
-    expect(await Promise.race([ended, later(3_000)])).toBe('ended')
-    await running.close()
+    expect(await Promise.race([ended, later(60_000)])).toBe('ended')
   }
+  await Promise.all([{}, { tools: { x: ['y'] } }].map(endsWithItsToken))
 })
