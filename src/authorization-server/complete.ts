@@ -7,6 +7,7 @@ import type { ServerContext } from './context.ts'
 import { issueCode } from './grants.ts'
 import {
   advance,
+  advanceWith,
   type InteractionChange,
   isOfClient,
   type OpenAuthorization,
@@ -34,8 +35,8 @@ export const grantAgain = async (
 }
 
 /**
- * Issues the code and ends the interaction, once: of two requests that get here together one ends it, and the other gets the same answer.
- * The loser's grant is never told to anybody, and ends with its code.
+ * Issues the code and ends the interaction, in one commit: of two requests that get here together one does, and the other gets its answer. So
+ * nothing is granted or remembered that was declined in another tab.
  */
 export const finish = async (
   server: ServerContext,
@@ -45,17 +46,22 @@ export const finish = async (
   change: InteractionChange = {},
 ): Promise<Reply> => {
   const { request } = open.value
-  const remembered = () => enlargedConsents(server, request, account.id, resources)
+  const ended = advanceWith(server, open)
   const approval = { request, account, upstreamSession, authTime, resources }
-  const { code, grant } = await issueCode(server, approval, remembered)
-  const location = codeLocation(server, request, code)
-  await advance(server, open, {
-    ...change,
-    finished: { location, grant, at: open.now },
-    upstream: undefined,
-    signedIn: { account: account.id, upstreamSession, authTime },
+  const { code } = await issueCode(server, approval, async ({ code, grant }) => {
+    const { unchanged, puts } = await ended({
+      ...change,
+      finished: { location: codeLocation(server, request, code), grant, at: open.now },
+      upstream: undefined,
+      signedIn: { account: account.id, upstreamSession, authTime },
+    })
+    const consents = await enlargedConsents(server, request, account.id, resources)
+    return {
+      unchanged: [...unchanged, ...(consents.unchanged ?? [])],
+      puts: [...puts, ...(consents.puts ?? [])],
+    }
   })
-  return redirect(location)
+  return redirect(codeLocation(server, request, code))
 }
 
 /** Ends the interaction with the person's refusal. */

@@ -30,8 +30,15 @@ export interface Approval {
   readonly resources: ResourceScopes
 }
 
+export interface IssuedCode {
+  readonly code: string
+  readonly grant: string
+}
+
+type Checked = Pick<Unit, 'unchanged' | 'puts'>
+
 /** What is committed with a grant besides it; read anew where somebody was faster. */
-type CommittedWith = () => Promise<Pick<Unit, 'unchanged' | 'puts'>>
+type CommittedWith = (issued: IssuedCode) => Promise<Checked>
 
 /**
  * Writes the grant that a person approved, and its code. Until the code is redeemed the grant lives no longer than it, and no list shows it.
@@ -41,7 +48,7 @@ export const issueCode = async (
   server: ServerContext,
   { request, account, upstreamSession, authTime, resources: allowed }: Approval,
   committedWith: CommittedWith = async () => ({}),
-): Promise<{ code: string; grant: string }> => {
+): Promise<IssuedCode> => {
   const { records, lifetimes, random } = server
   const id = newGrantId(random)
   const secret = newSecret(random)
@@ -70,8 +77,9 @@ export const issueCode = async (
       expiresAt: now + codeLife,
     },
   }
+  const issued = { code: formatCode({ grant: id, secret }), grant: id }
   await commitHeld(server, upstreamSession, async () => {
-    const { unchanged = [], puts = [] } = await committedWith()
+    const { unchanged = [], puts = [] } = await committedWith(issued)
     return {
       unchanged: [ref, ...unchanged],
       puts: [
@@ -90,14 +98,14 @@ export const issueCode = async (
     account: account.id,
     resources,
   })
-  return { code: formatCode({ grant: id, secret }), grant: id }
+  return issued
 }
 
 /** The upstream session must outlive the code: it is in use from now on, and whoever was about to release it decides again. */
 const commitHeld = async (
   { records, custody }: ServerContext,
   upstreamSession: string,
-  unit: CommittedWith,
+  unit: () => Promise<Checked>,
 ): Promise<void> => {
   for (let attempt = 0; attempt < 10; attempt++) {
     const held = await custody.hold(upstreamSession)

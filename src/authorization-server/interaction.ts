@@ -9,7 +9,7 @@ import {
   interactionRef,
   isAuthorizationInteraction,
 } from '../records/interaction.ts'
-import { put, type Stored } from '../records/records.ts'
+import { put, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
 import { readCookies, setCookie } from './cookies.ts'
@@ -145,14 +145,41 @@ export const checkCsrf = (server: ServerContext, { value }: OpenInteraction, for
 /** Writes the interaction's next state; where another request was faster, `withInteraction` begins again. */
 export const advance = async <Kind extends Interaction>(
   server: ServerContext,
-  { stored, value, now }: OpenInteraction<Kind>,
+  open: OpenInteraction<Kind>,
   change: InteractionChange,
 ): Promise<OpenInteraction<Kind>> => {
-  const next = withoutUndefined<Kind>({ ...value, ...change })
-  const left = Math.max(1, value.createdAt + server.lifetimes.interaction * 1000 - now)
-  const result = await server.records.commit({ unchanged: [stored], puts: [put(stored.ref, next, left)] })
+  const { stored, now } = open
+  const { value, ...unit } = nextState(server, open, change)
+  const result = await server.records.commit(unit)
   if (!result.committed) throw new InteractionMoved()
-  return { stored: { ...stored, value: next, version: result.version }, value: next, now }
+  return { stored: { ...stored, value, version: result.version }, value, now }
+}
+
+/**
+ * As `advance`, to be committed with something else: called again where that commit failed, it says whether it was for the interaction. Then
+ * `withInteraction` begins again.
+ */
+export const advanceWith = <Kind extends Interaction>(server: ServerContext, open: OpenInteraction<Kind>) => {
+  let tried = false
+  return async (change: InteractionChange): Promise<Required<Pick<Unit, 'unchanged' | 'puts'>>> => {
+    if (tried) {
+      const [stored] = (await server.records.get(open.stored.ref)).values
+      if (stored?.version !== open.stored.version) throw new InteractionMoved()
+    }
+    tried = true
+    const { unchanged, puts } = nextState(server, open, change)
+    return { unchanged, puts }
+  }
+}
+
+const nextState = <Kind extends Interaction>(
+  { lifetimes }: ServerContext,
+  { stored, value: before, now }: OpenInteraction<Kind>,
+  change: InteractionChange,
+) => {
+  const value = withoutUndefined<Kind>({ ...before, ...change })
+  const left = Math.max(1, before.createdAt + lifetimes.interaction * 1000 - now)
+  return { value, unchanged: [stored], puts: [put(stored.ref, value, left)] }
 }
 
 const withoutUndefined = <Kind extends Interaction>(value: InteractionChange): Kind =>

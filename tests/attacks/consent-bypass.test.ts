@@ -57,6 +57,45 @@ describe('with remembered consent and a session, the person is still asked', () 
   })
 })
 
+test('allowed and declined at once, in two tabs: what is answered is what is remembered, whichever comes first', async () => {
+  const denied = await createTarget()
+  const app = await denied.register()
+  const { store } = denied
+  const { commit } = store
+  /** Before the grant is written. */
+  const meanwhile = (run: () => Promise<unknown>) => {
+    store.commit = async (batch) => {
+      if (!batch.sets?.some(({ key }) => key.startsWith('grant/'))) return commit(batch)
+      store.commit = commit
+      await run()
+      return commit(batch)
+    }
+  }
+  const browser = denied.browser()
+  await denied.code(await denied.register(), { browser })
+  const page = await browser.open(denied.authorizeUrl(app))
+  let declined: Awaited<ReturnType<typeof browser.submit>> | undefined
+  meanwhile(async () => {
+    declined = await browser.submit(page, 'deny')
+  })
+  const answers = [await browser.submit(page, 'approve'), declined]
+  for (const answer of answers) expect(answer?.left?.searchParams.get('error')).toBe('access_denied')
+  expect(denied.events.filter(({ type }) => type === 'code.issued')).toHaveLength(1)
+  expect((await browser.open(denied.authorizeUrl(app))).text).toContain('Allow')
+
+  // The same button twice gives one code.
+  const again = await browser.open(denied.authorizeUrl(app))
+  let other: typeof declined
+  meanwhile(async () => {
+    other = await browser.submit(again, 'approve')
+  })
+  const codes = [await browser.submit(again, 'approve'), other].map((answer) => answer?.left?.searchParams.get('code'))
+  expect(codes[0]).toMatch(/^cs_ac_/)
+  expect(codes[1]).toBe(codes[0])
+  expect(denied.events.filter(({ type }) => type === 'code.issued')).toHaveLength(2)
+  expect((await browser.open(denied.authorizeUrl(app))).left?.searchParams.has('code')).toBe(true)
+})
+
 test('prompt=none without a session, or without consent, is an error and never a page that can be clicked', async () => {
   const fresh = await target.register({ redirect_uris: [LOOPBACK] })
   const { left } = await target.browser().open(target.authorizeUrl(fresh, { prompt: 'none' }))
