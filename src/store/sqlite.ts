@@ -32,9 +32,10 @@ const NEVER = Number.MAX_SAFE_INTEGER
  * the machine; commits of all processes follow one another. The file and its `-wal` and `-shm` are for their owner only (0600), a
  * directory that has to be made too (0700). A file that is locked, read-only, damaged or on a full disk is `StoreUnavailable`.
  *
- * Limits: a local disk, never a network file system. SQLite works in the event loop, so a slow disk holds it up for one sync a turn.
- * The host's clock decides about expiry: when it is set back, what has expired may come back. Other processes hear `notify` within
- * about 200 ms. Copying the file while it is used loses commits: copy it with SQLite's backup, or after `close`.
+ * Limits: a local disk; on Linux a network file system is refused, as `StoreUnavailable`. SQLite works in the event loop, so a slow disk
+ * holds it up for one sync a turn. The host's clock decides about expiry: when it is set back, what has expired may come back. Other
+ * processes hear `notify` within about 200 ms. Copying the file while it is used loses commits: copy it with SQLite's backup, or after
+ * `close`.
  *
  * @param path of the file; made at first use, with its directory.
  * @throws Error at once when the path is empty or no SQLite is there; all else shows at first use.

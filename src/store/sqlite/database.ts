@@ -73,7 +73,7 @@ export function database(path: string, driver: Driver): Database {
       return work(opened.statements)
     } catch (error) {
       // The connection may be no good any more: the next use opens the file anew.
-      if (resultCode(error) !== BUSY) drop()
+      if (resultCode(error) !== BUSY || leftOpen(opened.statements)) drop()
       throw error
     }
   }
@@ -113,6 +113,16 @@ export function database(path: string, driver: Driver): Database {
       }
       drop()
     },
+  }
+}
+
+/** Whether a transaction was left behind: where the file is busy, its end may be refused, too, and the next could not begin. */
+function leftOpen({ rollback }: Statements): boolean {
+  try {
+    rollback.run()
+    return true
+  } catch {
+    return false // There is none.
   }
 }
 
