@@ -281,6 +281,7 @@ describe('a token that may only read calls nothing that writes', () => {
         running.origin,
         `POST /mcp HTTP/1.1\nhost: ${host}${headOf({ ...writer, ...length })}`,
         write,
+        'added',
       )
       expect(right).toContain('added')
     })
