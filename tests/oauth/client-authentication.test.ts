@@ -134,3 +134,94 @@ test('a client that failed learns nothing of why; one that used the header gets 
   expect(error.description).toBe(invalidClient(null, 'no such client').description)
   expect(invalidClient(null, 'no such client').headers).toEqual({})
 })
+
+const jwt = (payload: object): string =>
+  ['{"alg":"ES256"}', JSON.stringify(payload), 'signature']
+    .map((each) => Buffer.from(each).toString('base64url'))
+    .join('.')
+const asserted = (more: Record<string, string> = {}) => ({
+  client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+  client_assertion: jwt({ sub: 'a' }),
+  ...more,
+})
+
+test('with a client_assertion: private_key_jwt, for the client that it speaks for', () => {
+  const credentials = readClientCredentials(undefined, form(asserted()))
+  expect(credentials).toStrictEqual({ method: 'private_key_jwt', candidates: [{ clientId: 'a' }] })
+  expect(credentials.assertion).toBe(asserted().client_assertion)
+  expect(inspect(credentials) + JSON.stringify(credentials)).not.toContain(asserted().client_assertion)
+  expect(pairs('', asserted({ client_id: 'a' }))).toEqual({ method: 'private_key_jwt', pairs: [['a', undefined]] })
+})
+
+test('a client_assertion of another type, of another client or beside another way is refused', () => {
+  const { client_assertion: _assertion, ...typed } = asserted()
+  expect(refusal(null, { client_assertion: asserted().client_assertion }).code).toBe('invalid_request')
+  expect(
+    refusal(null, asserted({ client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:saml2-bearer' })).code,
+  ).toBe('invalid_request')
+  expect(refusal(null, asserted({ client_id: 'b' }))).toMatchObject({
+    code: 'invalid_client',
+    reason: 'assertion_of_other_client',
+  })
+  expect(refusal(basic('a:s'), asserted()).description).toContain('two ways')
+  expect(refusal(null, asserted({ client_secret: 's' })).description).toContain('two ways')
+  // The type alone says nothing.
+  expect(pairs(null, { ...typed, client_id: 'a' })).toEqual({ method: 'none', pairs: [['a', undefined]] })
+})
+
+test.each([
+  '',
+  'x',
+  'a.b',
+  'a.b.c.d',
+  'a.!.c',
+  `a.${Buffer.from('{"sub":1}').toString('base64url')}.c`,
+  jwt({ sub: '' }),
+  jwt({}),
+])('a client_assertion that speaks for nobody is refused: %s', (assertion) => {
+  const { code } = refusal(null, asserted({ client_assertion: assertion }))
+  expect(code).toBe('invalid_request')
+})
+
+test('a client_assertion’s subject is bounded, and may have any characters', () => {
+  const sub = `ä?>${'x'.repeat(2045)}`
+  expect(pairs(null, asserted({ client_assertion: jwt({ sub }) })).pairs).toEqual([[sub, undefined]])
+  expect(refusal(null, asserted({ client_assertion: jwt({ sub: `${sub}x` }) })).code).toBe('invalid_request')
+  const latin = `a.${Buffer.from('{"sub":"\xe4"}', 'latin1').toString('base64url')}.c`
+  expect(refusal(null, asserted({ client_assertion: latin })).code).toBe('invalid_request')
+})
+
+test('a header that is empty is none', () => {
+  expect(pairs('', { client_id: 'a' })).toEqual({ method: 'none', pairs: [['a', undefined]] })
+  expect(readClientCredentials(undefined, form({ client_id: 'a' })).method).toBe('none')
+  expect(refusal('').code).toBe('invalid_request')
+})
+
+test('a header is Basic and nothing else', () => {
+  expect(pairs(basic('a:s').replace(' ', '  ')).pairs).toEqual([['a', 's']])
+  expect(pairs(` ${basic('a:s')} `).pairs).toEqual([['a', 's']])
+  const headers = [
+    basic('a:s').replace('Basic', 'Bearer'),
+    `x, ${basic('a:s')}`,
+    `${basic('a:s')}, ${basic('b:s')}`,
+    basic(':s'),
+    basic(':'),
+    `Basic ${Buffer.from([0xff, 58, 97]).toString('base64')}`,
+  ]
+  for (const header of headers) expect([header, refusal(header).code]).toEqual([header, 'invalid_request'])
+  expect(pairs(basic(':a:s')).pairs).toEqual([[':a', 's']])
+})
+
+test('a header of 8192 characters is read, a longer one is not', () => {
+  const longest = basic(`a:${'s'.repeat(6136)}`)
+  const padded = longest.replace(' ', ' '.repeat(1 + 8192 - longest.length))
+  expect(padded).toHaveLength(8192)
+  expect(pairs(padded).pairs).toHaveLength(1)
+  expect(refusal(padded.replace(' ', '  ')).code).toBe('invalid_request')
+})
+
+test('there are eight readings at most, the encoded one among them', () => {
+  const { pairs: readings } = pairs(basic(`a%41${':b'.repeat(9)}`))
+  expect(readings).toHaveLength(8)
+  expect(readings[0]).toEqual(['aA', `b${':b'.repeat(8)}`])
+})

@@ -279,3 +279,47 @@ test('a document may say that its client wants bound tokens alone', () => {
   expect(result).toMatchObject({ ok: true, metadata: { dpopBoundAccessTokens: true } })
   expect(parseClientIdDocument(url, { ...said, dpop_bound_access_tokens: 'yes' }).ok).toBe(false)
 })
+
+test('what claims to be an address does so from its first character', () => {
+  for (const text of [id, 'http://localhost/c', 'HTTPS://x']) expect(looksLikeClientIdUrl(text)).toBe(true)
+  for (const text of ['cs_1', 'xhttps://app.example.com', 'https', '']) expect(looksLikeClientIdUrl(text)).toBe(false)
+})
+
+test('an address has 512 characters at most, and labels of one character too', () => {
+  const long = (length: number) => 'https://a.example.com/'.padEnd(length, 'x')
+  expect(parseClientIdUrl(long(512)).ok).toBe(true)
+  expect(parseClientIdUrl(long(513)).ok).toBe(false)
+  expect(parseClientIdUrl('https://x.co/c').ok).toBe(true)
+})
+
+test('this computer is named by http and https alone, where it may be named', () => {
+  expect(parseClientIdUrl('http://localhost:8080/c', { loopback: true }).ok).toBe(true)
+  expect(parseClientIdUrl('https://localhost:8080/c', { loopback: true }).ok).toBe(true)
+  expect(parseClientIdUrl('ftp://localhost/c', { loopback: true })).toMatchObject({ reason: 'it is not https' })
+  expect(parseClientIdUrl('http://app.example.com/c', { loopback: true })).toMatchObject({ reason: 'it is not https' })
+})
+
+test('a client that can prove who it is may use assertions, where they are taken and it asks for them', () => {
+  const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+  const document = {
+    client_id: id,
+    client_name: 'An App',
+    redirect_uris: ['https://app.example.com/callback'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks_uri: 'https://app.example.com/jwks',
+    grant_types: ['authorization_code', jwtBearer],
+  }
+  const grantTypes = (changed: object, assertions?: boolean) => {
+    const options = assertions === undefined ? {} : { assertions }
+    const result = parseClientIdDocument(urlOf(id), { ...document, ...changed }, options)
+    return result.ok ? result.metadata.grantTypes : result.reason
+  }
+  expect(grantTypes({}, true)).toEqual(['authorization_code', jwtBearer])
+  expect(grantTypes({}, false)).toEqual(['authorization_code'])
+  expect(grantTypes({})).toEqual(['authorization_code'])
+  expect(grantTypes({ grant_types: ['authorization_code'] }, true)).toEqual(['authorization_code'])
+  expect(grantTypes({ grant_types: undefined }, true)).toEqual(['authorization_code', 'refresh_token'])
+  expect(grantTypes({ token_endpoint_auth_method: 'none', jwks_uri: undefined }, true)).toEqual(['authorization_code'])
+  const open = parseClientIdDocument(urlOf(id), { ...document, token_endpoint_auth_method: 'none' })
+  expect(open.ok && Object.keys(open.metadata)).not.toContain('keys')
+})

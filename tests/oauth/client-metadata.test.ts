@@ -269,3 +269,92 @@ test('a client may say that it wants bound tokens alone (RFC 9449 §5.2); anythi
   }
   expect(refusal({ redirect_uris, dpop_bound_access_tokens: 'true' }).code).toBe('invalid_client_metadata')
 })
+
+const es256 = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y' }
+const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+
+test('a client that can prove who it is may use assertions, where they are taken', () => {
+  const grantTypes = (members: Record<string, unknown>, assertions?: boolean) =>
+    parseClientMetadata({ redirect_uris, ...members }, assertions === undefined ? {} : { assertions }).grantTypes
+  const both = { grant_types: ['authorization_code', jwtBearer] }
+  expect(grantTypes(both, true)).toEqual(['authorization_code', jwtBearer])
+  expect(grantTypes(both, false)).toEqual(['authorization_code'])
+  expect(grantTypes(both)).toEqual(['authorization_code'])
+  expect(grantTypes({ ...both, token_endpoint_auth_method: 'none' }, true)).toEqual(['authorization_code'])
+  expect(grantTypes({}, true)).toEqual(['authorization_code', 'refresh_token'])
+  // Who sends nobody here needs no way back.
+  const alone = { grant_types: [jwtBearer], redirect_uris: undefined, response_types: [] }
+  expect(parseClientMetadata(alone, { assertions: true })).toMatchObject({ grantTypes: [jwtBearer], redirectUris: [] })
+  expect(parseClientMetadata({ ...alone, redirect_uris: [] }, { assertions: true }).redirectUris).toEqual([])
+  const returning = parseClientMetadata({ ...alone, redirect_uris }, { assertions: true })
+  expect(returning.redirectUris.map(({ text }) => text)).toEqual(redirect_uris)
+  expect(refusal(alone).code).toBe('invalid_client_metadata')
+  expect(refusal({ grant_types: ['authorization_code'] }).code).toBe('invalid_redirect_uri')
+  expect(refusal({ redirect_uris: [] }).code).toBe('invalid_redirect_uri')
+})
+
+test('lists are bounded, at 32', () => {
+  const many = (length: number) => Array.from({ length }, () => 'authorization_code')
+  const codes = (length: number) => Array.from({ length }, () => 'code')
+  expect(read({ grant_types: many(32), response_types: codes(32) }).grantTypes).toEqual(['authorization_code'])
+  expect(refusal({ redirect_uris, grant_types: many(33) }).code).toBe('invalid_client_metadata')
+  expect(refusal({ redirect_uris, response_types: codes(33) }).code).toBe('invalid_client_metadata')
+})
+
+test('a client may ask that its requests be pushed', () => {
+  expect(read({ require_pushed_authorization_requests: true })).toMatchObject({ requirePushedRequests: true })
+  expect(read({ require_pushed_authorization_requests: false })).not.toHaveProperty('requirePushedRequests')
+})
+
+test('texts and addresses that people see have their longest', () => {
+  expect(read({ client_name: 'n'.repeat(100) }).clientName).toBe('n'.repeat(100))
+  expect(read({ client_name: 'n'.repeat(101) }).clientName).toBe(`${'n'.repeat(99)}…`)
+  const address = (length: number) => `https://app.example.com/`.padEnd(length, 'x')
+  expect(read({ logo_uri: address(2048) }).logoUri).toBe(address(2048))
+  expect(read({ logo_uri: address(2049) })).not.toHaveProperty('logoUri')
+  for (const named of ['https://user@app.example.com/', 'https://:secret@app.example.com/']) {
+    expect(read({ client_uri: named })).not.toHaveProperty('clientUri')
+  }
+})
+
+test('the answer says all that was registered, and no more', () => {
+  const management = { uri: 'https://as.example.com/register/cs_1', token: 'token' }
+  const addresses = {
+    client_uri: 'https://app.example.com/',
+    logo_uri: 'https://app.example.com/logo.png',
+    tos_uri: 'https://app.example.com/terms',
+    policy_uri: 'https://app.example.com/privacy',
+  }
+  const members = {
+    client_name: 'App',
+    ...addresses,
+    dpop_bound_access_tokens: true,
+    require_pushed_authorization_requests: true,
+    token_endpoint_auth_method: 'private_key_jwt',
+  }
+  const answer = (more: Record<string, unknown>) =>
+    clientInformationResponse({ clientId: 'cs_1', issuedAt: 1, management, metadata: read({ ...members, ...more }) })
+  const registered = {
+    client_id: 'cs_1',
+    client_id_issued_at: 1,
+    registration_client_uri: management.uri,
+    registration_access_token: management.token,
+    redirect_uris,
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    application_type: 'web',
+    ...members,
+  }
+  expect(answer({ jwks: { keys: [es256] } })).toStrictEqual({ ...registered, jwks: { keys: [es256] } })
+  const jwks_uri = 'https://app.example.com/jwks.json'
+  expect(answer({ jwks_uri })).toStrictEqual({ ...registered, jwks_uri })
+  expect(clientInformationResponse({ clientId: 'cs_2', issuedAt: 2, metadata: read({}) })).toStrictEqual({
+    client_id: 'cs_2',
+    client_id_issued_at: 2,
+    redirect_uris,
+    token_endpoint_auth_method: 'client_secret_basic',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    application_type: 'web',
+  })
+})

@@ -360,3 +360,70 @@ const rsaOf = (modulusLength: number) => ({
   publicExponent: new Uint8Array([1, 0, 1]),
 })
 const rsaHeader = (jwk: JWK) => ({ alg: 'RS256', typ: 'dpop+jwt', jwk })
+
+test('a key is one of its kind by its own members, whatever else is in it', async () => {
+  const rsa = await pairOf('RS256')
+  const { x = '', y = '', crv = '' } = pair.jwk
+  const { jkt } = await read(await proof({}, {}, rsa))
+  for (const more of [{ y }, { x }, { crv }, { x, y }, { crv, x }, { crv, y }, { crv, x, y }]) {
+    expect((await read(await proof({}, { jwk: { ...rsa.jwk, ...more } }, rsa))).jkt).toBe(jkt)
+  }
+})
+
+test.each(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'])(
+  'a key with the private member %s is refused',
+  async (name) => {
+    expect(await refusal(await proof({}, { jwk: { ...pair.jwk, [name]: 'x' } }))).toBe('key')
+  },
+)
+
+test('a proof without a nonce has none', async () => {
+  expect(await read(await proof())).toStrictEqual({ jkt: expect.any(String), jti: 'one', issuedAt: seconds })
+})
+
+test('a signed text that is no claims is malformed', async () => {
+  const text = await new CompactSign(new TextEncoder().encode('no claims'))
+    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: pair.jwk })
+    .sign(pair.privateKey)
+  expect(await refusal(text)).toBe('malformed')
+})
+
+test('what refuses a proof says why, and what was the cause', async () => {
+  const error = await read(await proof({}, { typ: 'JWT' })).catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ name: 'DpopProofInvalid', reason: 'type', cause: expect.any(Error) })
+  const [, ...rest] = (await proof()).split('.')
+  const unreadable = await read(['e30x', ...rest].join('.')).catch((reason: unknown) => reason)
+  expect(unreadable).toMatchObject({ reason: 'key', cause: expect.any(Error) })
+})
+
+test('places on this computer are places like others', async () => {
+  const url = 'http://localhost:8787/mcp'
+  expect(await read(await proof({ htu: `${url}/` }), { url })).toMatchObject({ jti: 'one' })
+  expect(await refusal(await proof({ htu: 'http://localhost:8788/mcp' }), { url })).toBe('url')
+  expect(await refusal(await proof({ htu: 'https://:secret@auth.example.com/token' }))).toBe('url')
+})
+
+test('a proof names its access token by the digest that RFC 9449 §4.1 says, whatever characters come of it', async () => {
+  const digestOf = async (text: string) =>
+    Buffer.from(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))).toString('base64url')
+  const digests: string[] = []
+  for (let index = 0; index < 12; index += 1) {
+    const accessToken = `token-${index}`
+    const ath = await digestOf(accessToken)
+    digests.push(ath)
+    expect(await read(await proof({ ath }), { accessToken })).toMatchObject({ jti: 'one' })
+  }
+  expect(digests.join('')).toMatch(/-.*_|_.*-/)
+})
+
+test('a proof is a JWT from its first to its last character', async () => {
+  const text = await proof()
+  for (const odd of [`=${text}`, `${text}=`, ` ${text}`, `${text}.`]) expect(await refusal(odd)).toBe('malformed')
+})
+
+test('a thumbprint is one from its first to its last character', () => {
+  const thumbprint = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
+  for (const text of [` ${thumbprint}`, `x${thumbprint}`, `${thumbprint}x`, `${thumbprint} `]) {
+    expect(isThumbprint(text)).toBe(false)
+  }
+})

@@ -44,3 +44,11 @@ test('any description is sent in the characters that RFC 6749 §5.2 allows', () 
     "say 'a/b'??now",
   )
 })
+
+test('what can’t be sent as it is is sent as a question mark, and the cause is kept for the operator', () => {
+  const cause = new Error('row 7')
+  const error = new OAuthError('invalid_request', 'caf\u00e9', { cause })
+  expect(error).toMatchObject({ name: 'OAuthError', description: 'caf?', cause })
+  expect('cause' in new OAuthError('invalid_request', 'x')).toBe(false)
+  expect(new OAuthError('temporarily_unavailable', 'x').headers).toEqual({ 'Retry-After': '5' })
+})

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { OAuthError } from '../../src/oauth/errors.ts'
 import { readForm, readJson, readParameters } from '../../src/oauth/parameters.ts'
 
@@ -146,3 +146,116 @@ test('JSON is read only as JSON, and its errors quote nothing of the body', asyn
   expect(`${error.message}${error.stack}`).not.toContain('hunter2')
   expect(error.cause).toBeUndefined()
 })
+
+const declared = (body: string, type = formType): Request =>
+  post(body, type, { 'content-length': String(new TextEncoder().encode(body).length) })
+
+test('a body that says how long it is is read like any other', async () => {
+  expect([...(await readForm(declared('a=1&b=%C3%A4'), 12))]).toEqual([
+    ['a', '1'],
+    ['b', 'ä'],
+  ])
+  expect(await failure(() => readForm(declared('a=1&b=%C3%A4x'), 12))).toMatchObject({ status: 413 })
+  // Whoever says less than it is.
+  const lying = post('a'.repeat(101), formType, { 'content-length': '1' })
+  expect(await failure(() => readForm(lying, 100))).toMatchObject({ code: 'invalid_request', status: 413 })
+  const exact = post('a'.repeat(100), formType, { 'content-length': '1' })
+  expect((await readForm(exact, 100)).size).toBe(1)
+})
+
+test('a body that says how long it is, and breaks off or was read before, is an error of ours too', async () => {
+  const broken = new ReadableStream({ pull: (controller) => controller.error(new Error('reset by peer at 10.0.0.7')) })
+  const error = await failure(() => readForm(post(broken, formType, { 'content-length': '3' }), 100))
+  expect(error).toMatchObject({ code: 'invalid_request', cause: expect.any(Error) })
+  expect(error.description).not.toContain('10.0.0.7')
+  const used = declared('a=1')
+  await used.text()
+  expect(await failure(() => readForm(used, 100))).toMatchObject({
+    code: 'server_error',
+    reason: expect.stringContaining('before any body parser'),
+  })
+})
+
+test('a body that does not arrive is given up, and left', async () => {
+  vi.useFakeTimers()
+  try {
+    let cancelled = false
+    const silent = new ReadableStream<Uint8Array>({
+      cancel: () => {
+        cancelled = true
+      },
+    })
+    const refused = failure(() => readForm(post(silent, formType), 100))
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(await refused).toMatchObject({ code: 'invalid_request', status: 408 })
+    expect(cancelled).toBe(true)
+    await readForm(post('a=1', formType), 100)
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('JSON has its own media type, or one that ends as RFC 6839 says', async () => {
+  for (const type of [
+    'application/json',
+    'Application/JSON ; charset=utf-8',
+    'application/scim+json',
+    'application/x+json',
+  ]) {
+    expect(await readJson(post('{}', type), 100)).toEqual({})
+  }
+  const refused = [
+    'text/json',
+    'xapplication/a+json',
+    'application/+json',
+    'application/a+json2',
+    'application/;+json',
+    '',
+  ]
+  for (const type of refused) {
+    const request = post(new TextEncoder().encode('{}'), type === '' ? undefined : type)
+    expect([type, (await failure(() => readJson(request, 100))).code]).toEqual([type, 'invalid_request'])
+  }
+})
+
+test('a body that is no UTF-8 is refused, and one without content is empty', async () => {
+  expect((await failure(() => readForm(post(new Uint8Array([97, 61, 0xff]), formType), 100))).description).toBe(
+    'the body is not valid UTF-8',
+  )
+  expect([...(await readForm(post('', formType), 100))]).toEqual([])
+})
+
+test.each<[string, number]>([
+  ['client_id', 2048],
+  ['redirect_uri', 2048],
+  ['resource', 2048],
+  ['audience', 2048],
+  ['assertion', 16_384],
+  ['state', 8192],
+  ['subject_token', 16_384],
+  ['actor_token', 16_384],
+  ['nonce', 4096],
+])('%s may have %i characters', async (name, longest) => {
+  const read = (length: number) => () => readParameters(new URLSearchParams({ [name]: 'x'.repeat(length) }), [name])
+  expect(read(longest)()).toHaveProperty(name)
+  expect((await failure(read(longest + 1))).description).toBe(`${name} is too long`)
+})
+
+test.each(['resource', 'audience'])('%s may be sent more than once, sixteen times at most', async (name) => {
+  const source = (count: number) =>
+    new URLSearchParams(Array.from({ length: count }, (_, index) => [name, `r${index}`]))
+  expect(readParameters(source(16), [name])).toHaveProperty([name, 'length'], 16)
+  expect((await failure(() => readParameters(source(17), [name]))).description).toBe(`too many ${name} parameters`)
+})
+
+test.each(['\u0000', '\u001f', '\u007f'])(
+  'a control character is refused wherever it stands: %j',
+  async (character) => {
+    for (const state of [`${character}a`, `a${character}`, `a${character}b`]) {
+      expect((await failure(() => readParameters(new URLSearchParams({ state }), ['state']))).code).toBe(
+        'invalid_request',
+      )
+    }
+  },
+)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { OAuthError } from '../../src/oauth/errors.ts'
+import { isReverseDomainScheme, mayBePrivateUseScheme } from '../../src/oauth/private-use-schemes.ts'
 import {
   filterRedirectUris,
   findRedirectUri,
@@ -375,4 +376,108 @@ test('what a client reads from the response is what was sent, once, for any valu
       },
     ),
   )
+})
+
+test('a default port may be written out, and must be that of its scheme', () => {
+  expect(uri('http://localhost:80/cb').host).toBe('localhost')
+  expect(uri('https://app.example.com:443/cb').host).toBe('app.example.com')
+  expect(matches('http://localhost:80/cb', 'http://localhost:443/cb')).toBe(true)
+})
+
+test('what only looks like this computer, or like a parameter of the response, is neither', () => {
+  for (const host of ['x127.example.com', '0.0.0.0.example.com', 'a0.0.0.0.example.com']) {
+    expect([host, uri(`https://${host}/cb`).kind]).toEqual([host, 'https'])
+  }
+  expect(uri('com.example.app:code=1').kind).toBe('private')
+  for (const name of ['code', 'state', 'iss', 'error', 'error_description', 'error_uri', 'response']) {
+    expect(parseRedirectUri(`com.example.app://cb?${name}=1`).ok).toBe(false)
+  }
+})
+
+test.each(['%', '%4', '%4g', '%g4', '%00', '%1f', '%7F'])(
+  'an encoding that is none, or of a control character: %s',
+  (text) => {
+    expect(parseRedirectUri(`https://app.example.com/cb${text}`).ok).toBe(false)
+  },
+)
+
+test('the port is free where the URI begins as a loopback one, and nowhere else in it', () => {
+  const to = (port: number) => `https://app.example.com/cb?u=http://127.0.0.1:${port}/`
+  expect(matches(to(1), to(2))).toBe(false)
+  expect(matches('http://localhost?x=/', 'http://localhost:1/?x=/')).toBe(true)
+})
+
+test('lengths and numbers have their bounds', () => {
+  const long = (length: number) => 'https://app.example.com/'.padEnd(length, 'x')
+  expect(parseRedirectUri(long(2048)).ok).toBe(true)
+  expect(parseRedirectUri(long(2049)).ok).toBe(false)
+  const list = Array.from({ length: 32 }, (_, index) => `https://a.example/${index}`)
+  expect(filterRedirectUris(list).accepted).toHaveLength(32)
+})
+
+test('without parameters a response goes to the URI as it is', () => {
+  expect(redirectLocation(uri('https://a.example/cb'), {})).toBe('https://a.example/cb')
+  expect(redirectLocation(uri('https://a.example/cb?x=1'), { state: undefined })).toBe('https://a.example/cb?x=1')
+})
+
+test.each(['cursor', 'vscode', 'vscode-insiders', 'vscodium', 'windsurf', 'claude'])('%s: is known', (scheme) => {
+  expect(parseRedirectUri(`${scheme}://callback`)).toMatchObject({ ok: true, uri: { kind: 'private' } })
+})
+
+test.each([
+  ...['about', 'blob', 'data', 'facetime', 'facetime-audio', 'file', 'filesystem', 'ftp', 'ftps', 'geo', 'intent'],
+  ...['itms', 'itms-apps', 'jar', 'javascript', 'ldap', 'ldaps', 'livescript', 'mailto', 'mhtml', 'mms', 'ms-word'],
+  ...[
+    'nfs',
+    'res',
+    'resource',
+    'rtsp',
+    'search',
+    'search-ms',
+    'sftp',
+    'shell',
+    'sip',
+    'sips',
+    'smb',
+    'sms',
+    'ssh',
+    'tel',
+  ],
+  ...[
+    'telnet',
+    'urn',
+    'vbscript',
+    'view-source',
+    'ws',
+    'wss',
+    'chrome',
+    'chrome-extension',
+    'moz-extension',
+    'devtools',
+  ],
+  ...['edge', 'http', 'https'],
+])('%s: is the platform’s, whatever configuration says', (scheme) => {
+  expect(mayBePrivateUseScheme(scheme)).toBe(false)
+})
+
+test('a scheme is one from its first to its last character', () => {
+  for (const scheme of ['myapp', 'a', 'my-app', 'profile', 'datax', 'xdata', 'com.example.app', 'a+b1']) {
+    expect([scheme, mayBePrivateUseScheme(scheme)]).toEqual([scheme, true])
+  }
+  for (const scheme of ['', '1app', 'My', 'my app', ' my', 'my ', 'my_app', '.a']) {
+    expect([scheme, mayBePrivateUseScheme(scheme)]).toEqual([scheme, false])
+  }
+  for (const scheme of ['com.example', 'a.b-c.d1']) expect(isReverseDomainScheme(scheme)).toBe(true)
+  for (const scheme of [
+    'com',
+    'com.',
+    '.com',
+    '1com.example',
+    'com..example',
+    'x com.example',
+    'com.example ',
+    'com.e_x',
+  ]) {
+    expect([scheme, isReverseDomainScheme(scheme)]).toEqual([scheme, false])
+  }
 })

@@ -97,3 +97,60 @@ test('fault 7: a foreign resource is none of ours', () => {
     expect(findResource(resources, foreign)).toBeUndefined()
   }
 })
+
+test('what a resource asks of tokens is kept as it was said', () => {
+  const scopes = { read: 'Read', write: 'Write' }
+  const implies = { write: ['read'] }
+  const lifetimes = { accessToken: 60 }
+  const options = { name: 'Notes', scopes, implies, lifetimes, dpopBoundAccessTokensRequired: true }
+  const [resource] = resolveResources(url, { '/mcp': options })
+  expect(resource).toStrictEqual({
+    identifier: 'https://notes.example.com/mcp',
+    name: 'Notes',
+    scopes,
+    defaultScopes: ['read', 'write'],
+    implies,
+    accessTokenLifetime: 60,
+    dpopBoundAccessTokensRequired: true,
+  })
+  // What the host changes later changes nothing here.
+  expect(resource?.implies).not.toBe(implies)
+  expect(resolveResources(url, { '/mcp': { lifetimes: {}, dpopBoundAccessTokensRequired: false } })[0]).toStrictEqual({
+    identifier: 'https://notes.example.com/mcp',
+    name: undefined,
+    scopes: {},
+    defaultScopes: [],
+  })
+})
+
+test.each<[string, unknown, string, RegExp]>([
+  ['implies', 'write', '', /an object/],
+  ['implies', ['write'], '', /an object/],
+  ['implies', { write: 'read' }, '.implies["write"]', /a list of scopes/],
+  ['implies', { write: ['delete'] }, '.implies["write"]', /not "delete"/],
+  ['implies', { delete: ['read'] }, '.implies["delete"]', /not "delete"/],
+  ['implies', { write: [7] }, '.implies["write"]', /not "7"/],
+  ['implies', { write: ['toString'] }, '.implies["write"]', /not "toString"/],
+  ['lifetimes', 60, '', /an object/],
+  ['lifetimes', [60], '', /an object/],
+  ['lifetimes', null, '', /an object/],
+  ['dpopBoundAccessTokensRequired', 'true', '', /true or false/],
+  ['dpopBoundAccessTokensRequired', 1, '', /true or false/],
+  ['defaultScopes', {}, '', /a list/],
+])('%s: %j is refused', (name, value, below, expected) => {
+  const error = failure({ '/mcp': { scopes: { read: 'Read', write: 'Write' }, [name]: value } })
+  const here = below === '' ? `.${name}` : below
+  expect([error.path, error.message]).toEqual([`resources["/mcp"]${here}`, expect.stringMatching(expected)])
+  expect(error.name).toBe('ConfigurationError')
+})
+
+test('a user name or a password has no place in a resource', () => {
+  expect(failure({ 'https://:secret@x.example.com/mcp': {} }).message).toMatch(/https URL/)
+})
+
+test('only scheme and host are compared in any case', () => {
+  expect(sameResource('https://X.EXAMPLE.com', 'https://x.example.com')).toBe(true)
+  expect(sameResource('api://A', 'api://a')).toBe(true)
+  expect(sameResource('x https://A.example/', 'x https://a.example/')).toBe(false)
+  expect(sameResource('https://x.example/?u=https://A.example', 'https://x.example/?u=https://a.example')).toBe(false)
+})

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { resolveResources } from '../../src/oauth/resource.ts'
-import { formatScope, grantableScopes, isScopeToken, parseScope } from '../../src/oauth/scope.ts'
+import { formatScope, grantableScopes, isScopeToken, offlineAccess, parseScope } from '../../src/oauth/scope.ts'
+import { withImplied } from '../../src/oauth/scope-hierarchy.ts'
 
 const [notes] = resolveResources('https://notes.example.com', {
   '/mcp': { scopes: { 'notes:read': 'Read', 'notes:write': 'Write', admin: 'All' }, defaultScopes: ['notes:read'] },
@@ -56,4 +57,27 @@ test('whatever is asked for, what is granted is of the resource, each once, and 
       for (const each of granted) expect([...requested, 'notes:read']).toContain(each)
     }),
   )
+})
+
+test('a scope implies others in any number of steps, round in circles too, each once', () => {
+  const implies = { admin: ['write'], write: ['read', 'list'], read: ['admin'] }
+  expect(withImplied(['admin'], implies)).toEqual(['admin', 'write', 'read', 'list'])
+  expect(withImplied(['list'], implies)).toEqual(['list'])
+  expect(withImplied(['toString'], implies)).toEqual(['toString'])
+  expect(withImplied(['a', 'b'], undefined)).toEqual(['a', 'b'])
+  expect(offlineAccess).toBe('offline_access')
+})
+
+test('what is asked for is granted with what it implies', () => {
+  const [resource] = resolveResources('https://notes.example.com', {
+    '/mcp': { scopes: { read: 'Read', write: 'Write' }, defaultScopes: ['read'], implies: { write: ['read'] } },
+  })
+  if (!resource) throw new Error('no resource')
+  expect(grantableScopes(['write'], resource)).toEqual(['write', 'read'])
+  expect(grantableScopes(['x'], resource)).toEqual(['read'])
+})
+
+test('a scope token is one from its first to its last character', () => {
+  for (const text of ['', ' a', 'a ', 'a b', '"a', 'a\\', 'ä', 'a\n']) expect(isScopeToken(text)).toBe(false)
+  for (const text of ['a', '!', '~', '#[]']) expect(isScopeToken(text)).toBe(true)
 })

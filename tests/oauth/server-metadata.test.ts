@@ -109,3 +109,71 @@ test('a wrong issuer is refused with its path and what was expected', () => {
   }
   expect(() => checkIssuer('x', 'issuers[0]')).toThrow(/^issuers\[0\]: /)
 })
+
+test('all that is optional, in the words of its RFC', () => {
+  const methods = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
+  const all = authorizationServerMetadata({
+    issuer,
+    endpoints: {
+      ...endpoints,
+      pushed: `${issuer}/par`,
+      revoke: `${issuer}/revoke`,
+      introspect: `${issuer}/introspect`,
+    },
+    resources,
+    requirePushedRequests: true,
+    signingAlgorithms: ['ES256'],
+    upstreamClaims: ['iss', 'sub'],
+    assertions: { enterprise: true },
+    locales: ['en', 'de'],
+  })
+  expect(all).toMatchObject({
+    pushed_authorization_request_endpoint: `${issuer}/par`,
+    require_pushed_authorization_requests: true,
+    revocation_endpoint_auth_methods_supported: methods,
+    // Who asks what tokens say must prove who it is.
+    introspection_endpoint_auth_methods_supported: methods.slice(1),
+    introspection_endpoint_auth_signing_alg_values_supported: ['RS256', 'ES256', 'EdDSA'],
+    introspection_signing_alg_values_supported: ['ES256'],
+    upstream_claims_supported: ['iss', 'sub'],
+    authorization_grant_profiles_supported: ['urn:ietf:params:oauth:grant-profile:id-jag'],
+    ui_locales_supported: ['en', 'de'],
+  })
+  expect(all.grant_types_supported).toContain('urn:ietf:params:oauth:grant-type:jwt-bearer')
+  expect(all).not.toHaveProperty('registration_endpoint')
+})
+
+test('what does not hold is not said', () => {
+  const some = authorizationServerMetadata({
+    issuer,
+    endpoints,
+    resources,
+    signingAlgorithms: ['ES256'],
+    assertions: { enterprise: false },
+    locales: ['en'],
+  })
+  for (const name of [
+    'introspection_signing_alg_values_supported',
+    'authorization_grant_profiles_supported',
+    'ui_locales_supported',
+    'registration_endpoint',
+    'introspection_endpoint',
+    'revocation_endpoint',
+    'revocation_endpoint_auth_methods_supported',
+    'require_pushed_authorization_requests',
+  ]) {
+    expect(Object.keys(some)).not.toContain(name)
+  }
+  expect(some.grant_types_supported).toContain('urn:ietf:params:oauth:grant-type:jwt-bearer')
+  const unsigned = authorizationServerMetadata({
+    issuer,
+    endpoints: { ...endpoints, introspect: `${issuer}/introspect` },
+    resources,
+  })
+  expect(Object.keys(unsigned)).not.toContain('introspection_signing_alg_values_supported')
+})
+
+test('an issuer has no password, and no scheme but those of the web', () => {
+  expect(() => checkIssuer('https://:secret@as.example.com')).toThrow(/without user name/)
+  expect(() => checkIssuer('ftp://localhost')).toThrow(/https, or http/)
+})
