@@ -1,8 +1,11 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
+    // Two at least: much of their time tests wait for programs, for timers and for one another's answers.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // For a machine that has much else to do; a test that waits for what does not come ends sooner, by its polls.
     testTimeout: 180_000,
     hookTimeout: 180_000,
