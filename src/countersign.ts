@@ -20,6 +20,7 @@ import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
+import { revocationMessage } from './records/pending-revocation.ts'
 import { releaseMessage } from './records/upstream-session.ts'
 import { createActivity } from './resource-server/activity.ts'
 import { closeAudit, createAudit, createServerContext, endpointsBelow } from './server-context.ts'
@@ -77,11 +78,10 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   let opened: Opened | undefined
   const open = retried(async () => {
     const server = await createServerContext(parts)
-    opened = { server, verifier: createOwnVerifier(server) }
-    watchReleases(server)
+    opened = { server, verifier: createOwnVerifier(server), stopWatching: await watchReleases(server) }
     return opened
   })
-  const current = async (): Promise<Opened> => {
+  const current = async (): Promise<Omit<Opened, 'stopWatching'>> => {
     const { server, verifier } = opened ?? (await open())
     await server.keys.catchUp()
     return { server, verifier }
@@ -151,6 +151,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     close(closing) {
       leaving = true
       closed ??= stopGracefully({ activity, streams: protection.streams, ...closing }).then(async () => {
+        opened?.stopWatching()
         opened?.verifier.close()
         opened?.server.keys.close()
         await store.close()
@@ -183,17 +184,45 @@ const separated = (resources: Options<unknown>['resources']) => {
   return { described, protectedBy }
 }
 
-/** An administrator who doesn't know the providers leaves it to the servers to end there what he ended here. */
-const watchReleases = ({ records, custody, logger }: ServerContext): void => {
+/** An administrator who doesn't know the providers leaves it to the servers to end there what he ended here. Answers what ends it. */
+const watchReleases = async ({ records, custody, logger }: ServerContext): Promise<() => void> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let stopped = false
+  const revoke = async (): Promise<void> => {
+    clearTimeout(timer)
+    const left = await custody.revokePending().catch((error: unknown) => {
+      if (!stopped) logger.warn('tokens that are over could not be revoked at their provider', { error })
+      return 1
+    })
+    if (stopped) return
+    waitFor(left > 0 ? revokeAgainAfter : lookAgainAfter)
+  }
+  const waitFor = (milliseconds: number): void => {
+    clearTimeout(timer)
+    timer = setTimeout(revoke, milliseconds).unref()
+  }
   records.store.watch((message) => {
+    if (message === revocationMessage) void revoke()
     if (!message.startsWith(releaseMessage)) return
     custody.release(message.slice(releaseMessage.length)).catch((error: unknown) => {
       logger.warn('an upstream session could not be released', { error })
     })
   })
+  // While nobody ran, nobody heard it; and a message may be lost.
+  if (await custody.hasPending().catch(() => true)) void revoke()
+  else waitFor(lookAgainAfter)
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
 }
 
+/** Milliseconds. */
+const revokeAgainAfter = 5 * 60_000
+const lookAgainAfter = 60 * 60_000
+
 interface Opened {
+  readonly stopWatching: () => void
   readonly server: ServerContext
   readonly verifier: OwnVerifier
 }

@@ -82,8 +82,10 @@ export interface DeletedAccount {
   readonly grants: number
   /** Sign-ins at providers. */
   readonly sessions: number
-  /** How many of these had tokens that could not be revoked at the provider: it was away, or has no way to. */
+  /** How many of these had tokens that can't be revoked at the provider: it has no way to, or it would end other sessions of the person. */
   readonly upstreamFailed: number
+  /** How many of these have tokens that are still to be revoked at the provider: a server that knows it does so as soon as it can, for a week. */
+  readonly upstreamPending: number
 }
 
 /**
@@ -98,7 +100,7 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
   if (!account) return undefined
   const local = account.value.identities.filter(isLocal)
   for (const { subject } of local) await deleteLocalAccount(records, subject)
-  let [grants, sessions, upstreamFailed] = [0, 0, 0]
+  let [grants, sessions, upstreamFailed, upstreamPending] = [0, 0, 0, 0]
   // Sessions first: without one no grant is made any more.
   const sessionGrantIds = new Set<string>()
   for await (const session of idsWithin(records, accountSessions, id)) {
@@ -107,7 +109,9 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
       const index: Ref<unknown> = { type: sessionBrowsers, key: `${sessionBrowsers.name}/${session}/${hash}` }
       await records.commit({ deletes: [hashedBrowserSessionRef(hash), index] })
     }
-    if ((await custody.erase(session)) === 'failed') upstreamFailed++
+    const erased = await custody.erase(session)
+    if (erased === 'failed') upstreamFailed++
+    if (erased === 'pending') upstreamPending++
     sessions++
     for await (const grant of idsWithin(records, sessionGrants, session)) sessionGrantIds.add(grant)
   }
@@ -123,8 +127,9 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
   }
   await forgetEmail(records, id)
   await records.commit({ deletes: [account.ref] })
-  server.audit({ type: 'account.deleted', account: id, grants, sessions, upstreamFailed })
-  return { grants, sessions, upstreamFailed }
+  const deleted = { grants, sessions, upstreamFailed, upstreamPending }
+  server.audit({ type: 'account.deleted', account: id, ...deleted })
+  return deleted
 }
 
 /** By its form alone, and not by its issuer: an administrator's process need not know the server's URL. */

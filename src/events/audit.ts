@@ -6,13 +6,14 @@ export type AuditEvent = AuditFacts & { readonly at: number }
 
 /** `at` is added by the audit: milliseconds since the epoch. */
 export type AuditFacts =
-  /** With all that hung on it. `upstreamFailed`: sessions at providers that could not be ended there. */
+  /** With all that hung on it. `upstreamFailed`: sessions at providers that can't be ended there; `upstreamPending`: that still are to be. */
   | {
       readonly type: 'account.deleted'
       readonly account: string
       readonly grants: number
       readonly sessions: number
       readonly upstreamFailed: number
+      readonly upstreamPending: number
     }
   | {
       readonly type: 'client.registered'

@@ -2,14 +2,16 @@ import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { type Account, accountRef } from '../records/account.ts'
+import { pendingRevocations } from '../records/pending-revocation.ts'
 import { type Put, put, type Records, type Stored } from '../records/records.ts'
 import { sessionIndexes, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
 import { checkedPerson, type Person, type Said } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
 import { createExchanges } from './exchanges.ts'
 import { logOut, notLoggedOut } from './logout.ts'
+import { revokePending } from './pending-revocations.ts'
 import { type LogoutToken, type SignIn, SignInRefused, type Voucher } from './provider.ts'
-import { eraseSession, releaseSession, remaining } from './release.ts'
+import { type Erased, eraseSession, releaseSession, remaining } from './release.ts'
 import { type Checked, createRenewal } from './renewal.ts'
 
 /** Keeps what providers said and gave, one upstream session for each sign-in: its tokens sealed, its statements as they were. */
@@ -63,9 +65,13 @@ export interface Custody {
   release(sessionId: string): Promise<void>
   /**
    * Deletes a session, whatever stands on it, for good; its tokens are revoked at the provider, where that can be done. `failed`: it has some
-   * that were not.
+   * that can't be.
    */
-  erase(sessionId: string): Promise<'revoked' | 'failed' | 'none'>
+  erase(sessionId: string): Promise<Erased>
+  /** Revokes at providers what could not be when its session was erased. Answers how many have to be tried again. @throws StoreUnavailable */
+  revokePending(): Promise<number>
+  /** Whether there is any of that. @throws StoreUnavailable */
+  hasPending(): Promise<boolean>
 }
 
 export interface Identified {
@@ -179,6 +185,8 @@ export const createCustody = (
     logOut: (providerId, token) => logOut(records, lifetime, byId.get(providerId) ?? { id: providerId }, token),
     release: (sessionId) => releaseSession({ ...context, providers: byId, lifetime }, sessionId),
     erase: (sessionId) => eraseSession({ ...context, providers: byId, lifetime }, sessionId),
+    hasPending: async () => (await records.list(pendingRevocations, '', { limit: 1 })).values.length > 0,
+    revokePending: () => revokePending({ ...context, providers: byId, lifetime }),
   }
 }
 

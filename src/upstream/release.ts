@@ -1,5 +1,6 @@
 import { sessionBrowsers } from '../records/browser-session.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
+import { pendingRevocation, revocationMessage } from '../records/pending-revocation.ts'
 import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
 import { upstreamExchanges } from '../records/upstream-exchange.ts'
 import {
@@ -80,7 +81,7 @@ const mark = async (context: ReleaseContext, stored: Stored<UpstreamSession>, no
  */
 export const revokeTokens = async (
   { providers, audit }: Pick<ReleaseContext, 'providers' | 'audit'>,
-  session: UpstreamSession,
+  session: Pick<UpstreamSession, 'id' | 'provider'>,
   tokens: UpstreamTokens,
 ): Promise<boolean> => {
   const provider = providers.get(session.provider)?.open
@@ -103,13 +104,11 @@ export const remaining = (
   now: number,
 ): number => Math.max(1, session.createdAt + lifetime - now)
 
-/**
- * Deletes a session, whatever stands on it; its tokens are revoked first, where that can be done. Answers whether they were, where there are any.
- */
-export const eraseSession = async (
-  context: ReleaseContext,
-  sessionId: string,
-): Promise<'revoked' | 'failed' | 'none'> => {
+/** What became of a session's tokens at the provider. `pending`: a server that knows the provider ends them as soon as it can. */
+export type Erased = 'revoked' | 'pending' | 'failed' | 'none'
+
+/** Deletes a session, whatever stands on it; its tokens are revoked first, where that can be done. */
+export const eraseSession = async (context: ReleaseContext, sessionId: string): Promise<Erased> => {
   const { records, providers } = context
   const ref = upstreamSessionRef(sessionId)
   for (;;) {
@@ -119,13 +118,23 @@ export const eraseSession = async (
     const marked = await mark(context, stored, now)
     if (!marked) continue
     const { tokens } = marked.value
-    const known = providers.get(marked.value.provider)?.open
-    const revocable = known?.kind === 'redirect' && known.revoke !== undefined
+    const provider = providers.get(marked.value.provider)
+    const revocable = provider?.open?.kind === 'redirect' && provider.open.revoke !== undefined
     const revoked = tokens === undefined || (revocable && (await revokeTokens(context, marked.value, tokens)))
-    const unit = { unchanged: [marked], deletes: [ref, ...sessionIndexes(marked.value)] }
+    // Who does not know the provider can't know whether it could be done.
+    const pending =
+      revoked || (provider && !revocable) ? [] : pendingRevocation(marked.value, now, provider !== undefined)
+    const unit = {
+      unchanged: [marked],
+      puts: pending,
+      deletes: [ref, ...sessionIndexes(marked.value)],
+      notify: pending.length > 0 ? [revocationMessage] : [],
+    }
     if (!(await records.commit(unit)).committed) continue
     await forgetExchanges(records, sessionId)
-    return tokens === undefined ? 'none' : revoked ? 'revoked' : 'failed'
+    if (tokens === undefined) return 'none'
+    if (revoked) return 'revoked'
+    return pending.length > 0 ? 'pending' : 'failed'
   }
 }
 

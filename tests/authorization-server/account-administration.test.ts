@@ -160,17 +160,25 @@ describe('accounts', () => {
     expect(await auth.accounts.delete(alice.account)).toBeUndefined()
   })
 
-  test('sessions at the provider are ended there; where that fails, it is said, and nothing stays here all the same', async () => {
+  test('sessions at the provider are ended there; where that fails, it is said and noted for later, and nothing else stays', async () => {
     const { target, revoked, tokensOf, down } = await populated()
     const { auth } = target
     const carol = await tokensOf('provider', 'carol')
     await tokensOf('provider', 'carol')
-    expect(await auth.accounts.delete(carol.account)).toEqual({ grants: 2, sessions: 2, upstreamFailed: 0 })
+    expect(await auth.accounts.delete(carol.account)).toEqual({
+      ...{ grants: 2, sessions: 2, upstreamFailed: 0, upstreamPending: 0 },
+    })
     expect(revoked).toHaveLength(2)
     const dave = await tokensOf('provider', 'dave')
     down(true)
-    expect(await auth.accounts.delete(dave.account)).toEqual({ grants: 1, sessions: 1, upstreamFailed: 1 })
+    expect(await auth.accounts.delete(dave.account)).toEqual({
+      ...{ grants: 1, sessions: 1, upstreamFailed: 0, upstreamPending: 1 },
+    })
+    const left = async () => (await everything(target)).filter((line) => line.startsWith('pending-revocation/'))
     expect((await everything(target)).filter((line) => line.startsWith('upstream-session/'))).toEqual([])
+    // Sealed, and without a word of who it was.
+    expect(await left()).toHaveLength(1)
+    for (const word of ['sub-dave', dave.account, 'upstream-']) expect((await left()).join()).not.toContain(word)
   })
 
   test('who signs in again is somebody new', async () => {

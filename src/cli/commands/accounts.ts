@@ -24,11 +24,12 @@ export const accounts: Readonly<Record<string, Command>> = {
     async run({ setting, argument, output }) {
       const deleted = await (await setting.administration()).accounts.delete(argument)
       if (!deleted) throw new CommandFailed('there is no such account')
-      const { grants, sessions, upstreamFailed } = deleted
-      const failed = upstreamFailed === 0 ? '' : ` ${upstreamFailed} could not be ended at the provider.`
+      const { grants, sessions, upstreamFailed, upstreamPending } = deleted
+      const failed = upstreamFailed === 0 ? '' : ` ${upstreamFailed} can’t be ended at the provider.`
+      const pending = upstreamPending === 0 ? '' : ` ${upstreamPending} will be ended at the provider by a server.`
       output.done(
         { deleted: argument, ...deleted },
-        `Deleted, with ${grants} grants and ${sessions} sign-ins.${failed}`,
+        `Deleted, with ${grants} grants and ${sessions} sign-ins.${failed}${pending}`,
       )
     },
   },
