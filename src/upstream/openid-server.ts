@@ -16,6 +16,8 @@ export interface OpenidServer {
   readonly metadata: ServerMetadata
   /** Checks an id_token's signature by the provider's published keys. @throws JOSEError and what a fetch throws */
   readonly verifySignature: (idToken: string) => Promise<void>
+  /** What the userinfo endpoint says of this person; where it is signed, by the published keys. @throws as `verifySignature` */
+  readonly fetchUserinfo: (accessToken: string, subject: string) => Promise<object>
 }
 
 export interface OpenidClient {
@@ -54,9 +56,27 @@ export const openidServer = (
       const authenticate: ClientAuth = (as, me, body, headers) =>
         client.authenticate(library, as as ServerMetadata)(as, me, body, headers)
       const configuration = await library.discovery(address, client.clientId, {}, authenticate, options)
-      const metadata = configuration.serverMetadata()
+      const metadata: ReturnType<Configuration['serverMetadata']> = configuration.serverMetadata()
       checkIssuer(client, metadata)
-      return { library, configuration, metadata, verifySignature: signatureVerifier(metadata, address, bounded) }
+      const verify = signatureVerifier(metadata, address, bounded)
+      const fetchUserinfo = async (accessToken: string, subject: string): Promise<object> => {
+        // One for this request alone, so that what was answered to it can be seen.
+        const { supportsPKCE: _helper, ...plain } = metadata
+        const asking = new library.Configuration(plain, client.clientId, {}, authenticate)
+        let signed: string | undefined
+        asking.timeout = options.timeout
+        asking[library.customFetch] = async (url, init) => {
+          const answer = await bounded(url, init as RequestInit)
+          if (/^application\/jwt\b/i.test(answer.headers.get('content-type') ?? ''))
+            signed = await answer.clone().text()
+          return answer
+        }
+        for (const allow of insecure) allow(asking)
+        const said = await library.fetchUserInfo(asking, accessToken, subject)
+        if (signed !== undefined) await verify(signed, metadata.userinfo_signing_alg_values_supported)
+        return said
+      }
+      return { library, configuration, metadata, verifySignature: (token) => verify(token), fetchUserinfo }
     } catch (error) {
       logger.warn('discovery of an OpenID Provider failed', { issuer: client.issuer.href, reason: describe(error) })
       const failure = unavailable(error)
@@ -90,9 +110,6 @@ const checkIssuer = ({ issuerTemplate, discovery }: OpenidClient, { issuer }: Se
  * checked here: a proxy or a name server between us would otherwise be believed. Symmetric algorithms and `none` are never accepted.
  */
 const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded: ReturnType<typeof boundedFetch>) => {
-  const algorithms = (metadata.id_token_signing_alg_values_supported ?? ['RS256']).filter(
-    (algorithm) => algorithm !== 'none' && !algorithm.startsWith('HS'),
-  )
   const { jwks_uri: uri } = metadata
   if (uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
   // The library checks what it fetches itself. Keys that came over plain http would be anybody's.
@@ -106,15 +123,19 @@ const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded:
     timeoutDuration: requestTimeout,
     cooldownDuration: keysCooldown,
   }) as JWTVerifyGetKey
-  return async (idToken: string): Promise<void> => {
+  return async (
+    token: string,
+    supported: readonly string[] | undefined = metadata.id_token_signing_alg_values_supported,
+  ): Promise<void> => {
+    const algorithms = (supported ?? ['RS256']).filter((each) => each !== 'none' && !each.startsWith('HS'))
     try {
-      await compactVerify(idToken, keys, { algorithms })
+      await compactVerify(token, keys, { algorithms })
     } catch (error) {
       const candidates = severalKeys(error)
       if (!candidates) throw error
       // Keys without ids: any of them may have signed.
       for await (const key of candidates) {
-        const verified = await compactVerify(idToken, key, { algorithms }).then(
+        const verified = await compactVerify(token, key, { algorithms }).then(
           () => true,
           () => false,
         )

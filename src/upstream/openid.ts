@@ -250,7 +250,7 @@ const openProvider = (
     if (at.metadata.userinfo_endpoint === undefined) {
       throw new ProviderUnavailable('userinfo was asked for, but the provider has no userinfo endpoint')
     }
-    return statement('userinfo', await at.library.fetchUserInfo(at.configuration, token, subject))
+    return statement('userinfo', await at.fetchUserinfo(token, subject))
   }
 
   const askDirectory = async (token: string, idToken: object | undefined): Promise<Statement | undefined> => {
@@ -275,7 +275,7 @@ const openProvider = (
     const at = await server()
     if (at.metadata.userinfo_endpoint === undefined) throw new UpstreamRefused('nobody can be asked about this session')
     try {
-      return [statement('userinfo', await at.library.fetchUserInfo(at.configuration, tokens.accessToken, subject))]
+      return [statement('userinfo', await at.fetchUserinfo(tokens.accessToken, subject))]
     } catch (error) {
       throw validationFailure(error)
     }

@@ -21,6 +21,10 @@ export interface OidcProviderOptions {
   readonly idTokenOnRefresh?: boolean
   /** Where the claims of scopes are: in both (default), or in userinfo only. */
   readonly claimsIn?: 'both' | 'userinfo'
+  /** Userinfo is a JWT. Default: false. */
+  readonly signedUserinfo?: boolean
+  /** Subjects are another one for each client: `pair-of-sub-` and the login. Default: false. */
+  readonly pairwise?: boolean
   /** Seconds. Default: 3600. */
   readonly accessTokenLifetime?: number
   /** Seconds. Default: 3600. */

@@ -62,6 +62,17 @@ describe('fault 14: an id_token that is not for us, not from it, or not of now, 
     })
   }
 
+  test('userinfo that is signed counts by the provider’s own key alone', async () => {
+    const admin = { userinfo: { groups: ['admins'] } }
+    expect((await signIn({ ...admin, signedUserinfo: 'true' })).said).toContainEqual(
+      expect.objectContaining({ source: 'userinfo', claims: expect.objectContaining({ groups: ['admins'] }) }),
+    )
+    for (const signedUserinfo of ['foreign', 'none'] as const) {
+      const refused = await rejection(signIn({ ...admin, signedUserinfo }))
+      expect(refused, signedUserinfo).toMatchObject({ reason: 'untrusted' })
+    }
+  })
+
   test('max_age without auth_time, or with an old one', async () => {
     expect(await rejection(signIn({}, { maxAge: 60 }))).toMatchObject({ reason: 'untrusted' })
     const old = { claims: { auth_time: now() - 600 } }

@@ -12,6 +12,8 @@ export interface Lie {
   readonly accessToken?: Readonly<Record<string, unknown>>
   /** In place of the userinfo. */
   readonly userinfo?: Readonly<Record<string, unknown>>
+  /** Userinfo is a JWT: by the provider's key, by another under its id, or by none. */
+  readonly signedUserinfo?: 'true' | 'foreign' | 'none'
   readonly tokenAnswer?: { readonly status?: number; readonly body: string; readonly type?: string }
   /** In place of the parts of the metadata. */
   readonly metadata?: Readonly<Record<string, unknown>>
@@ -79,6 +81,7 @@ export const startLyingProvider = async () => {
         jwks_uri: `${issuer}/keys`,
         response_types_supported: ['code'],
         id_token_signing_alg_values_supported: ['RS256', 'HS256', 'none'],
+        userinfo_signing_alg_values_supported: ['RS256', 'none'],
         ...state.lie.metadata,
       })
     }
@@ -108,7 +111,18 @@ export const startLyingProvider = async () => {
         id_token: await idToken(issuer),
       })
     }
-    if (pathname === '/userinfo') return json({ sub: 'sub-1', name: 'One', ...state.lie.userinfo })
+    if (pathname === '/userinfo') {
+      const said = { sub: 'sub-1', name: 'One', ...state.lie.userinfo }
+      const { signedUserinfo: by } = state.lie
+      if (by === undefined) return json(said)
+      const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+      const signed =
+        by === 'none'
+          ? `${part({ alg: 'none' })}.${part(said)}.`
+          : await new SignJWT(said).setProtectedHeader({ alg: 'RS256', kid: 'key-1' }).sign(pairs[by].privateKey)
+      response.writeHead(200, { 'content-type': 'application/jwt' })
+      return response.end(signed)
+    }
     if (pathname === '/keys') {
       state.keyRequests++
       return json({ keys: [publicJwk] }, state.lie.keysStatus)
