@@ -7,7 +7,7 @@ import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { tokenEndpoint } from '../../src/authorization-server/token.ts'
 import { memory } from '../../src/store/memory.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
-import { movable } from '../store/movable-clock.ts'
+import { movable, stopped } from '../store/movable-clock.ts'
 import {
   type Approved,
   type ApprovedOptions,
@@ -238,9 +238,10 @@ describe('required', () => {
   })
 })
 
+// Each is good for its minute of the clock, which goes on here when it is told to alone.
 describe('nonces (RFC 9449 §8), where they are asked for', () => {
   test('the first proof is told one, and the next brings it', async () => {
-    const { to, key } = await setUp({ dpopNonces: true })
+    const { to, key } = await setUp({ dpopNonces: true, clock: stopped() })
     const client = await registered(to)
     const code = await approved(to, client)
     const told = await redeemWith(to, client, code, await headers(key))
@@ -257,7 +258,7 @@ describe('nonces (RFC 9449 §8), where they are asked for', () => {
   })
 
   test('a new one is told in time, with an answer that is good', async () => {
-    const { to, key } = await setUp({ dpopNonces: true })
+    const { to, key } = await setUp({ dpopNonces: true, clock: stopped() })
     const client = await registered(to)
     const nonce = (await redeemWith(to, client, await approved(to, client), await headers(key))).headers.get(
       'dpop-nonce',
@@ -272,7 +273,7 @@ describe('nonces (RFC 9449 §8), where they are asked for', () => {
   })
 
   test('a proof made beforehand, for a time to come, is worth nothing (§11.2)', async () => {
-    const { to, key } = await setUp({ dpopNonces: true })
+    const { to, key } = await setUp({ dpopNonces: true, clock: stopped() })
     const client = await registered(to)
     const nonce = (await redeemWith(to, client, await approved(to, client), await headers(key))).headers.get(
       'dpop-nonce',
@@ -284,7 +285,7 @@ describe('nonces (RFC 9449 §8), where they are asked for', () => {
   })
 
   test('nodes of one store know each other’s', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = memory({ clock })
     const one = await testServer({ store, clock, dpopNonces: true })
     const other = await testServer({ store, clock, dpopNonces: true })

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { createDpopNonces } from '../../src/oauth/dpop-nonce.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 
 const macOf = (key: string) => async (text: string) => `${key}(${text})`
 
 test('a nonce is good while it is the current one, and for a minute after; then a new one is needed', async () => {
-  const clock = movable()
+  const clock = stopped()
   const nonces = createDpopNonces(macOf('k'), clock)
   const first = await nonces.current()
   expect(await nonces.isGood(first)).toBe(true)
@@ -17,7 +17,7 @@ test('a nonce is good while it is the current one, and for a minute after; then 
 })
 
 test('all who have the key know it, and nobody else; a clock that is a little ahead does not matter', async () => {
-  const clock = movable()
+  const clock = stopped()
   const here = createDpopNonces(macOf('k'), clock)
   const there = createDpopNonces(macOf('k'), { now: () => clock.now() + 60_000 })
   expect(await here.isGood(await there.current())).toBe(true)
@@ -30,7 +30,7 @@ test('all who have the key know it, and nobody else; a clock that is a little ah
 
 test('each is made once; what failed is tried again', async () => {
   let made = 0
-  const clock = movable()
+  const clock = stopped()
   const nonces = createDpopNonces(async (text) => {
     made += 1
     if (made === 1) throw new Error('no key')

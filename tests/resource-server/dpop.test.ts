@@ -45,9 +45,11 @@ const serve = (options: Partial<ResourceServerOptions> = {}) => {
 
 beforeEach(async () => {
   issuer = testIssuer()
-  key = await dpopKey()
   events = []
-  clock = { offset: 0, now: () => Date.now() + clock.offset }
+  // It stands still: each nonce is good for its minute of the clock.
+  const begun = Date.now()
+  clock = { offset: 0, now: () => begun + clock.offset }
+  key = await dpopKey(() => clock.now())
 })
 
 const refusal = async (response: Response) => {
