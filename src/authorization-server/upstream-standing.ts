@@ -49,13 +49,17 @@ export const checkStanding = async (server: ServerContext, { session, now }: Ide
   return briefly
 }
 
+/** Whether any provider is asked again about its people. */
+export const asksProviders = ({ providers }: Pick<ServerContext, 'providers'>): boolean =>
+  providers.some(({ revalidation }) => revalidation !== undefined)
+
 /**
  * Whether a person's client may refresh, by the provider's policy. Answers how long the access token may live, in seconds, where the provider
  * can't be asked now.
  * @throws OAuthError `invalid_grant` the provider said no; `temporarily_unavailable` its last answer is too old
  */
 export const standingAtRefresh = async (server: ServerContext, grant: Grant): Promise<number | undefined> => {
-  if (!server.providers.some(({ revalidation }) => revalidation)) return undefined
+  if (!asksProviders(server)) return undefined
   const identified = await server.custody.identity(grant.upstreamSession)
   if (typeof identified === 'string') return undefined
   const { session, now } = identified

@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { ServerContext } from '../../src/authorization-server/context.ts'
 import { checkStanding } from '../../src/authorization-server/upstream-standing.ts'
@@ -56,6 +57,25 @@ describe('fault 18: when the provider is asked is a policy', () => {
     if (!first) throw new Error('no answer')
     expect((await world.refresh(renewed(connected, first))).status).toBe(200)
     expect(await refreshes()).toBe(before + 2)
+  })
+
+  test('on refresh: what the provider says anew is what the new token says, and what the rule for people decides by', async () => {
+    const { issuer, clientId, clientSecret } = provider
+    const admit = ({ department }: { readonly department?: unknown }) => ({
+      scopes: department === 'Sales' ? [] : ['read'],
+    })
+    const world = upstreamWorld(openid({ issuer, clientId, clientSecret, revalidate: 'on_refresh', admit }), {
+      tokenClaims: ['department'],
+    })
+    const connected = await world.connect(alice)
+    const before = decodeJwt(connected.accessToken)
+    expect(before.upstream_claims).not.toHaveProperty('department')
+    await provider.control({ claims: { alice: { department: 'Sales' } } })
+    await world.clock.pass(minute)
+    const { status, body } = await world.refresh(connected)
+    expect([status, world.types().includes('upstream.refreshed')]).toEqual([200, true])
+    expect(decodeJwt(String(body.access_token)).upstream_claims).toMatchObject({ department: 'Sales' })
+    expect([before.scope, body.scope]).toEqual(['read', undefined])
   })
 
   test('every minute: calls share one request, on two nodes too, and what the provider says anew is seen', async () => {

@@ -12,7 +12,7 @@ import { revokeGrant } from '../grants.ts'
 import { knownClient } from '../known-client.ts'
 import { targetOf } from '../target.ts'
 import { isGenuine, parseRefreshToken, type RefreshToken } from '../tokens.ts'
-import { standingAtRefresh } from '../upstream-standing.ts'
+import { asksProviders, standingAtRefresh } from '../upstream-standing.ts'
 import {
   AuditedRefusal,
   decideUntilFinal,
@@ -57,7 +57,8 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
     const { values, now } = await records.get(grantRef(refreshing.presented?.grant ?? ''), clientRef(client.value.id))
     const known = knownClient(server, client.value.id, values[1])
     if (!known) throw invalidGrant('client_gone')
-    return { ...first, grant: values[0], client: known, now }
+    // The session may have changed as well.
+    return { ...first, grant: values[0], session: undefined, client: known, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {
@@ -84,7 +85,8 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
     accessToken ??= await issueAccessToken(server, grant.value, target, now, jkt, {
       longest: await standingAtRefresh(server, grant.value),
       mayAct: client.value.mayAct,
-      read: exchange.session && { session: exchange.session.value, now },
+      // Who asks a provider may have heard more since.
+      read: asksProviders(server) ? undefined : exchange.session && { session: exchange.session.value, now },
     })
     if (!('next' in decision)) {
       const current = await currentRefreshToken(server, grant.value)
