@@ -1,5 +1,6 @@
 import { createHmac, hash, hkdfSync } from 'node:crypto'
 import { equalBytes, fromBase64url } from './bytes.ts'
+import { secretKey } from './secret-key.ts'
 
 export const sha256 = (data: string | Uint8Array): Uint8Array => hash('sha256', data, 'buffer')
 
@@ -13,7 +14,7 @@ export const matchesSecret = (presented: string, stored: string): boolean => {
 }
 
 export const hmacSha256 = (key: Uint8Array, data: string | Uint8Array): Uint8Array =>
-  createHmac('sha256', key).update(data).digest()
+  createHmac('sha256', secretKey(key)).update(data).digest()
 
 /** One hash for several strings, unambiguous: no two different lists of strings hash alike. */
 export const hashStrings = (...parts: readonly string[]): string => hashSecret(JSON.stringify(parts))

@@ -30,8 +30,25 @@ const signInBackground = promisify(signSync)
 const signatures: Readonly<
   Record<SigningAlgorithm, (input: Uint8Array, key: KeyObject) => Uint8Array | Promise<Uint8Array>>
 > = {
-  // A JWS holds the two numbers side by side, not in DER.
-  ES256: (input, key) => signSync('sha256', input, { key, dsaEncoding: 'ieee-p1363' }),
+  // With options, some releases take twice as long: so the form is made here.
+  ES256: (input, key) => sideBySide(signSync('sha256', input, key)),
   EdDSA: (input, key) => signSync(null, input, key),
   RS256: (input, key) => signInBackground('sha256', input, key),
+}
+
+/**
+ * The signature of a curve of 256 bits as a JWS holds it: its two numbers side by side, 32 bytes each.
+ * @param der the sequence of these numbers as `node:crypto` makes it; each may begin with a zero, or be shorter than 32 bytes
+ * @see RFC 7518 §3.4
+ */
+const sideBySide = (der: Uint8Array): Uint8Array => {
+  const signature = new Uint8Array(64)
+  let at = 2
+  for (const end of [32, 64]) {
+    const length = der[at + 1] ?? 0
+    const number = der.subarray(at + 2, at + 2 + length)
+    signature.set(number.subarray(-32), end - Math.min(length, 32))
+    at += 2 + length
+  }
+  return signature
 }

@@ -1,5 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { fromUtf8, utf8 } from './bytes.ts'
+import { secretKey } from './secret-key.ts'
 
 /** A 256-bit key for sealing; its id travels in the envelope. */
 export interface SealingKey {
@@ -19,7 +20,7 @@ export const seal = (plaintext: Uint8Array, { id, key }: SealingKey, context: st
   const keyId = utf8(id)
   const header = Buffer.from([format, keyId.length, ...keyId])
   const nonce = randomBytes(nonceLength)
-  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  const cipher = createCipheriv('aes-256-gcm', secretKey(key), nonce)
   cipher.setAAD(Buffer.concat([header, utf8(context)]))
   return Buffer.concat([header, nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
@@ -38,7 +39,7 @@ export const unseal = (
   const key = keyById(id)
   if (!key) throw new UnsealError('unknown_key', id)
   const body = envelope.subarray(headerLength)
-  const decipher = createDecipheriv('aes-256-gcm', key, body.subarray(0, nonceLength))
+  const decipher = createDecipheriv('aes-256-gcm', secretKey(key), body.subarray(0, nonceLength))
   decipher.setAAD(Buffer.concat([header, utf8(context)]))
   decipher.setAuthTag(body.subarray(-tagLength))
   try {
