@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { type ApiKeysOptions, apiKeys, createApiKey } from '../../src/resource-server/api-keys.ts'
+import { digestOf, handIssuedToken, sameDigest } from '../../src/resource-server/hand-issued.ts'
 import { jwks } from '../../src/resource-server/jwks-verifier.ts'
 import { developmentTokens, staticTokens } from '../../src/resource-server/static-tokens.ts'
 import { resourceServer } from '../../src/verify-only.ts'
-import { movable } from '../store/movable-clock.ts'
+import { movable, stopped } from '../store/movable-clock.ts'
 
 const local = 'http://localhost:8787/mcp'
 const publicUrl = 'https://notes.example.com/mcp'
@@ -163,5 +164,115 @@ describe('API keys', () => {
       await expect(createApiKey(prefix)).rejects.toThrow(/prefix/)
       expect(() => apiKeys({ issuer: 'i', prefix, keys: [] })).toThrow(/prefix/)
     }
+  })
+})
+
+describe('what a handler sees of them', () => {
+  const now = 1_000_000_500
+  const claims = { team: { name: 'data' }, iss: 'mallory', sub: 'mallory', client_id: 'mallory', aud: 'x', exp: 1 }
+
+  test('the words of whoever issued them, besides what the token is', () => {
+    const upstream = { provider: 'p', issuer: 'https://p.example', subject: '1', claims: { email: 'a@x.example' } }
+    const facts = { ...editor, scopes: ['notes:read', 'notes:read', 'b'], claims, upstream, expiresAt: 1_000_100 }
+    const token = handIssuedToken('t', local, 'urn:i', now, facts)
+    expect(token).toMatchObject({
+      ...{ kind: 'user', issuer: 'urn:i', subject: 'alice', clientId: 'editor', resource: local },
+      ...{ scopes: ['notes:read', 'b'], expiresAt: 1_000_100 },
+      upstream,
+    })
+    expect(token.claims).toStrictEqual({
+      team: { name: 'data' },
+      ...{ iss: 'urn:i', sub: 'alice', client_id: 'editor', aud: local, exp: 1_000_100 },
+      scope: 'notes:read notes:read b',
+    })
+    // The token is frozen; what it was made of is not.
+    expect(Object.isFrozen(token.claims)).toBe(true)
+    expect(Object.isFrozen(claims.team) || Object.isFrozen(upstream.claims)).toBe(false)
+  })
+
+  test('without an end of their own they are looked at again within an hour, and no later where they have one', () => {
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c' })).toMatchObject({ kind: 'client', subject: 'c' })
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c' }).expiresAt).toBe(1_000_000 + 3600)
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c', expiresAt: 9e9 }).expiresAt).toBe(1_000_000 + 3600)
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c', expiresAt: 1_000_001 }).expiresAt).toBe(1_000_001)
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c' }).claims).not.toHaveProperty('scope')
+    expect(handIssuedToken('t', local, 'i', now, { clientId: 'c' })).not.toHaveProperty('upstream')
+  })
+
+  test('they end at their second, and not before', async () => {
+    const at = (ms: number) => ({ now: () => ms })
+    const { key, id, hash } = await createApiKey()
+    for (const [ms, good] of [
+      [59_999, true],
+      [60_000, false],
+    ] as const) {
+      const verifiers = [
+        [apiKeys({ issuer: 'i', keys: [{ id, hash, expiresAt: 60 }], clock: at(ms) }), key],
+        [staticTokens({ token: { ...editor, expiresAt: 60 } }, { clock: at(ms) }), 'token'],
+      ] as const
+      for (const [verifier, token] of verifiers) {
+        const outcome = await verifier.verify(token, local).then(
+          () => true,
+          (error: { reason: string }) => (error.reason === 'expired' ? false : expect.fail(error.reason)),
+        )
+        expect(outcome).toBe(good)
+      }
+    }
+  })
+
+  test('who issued them is told, and none is asked of an authorization server', async () => {
+    const all = [
+      [staticTokens({ 'a.b=': editor }), 'urn:countersign:static', 'a.b='],
+      [developmentTokens(), 'urn:countersign:development', 'alice'],
+      [apiKeys({ issuer: 'urn:keys', keys: [] }), 'urn:keys', 'cs_key_1'],
+    ] as const
+    for (const [verifier, name, token] of all) {
+      expect([verifier.issuer, verifier.authorizationServer, verifier.recognises?.(token)]).toEqual([name, false, true])
+      for (const other of ['', 'a b', 'constructor.', `x.${token}`]) expect(verifier.recognises?.(other)).toBe(false)
+    }
+    expect((await developmentTokens({ clock: stopped() }).verify('x'.repeat(64), local)).scopes).toEqual([])
+    expect(() => apiKeys({ issuer: '', keys: [] })).toThrow(/issuer/)
+    for (const token of ['', 'a b', '=', 'a=b', 'ä', '"a"', 'a\n']) {
+      expect(() => staticTokens({ [token]: editor })).toThrow(/tokens/)
+    }
+    for (const name of ['a.b', ' a', 'a ', 'ä']) {
+      await expect(developmentTokens().verify(name, local)).rejects.toMatchObject(invalid('malformed'))
+    }
+  })
+
+  test('among several keys each opens its own', async () => {
+    const made = await Promise.all([createApiKey(), createApiKey()])
+    const keys = made.map(({ id, hash }, index) => ({ id, hash, subject: `s${index}` }))
+    const verifier = apiKeys({ issuer: 'i', keys })
+    for (const [index, { key }] of made.entries()) {
+      expect((await verifier.verify(key, local)).subject).toBe(`s${index}`)
+    }
+    const down = apiKeys({ issuer: 'i', keys: () => Promise.reject(new Error('away')) })
+    await expect(down.verify(made[0].key, local)).rejects.toMatchObject({ cause: new Error('away') })
+  })
+
+  test('prefixes', async () => {
+    for (const prefix of ['a', 'a1', 'a_1', 'ab_cd_ef', 'x'.repeat(32)]) {
+      expect((await createApiKey(prefix)).key.startsWith(`${prefix}_`)).toBe(true)
+    }
+    for (const prefix of ['1a', ' a', 'a ', 'a\n', 'x'.repeat(33)]) {
+      await expect(createApiKey(prefix)).rejects.toMatchObject({ name: 'ConfigurationError', path: 'prefix' })
+    }
+  })
+
+  test('digests are the same where every byte is', async () => {
+    const digest = await digestOf('abc')
+    expect(Buffer.from(digest).toString('hex')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+    expect(sameDigest(digest, Uint8Array.from(digest))).toBe(true)
+    for (let at = 0; at < digest.length; at += 1) {
+      const other = Uint8Array.from(digest, (byte, index) => (index === at ? byte ^ 1 : byte))
+      expect(sameDigest(digest, other)).toBe(false)
+    }
+    const two = Uint8Array.from(digest, (byte, index) => (index < 2 ? byte ^ 1 : byte))
+    expect(sameDigest(digest, two)).toBe(false)
+    expect(sameDigest(digest, digest.slice(0, -1)) || sameDigest(digest.slice(0, -1), digest)).toBe(false)
+    expect(sameDigest(Uint8Array.of(0), new Uint8Array(0)) || sameDigest(new Uint8Array(0), Uint8Array.of(0))).toBe(
+      false,
+    )
   })
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { introspection } from '../../src/resource-server/introspection-verifier.ts'
-import { movable } from '../store/movable-clock.ts'
+import { movable, stopped } from '../store/movable-clock.ts'
 
 const issuer = 'https://issuer.example.com'
 const resource = 'https://notes.example.com/mcp'
@@ -119,4 +119,136 @@ test.each([
 ])('options that can’t be right: %o', (change, path) => {
   const options = { clientId: 'a', clientSecret: 'b', ...change }
   expect(() => introspection(issuer, options)).toThrow(expect.objectContaining({ name: 'ConfigurationError', path }))
+})
+
+/** An issuer that says of every token what it is told to say, by a clock that stands still. */
+const exact = (said: (seconds: number) => JsonObject, more: object = {}) => {
+  const clock = stopped()
+  const seconds = clock.now() / 1000
+  const asked: { url: string; init: RequestInit }[] = []
+  const answer = { active: true, sub: 'alice', client_id: 'app', aud: resource, exp: seconds + 60, ...said(seconds) }
+  const verifier = introspection(issuer, {
+    ...{ clientId: 'rs', clientSecret: 's', endpoint, clock },
+    fetch: async (url, init) => {
+      asked.push({ url, init })
+      return Response.json(answer)
+    },
+    ...more,
+  })
+  return { clock, asked, verifier }
+}
+const outcome = async (said: (seconds: number) => JsonObject, more: object = {}): Promise<string> =>
+  exact(said, more)
+    .verifier.verify('opaque', resource)
+    .then(
+      () => 'taken',
+      (error: { reason: string }) => error.reason,
+    )
+
+test.each<[string, (seconds: number) => JsonObject, object, string]>([
+  ['ends within the skew', (now) => ({ exp: now - 29.999 }), {}, 'taken'],
+  ['ended at the end of the skew', (now) => ({ exp: now - 30 }), {}, 'expired'],
+  ['ends now, without skew', (now) => ({ exp: now }), { clockSkew: 0 }, 'expired'],
+  ['ended within the longest skew', (now) => ({ exp: now - 299 }), { clockSkew: 300 }, 'taken'],
+  ['begins at the end of the skew', (now) => ({ nbf: now + 30 }), {}, 'taken'],
+  ['begins after the skew', (now) => ({ nbf: now + 30.001 }), {}, 'not_yet_valid'],
+  ['begins at no time', () => ({ nbf: 'soon' }), {}, 'not_yet_valid'],
+  ['ends at no time', () => ({ exp: 'soon' }), {}, 'claims'],
+  ['is for several', () => ({ aud: ['https://other.example', `${resource}/`] }), {}, 'taken'],
+  ['is for none of several', () => ({ aud: ['https://other.example', 7, null] }), {}, 'audience'],
+  ['is for what is no text', () => ({ aud: { mcp: resource } }), {}, 'audience'],
+  ['is for a name that was configured', () => ({ aud: 'api://notes' }), { audiences: ['api://notes'] }, 'taken'],
+  ['is for another name', () => ({ aud: 'api://other' }), { audiences: ['api://notes'] }, 'audience'],
+  ['is of a kind without a name', () => ({ token_type: 7 }), {}, 'type'],
+  ['is a bearer token, in whatever case', () => ({ token_type: 'BEARER' }), {}, 'taken'],
+  ['is called an access token', () => ({ token_type: 'access_token' }), {}, 'taken'],
+  ['is an ID token', () => ({ token_type: 'id_token' }), {}, 'type'],
+  ['needs a proof of no key, in whatever case', () => ({ token_type: 'DPOP' }), {}, 'binding'],
+])('by its answer, a token that %s: %s', async (_name, said, more, expected) => {
+  expect(await outcome(said, more)).toBe(expected)
+})
+
+test('a token that needs a proof is taken with it', async () => {
+  const { verifier } = exact(() => ({ token_type: 'DPoP', cnf: { jkt: 'a key' } }))
+  expect((await verifier.verify('opaque', resource, 'a key')).subject).toBe('alice')
+  // Remembered, it needs it no less.
+  await expect(verifier.verify('opaque', resource)).rejects.toMatchObject({ reason: 'binding' })
+  await expect(verifier.verify('opaque', resource, 'another')).rejects.toMatchObject({ reason: 'binding' })
+})
+
+test('an answer is used again for its time exactly, and not by a clock that was set back', async () => {
+  const { verifier, asked, clock } = exact(() => ({}))
+  await verifier.verify('opaque', resource)
+  await clock.pass(4_999)
+  await verifier.verify('opaque', resource)
+  expect(asked).toHaveLength(1)
+  await clock.pass(1)
+  await verifier.verify('opaque', resource)
+  expect(asked).toHaveLength(2)
+  await clock.pass(-1)
+  await verifier.verify('opaque', resource)
+  expect(asked).toHaveLength(3)
+})
+
+test('who asks at once asks once, for one resource', async () => {
+  const { verifier, asked } = exact(() => ({ aud: [resource, 'https://other.example'] }), { rememberedFor: 0 })
+  const [one, two] = await Promise.all([verifier.verify('opaque', resource), verifier.verify('opaque', resource)])
+  expect(one).toBe(two)
+  expect(asked).toHaveLength(1)
+  await Promise.all([verifier.verify('opaque', resource), verifier.verify('opaque', 'https://other.example')])
+  expect(asked).toHaveLength(3)
+  expect(Object.fromEntries(new Headers(asked[0]?.init.headers))).toMatchObject({
+    accept: 'application/json',
+    'content-type': 'application/x-www-form-urlencoded',
+  })
+})
+
+test('a token beyond any length is not sent anywhere', async () => {
+  const { verifier, asked } = exact(() => ({}))
+  await expect(verifier.verify('x'.repeat(16_385), resource)).rejects.toMatchObject({ reason: 'malformed' })
+  expect(asked).toHaveLength(0)
+  expect((await verifier.verify('x'.repeat(16_384), resource)).subject).toBe('alice')
+})
+
+test('where to ask is found once, in the issuer’s metadata', async () => {
+  const found: string[] = []
+  const { verifier } = exact(() => ({}), {
+    endpoint: undefined,
+    rememberedFor: 0,
+    fetch: async (url: string) => {
+      found.push(url)
+      return Response.json(
+        url === endpoint
+          ? { active: true, sub: 'a', client_id: 'c', aud: resource, exp: 9_999_999_999 }
+          : { issuer, introspection_endpoint: endpoint },
+      )
+    },
+  })
+  await verifier.ready?.()
+  await verifier.verify('opaque', resource)
+  await verifier.verify('opaque', resource)
+  expect(found).toEqual([`${issuer}/.well-known/oauth-authorization-server`, endpoint, endpoint])
+})
+
+test.each([
+  { clockSkew: 0 },
+  { clockSkew: 300 },
+  { rememberedFor: 0 },
+  { rememberedFor: 300 },
+  { endpoint: 'http://localhost:1/introspect' },
+])('options that can be right: %o', (change) => {
+  expect(() => introspection(issuer, { clientId: 'a', clientSecret: 'b', ...change })).not.toThrow()
+})
+
+test.each([
+  [{ rememberedFor: -1 }, 'rememberedFor'],
+  [{ rememberedFor: Number.NaN }, 'rememberedFor'],
+  [{ clockSkew: 301 }, 'clockSkew'],
+  [{ clockSkew: Number.NaN }, 'clockSkew'],
+])('bounds that are none: %o', (change, path) => {
+  const options = { clientId: 'a', clientSecret: 'b', ...change }
+  expect(() => introspection(issuer, options)).toThrow(expect.objectContaining({ name: 'ConfigurationError', path }))
+  expect(() => introspection('http://issuer.example.com', { clientId: 'a', clientSecret: 'b' })).toThrow(
+    expect.objectContaining({ path: 'issuer' }),
+  )
 })
