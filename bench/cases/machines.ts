@@ -10,7 +10,7 @@ const TOKENS = 256
 const countersign = () => startServer('countersign', { BENCH_DATA: dataFolder(), BENCH_CLIENTS: '1' })
 const peer = (env = {}) => startServer('oidc-provider', { BENCH_DATA: dataFolder(), NODE_NO_WARNINGS: '1', ...env })
 
-const clientCredentialsOf = () => {
+export const clientCredentialsOf = () => {
   const form = { grant_type: 'client_credentials', scope: 'notes:read' }
   return connections(() =>
     forms(

@@ -14,6 +14,8 @@ export interface LoadResult {
 
 /** One client on one connection: makes its next request from what it was answered before. */
 export interface LoadClient {
+  /** Where it connects to, where that is not the first node. */
+  readonly port?: number
   next(): LoadRequest
   /** @throws {Error} if the answer is not what was asked for: a fast refusal must not count */
   accept(status: number, body: string): void
@@ -30,7 +32,7 @@ export async function load(port: number, clients: readonly LoadClient[], total: 
       while (left > 0) {
         left -= 1
         const start = performance.now()
-        const { status, body } = await send(agent, port, client.next())
+        const { status, body } = await send(agent, port, client.port ?? port, client.next())
         latencies.push(performance.now() - start)
         client.accept(status, body)
       }
@@ -42,6 +44,7 @@ export async function load(port: number, clients: readonly LoadClient[], total: 
 
 function send(
   agent: Agent,
+  issuer: number,
   port: number,
   { path, headers, body }: LoadRequest,
 ): Promise<{ status: number; body: string }> {
@@ -53,7 +56,7 @@ function send(
         port,
         path,
         method: 'POST',
-        headers: { host: `localhost:${port}`, ...headers, 'content-length': Buffer.byteLength(body) },
+        headers: { host: `localhost:${issuer}`, ...headers, 'content-length': Buffer.byteLength(body) },
       },
       (response) => {
         let text = ''

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, loadavg, totalmem, type } from 'node:os'
+import { cpus, totalmem, type } from 'node:os'
 
 /** Columns as wide as they must be; the first to the left, the others to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -17,19 +17,26 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 export function machine(): string {
   const [processor] = cpus()
   const memory = Math.round(totalmem() / 2 ** 30)
-  const load = loadavg().map((each) => each.toFixed(1))
   return [
-    `${cpus().length} × ${processor?.model.trim()}, ${memory} GiB, ${type()}; load before: ${load.join(' ')}`,
+    `${cpus().length} × ${processor?.model.trim()}, ${memory} GiB, ${type()}`,
     `Node ${process.versions.node}, ${versions().join(', ')}`,
   ].join('\n')
 }
 
 function versions(): string[] {
   const root = execFileSync('npm', ['root'], { encoding: 'utf8' }).trim()
-  return ['@modelcontextprotocol/server', 'hono', '@hono/node-server', 'jose', 'zod', 'oidc-provider', 'libsql'].map(
-    (name) => {
-      const { version } = JSON.parse(readFileSync(`${root}/${name}/package.json`, 'utf8')) as { version: string }
-      return `${name} ${version}`
-    },
-  )
+  return [
+    '@modelcontextprotocol/server',
+    'hono',
+    '@hono/node-server',
+    'jose',
+    'zod',
+    'oidc-provider',
+    'libsql',
+    'pg',
+    'ioredis',
+  ].map((name) => {
+    const { version } = JSON.parse(readFileSync(`${root}/${name}/package.json`, 'utf8')) as { version: string }
+    return `${name} ${version}`
+  })
 }

@@ -1,20 +1,17 @@
 /**
  * Countersign's authorization server alone, on SQLite, as the example starts it; the MCP server is not even loaded. `BENCH_CLIENTS` adds
- * clients that act for themselves.
+ * clients that act for themselves; `BENCH_STORE` names another store, `BENCH_ISSUER` the port of the first node of several.
  */
 import { createServer } from 'node:http'
-import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import { countersign, type Options } from 'countersign'
 import { routes } from 'countersign/hono'
-import { sqlite } from 'countersign/store/sqlite'
 import { localAccounts } from 'countersign/upstream/local'
 import { Hono } from 'hono'
 import { listen, report } from '../harness/measured.ts'
 import { AGENT, MACHINE, RESOURCE_SERVER, SECRET } from './clients.ts'
+import { benchStore } from './store.ts'
 
-const data = process.env.BENCH_DATA
-if (data === undefined) throw new Error('BENCH_DATA names no folder')
 const server = createServer()
 const port = await listen(server, Number(process.env.BENCH_PORT ?? 0))
 
@@ -26,12 +23,14 @@ const clients: NonNullable<Options<unknown>['clients']> = [
 
 const people = localAccounts()
 const auth = countersign({
-  url: `http://localhost:${port}`,
+  url: `http://localhost:${process.env.BENCH_ISSUER ?? port}`,
   upstream: people,
-  store: sqlite(join(data, 'countersign.db')),
+  ...benchStore(),
   tokenClaims: ['name', 'email'],
   // The peers write no audit log, and where one goes is the operator's choice.
   audit: () => {},
+  // What is wrong with a server is wrong with its figures.
+  logger: { debug() {}, info() {}, warn: console.error, error: console.error },
   // The harness says by a header where its browser is: codes are limited by address.
   trustedProxies: ['127.0.0.1'],
   ...(process.env.BENCH_CLIENTS === undefined ? {} : { clients }),
@@ -50,6 +49,10 @@ const app = new Hono()
 app.use(routes(auth))
 server.on('request', getRequestListener(app.fetch))
 report(port, undefined, async (question) => {
-  await people.accounts.create(question as { username: string; password: string; name: string; email: string })
+  const asked = question as
+    | { username: string; password: string; name: string; email: string }
+    | { want: 'grants'; subject: string }
+  if ('want' in asked) return (await auth.grants.list(asked.subject)).grants.length
+  await people.accounts.create(asked)
   return true
 })

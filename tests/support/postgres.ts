@@ -59,11 +59,12 @@ export async function startPostgres(): Promise<Postgres | Unavailable> {
 }
 
 /** A server of its own that can be killed, and started again on what it has on its disk. */
-export async function startOwnPostgres() {
+/** @param options.syncs to the disk, as in production; for measurements */
+export async function startOwnPostgres({ syncs = false }: { readonly syncs?: boolean } = {}) {
   const binaries = await findOrInstall()
   if (typeof binaries !== 'string') return binaries
   const directory = mkdtempSync(join(tmpdir(), 'countersign-postgres-'))
-  let server = await startServer(directory, binaries)
+  let server = await startServer(directory, binaries, syncs)
   return {
     url: await newDatabase(server.url),
     /** SIGKILL of all its processes. */
@@ -72,7 +73,7 @@ export async function startOwnPostgres() {
       for (let waited = 0; waited < 10_000 && send(server.pid, 0); waited += 20) await delay(20)
     },
     async start(): Promise<void> {
-      server = await launch(directory, binaries, server.url)
+      server = await launch(directory, binaries, server.url, syncs)
     },
     stop: () => stopServer(directory, server.pid),
   }
@@ -111,7 +112,7 @@ function readServer(directory: string): Server | undefined {
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Server) : undefined
 }
 
-async function startServer(directory: string, binaries: string): Promise<Server> {
+async function startServer(directory: string, binaries: string, syncs = false): Promise<Server> {
   const data = join(directory, 'data')
   const password = randomBytes(12).toString('hex')
   const passwordFile = join(directory, 'password')
@@ -133,11 +134,11 @@ async function startServer(directory: string, binaries: string): Promise<Server>
     if ((await init('--locale=C.UTF-8')) !== 0) throw failure(directory, 'initdb failed')
   }
   const port = await freePort()
-  return launch(directory, binaries, `postgres://postgres:${password}@127.0.0.1:${port}/postgres`)
+  return launch(directory, binaries, `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, syncs)
 }
 
 /** Starts the server on its data, with a superuser's address that says on which port. */
-async function launch(directory: string, binaries: string, url: string): Promise<Server> {
+async function launch(directory: string, binaries: string, url: string, syncs: boolean): Promise<Server> {
   const owner = await unprivileged()
   const log = openSync(join(directory, 'log'), 'a')
   const options = { ...owner, cwd: directory, stdio: ['ignore', log, log] as ['ignore', number, number] }
@@ -146,8 +147,7 @@ async function launch(directory: string, binaries: string, url: string): Promise
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: 200,
-    fsync: 'off',
-    full_page_writes: 'off',
+    ...(syncs ? {} : { fsync: 'off', full_page_writes: 'off' }),
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const child = spawn(join(binaries, 'postgres'), ['-D', join(directory, 'data'), ...flags], {

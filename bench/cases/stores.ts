@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto'
+import { authorizer, redeem } from '../harness/countersign-sign-in.ts'
+import { dataFolder } from '../harness/data-folder.ts'
+import { type Engine, engine } from '../harness/engines.ts'
+import type { Report } from '../harness/report.ts'
+import type { Figures, Started, Variant } from '../harness/rounds.ts'
+import { type ServerProcess, startServer } from '../harness/server-process.ts'
+import { connections, forms, isJwt } from './connections.ts'
+import { clientCredentialsOf } from './machines.ts'
+import { refreshing } from './refresh.ts'
+
+/** What the runner lends to a case that judges itself. */
+export interface Judge {
+  readonly report: Report
+  measure(
+    variants: readonly Variant[],
+    noisy: (figures: readonly Figures[]) => string | undefined,
+  ): Promise<readonly Figures[]>
+  print(figures: readonly Figures[], base: string): void
+  /** How many requests `other` serves in the CPU time in which `base` serves one. */
+  kept(figures: readonly Figures[], base: string, other: string): number
+}
+
+type StoreName = 'memory' | 'sqlite' | 'postgres' | 'redis'
+const TITLES: Readonly<Record<StoreName, string>> = {
+  memory: 'memory',
+  sqlite: 'SQLite',
+  postgres: 'PostgreSQL',
+  redis: 'Redis',
+}
+const DEVICES = 128
+/** As many as the raw server does for one request to `/batch`. */
+const BATCH = 64
+
+const engineOf = (store: StoreName): Promise<Engine | undefined> | undefined =>
+  store === 'postgres' || store === 'redis' ? engine(store) : undefined
+
+/** A place of its own for each server that is started, and what finds it. */
+async function place(store: StoreName) {
+  const of = await engineOf(store)
+  const space = `bench_${randomUUID().slice(0, 8)}`
+  const url = of === undefined ? {} : { BENCH_URL: of.url }
+  const env = { BENCH_DATA: dataFolder(), BENCH_STORE: store, BENCH_SPACE: space, ...url }
+  return { env, ...(of && { engine: () => of.cpu() }) }
+}
+
+async function nodes(store: StoreName, count: number): Promise<Started> {
+  const { env, ...rest } = await place(store)
+  const server = await startServer('countersign', env)
+  const others: ServerProcess[] = []
+  while (others.length < count - 1) {
+    others.push(await startServer('countersign', { ...env, BENCH_ISSUER: String(server.ready.port) }))
+  }
+  const { clientId, redirectUri, next } = await authorizer(server)
+  const tokens: string[] = []
+  while (tokens.length < DEVICES) {
+    tokens.push((await redeem(server.ready.port, clientId, redirectUri, await next())).refresh_token)
+  }
+  const all = [server, ...others]
+  const clients = refreshing(clientId, tokens).map((client, index) => ({
+    ...client,
+    port: all[index % all.length]?.ready.port ?? 0,
+  }))
+  return { server, others, clients, ...rest }
+}
+
+async function raw(store: StoreName, path: '/token' | '/batch'): Promise<Started> {
+  const { env, ...rest } = await place(store)
+  const server = await startServer('raw', env)
+  const form = { grant_type: 'refresh_token', refresh_token: 'x'.repeat(80), client_id: 'x'.repeat(36) }
+  const fits = (answer: Readonly<Record<string, unknown>>) => isJwt(answer.access_token) || answer.done === BATCH
+  // The batches are eight at a time by themselves.
+  const clients = connections(() => forms(path, {}, () => form, fits)).slice(0, path === '/batch' ? 1 : undefined)
+  return { server, clients, ...rest }
+}
+
+async function refreshesOn(store: StoreName, { report, measure, print, kept }: Judge): Promise<void> {
+  const version = (await engineOf(store))?.version
+  report.section(
+    `refreshes on ${TITLES[store]}`,
+    `${version === undefined ? '' : `${version}, which syncs to the disk before it answers. `}A refresh reads twice, signs an access token and writes once. “Raw” is the same statements by the engine’s own driver ` +
+      'and one ES256 signature, with nothing checked or decided: behind the same HTTP, and as a bare loop without any.',
+  )
+  const variants: Variant[] = [
+    { name: 'one node', start: () => nodes(store, 1) },
+    ...(store === 'memory' ? [] : [{ name: 'two nodes', start: () => nodes(store, 2) }]),
+    { name: 'raw', start: () => raw(store, '/token') },
+    { name: 'raw, no HTTP', operations: BATCH, start: () => raw(store, '/batch') },
+  ]
+  const figures = await measure(variants, () => undefined)
+  print(figures, 'raw')
+  report.aim(
+    'at least half of what raw does in the same CPU time',
+    kept(figures, 'raw', 'one node'),
+    (each) => each >= 0.5,
+  )
+  report.aim('of the bare loop', kept(figures, 'raw, no HTTP', 'one node'))
+}
+
+const mixed: readonly Variant[] = ['PostgreSQL', 'PostgreSQL, counters on Redis'].map((name, counters) => ({
+  name,
+  async start() {
+    const { env, engine: postgres } = await place('postgres')
+    const redis = await engine('redis')
+    const more = counters === 1 ? { BENCH_COUNTERS: redis.url } : {}
+    const server = await startServer('countersign', { ...env, ...more, BENCH_CLIENTS: '1' })
+    const both = async () => ((await postgres?.()) ?? 0) + (await redis.cpu())
+    return { server, clients: clientCredentialsOf(), engine: both }
+  },
+}))
+
+async function countersElsewhere({ report, measure, print, kept }: Judge): Promise<void> {
+  report.section(
+    'counters on Redis, all else on PostgreSQL',
+    'Limits count in the store. The request that counts most for what it costs besides is `client_credentials`: one read, one count. Here the counts ' +
+      'go to a Redis beside PostgreSQL. Refreshes and calls count nothing.',
+  )
+  const figures = await measure(mixed, () => undefined)
+  print(figures, 'PostgreSQL')
+  report.aim(
+    'with the counters on Redis a node serves in the same CPU time',
+    kept(figures, 'PostgreSQL', 'PostgreSQL, counters on Redis'),
+  )
+}
+
+/** By name, as the command line has them. */
+export const storeCases: readonly (readonly [string, (judge: Judge) => Promise<void>])[] = [
+  ...(['memory', 'sqlite', 'postgres', 'redis'] as const).map(
+    (store) => [`refresh-${store}`, (judge: Judge) => refreshesOn(store, judge)] as const,
+  ),
+  ['counters', countersElsewhere],
+]
