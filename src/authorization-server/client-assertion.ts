@@ -50,12 +50,13 @@ const verified = async (
 ): Promise<JWTPayload> => {
   const { keys } = client
   if (!keys) throw invalidClient(null, 'no_keys')
+  // Clients differ in which they take. @see RFC 9126 §2
+  const audiences = [issuer, endpoints.token, endpoints.pushed]
   const options = {
     algorithms: [...clientAssertionAlgorithms],
     issuer: client.id,
     subject: client.id,
-    // Clients differ in which of the two they take.
-    audience: [issuer, endpoints.token],
+    audience: audiences,
     requiredClaims: ['exp'],
     clockTolerance: skew,
     currentDate: new Date(now),
@@ -75,7 +76,12 @@ const verified = async (
     if (!found) throw invalidClient(null, 'no_keys')
     for (const key of found) {
       try {
-        return (await jwtVerify(assertion, key, options)).payload
+        const { payload } = await jwtVerify(assertion, key, options)
+        // Another server that it was made for, too, could use it here. @see draft-ietf-oauth-rfc7523bis §4
+        if (![payload.aud].flat().every((each) => audiences.some((ours) => ours === each))) {
+          throw invalidClient(null, 'assertion_for_others_too')
+        }
+        return payload
       } catch (error) {
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
       }

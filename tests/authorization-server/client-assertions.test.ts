@@ -101,13 +101,13 @@ test('redeems, refreshes and revokes with its key', async () => {
   expect(web.requests.filter(({ path }) => path === '/jwks.json')).toHaveLength(1)
 })
 
-test('fault 10: RS256, ES256, EdDSA; issuer or token endpoint as audience, alone or among others; no client_id needed', async () => {
+test('fault 10: RS256, ES256, EdDSA; issuer or token endpoint as audience, or both; no client_id needed', async () => {
   const to = await serverFor()
   for (const alg of ['RS256', 'ES256', 'EdDSA']) {
     const by = await keyOf(alg, alg)
     published.push(by.jwk)
     await to.pass(minute)
-    for (const aud of [issuer, `${issuer}/token`, [issuer, 'https://other.example']]) {
+    for (const aud of [issuer, `${issuer}/token`, [issuer], [issuer, `${issuer}/token`, `${issuer}/par`]]) {
       const code = await approved(to, client())
       const assertion = await asserting(to, { by, claims: { aud } })
       const { status } = await postToken(to, {
@@ -134,6 +134,11 @@ describe('what is no proof', () => {
     ['another key', { by: undefined as never }],
     ['another audience', { claims: { aud: 'https://other.example/token' } }],
     ['no audience', { claims: { aud: undefined as never } }],
+    [
+      'another audience beside ours: who gets it there could use it here',
+      { claims: { aud: [issuer, 'https://other.example'] } },
+    ],
+    ['audiences that are none', { claims: { aud: [] } }],
     ['another issuer', { claims: { iss: 'https://other.example/client.json' } }],
     ['no issuer', { claims: { iss: undefined as never } }],
     ['no end', { claims: { exp: undefined as never } }],
