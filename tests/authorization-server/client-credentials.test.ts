@@ -6,7 +6,7 @@ import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { principal } from '../../src/identity/principal.ts'
 import { memory } from '../../src/store/memory.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   answered,
   approved,
@@ -184,7 +184,7 @@ describe('what is refused', () => {
 
 describe('it lives by its client', () => {
   test.each([true, false])('deleted: dead within the bound (notified: %s)', async (notifies) => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     store.notifies = notifies
     const to = await testServer({ clock, store })
@@ -212,7 +212,7 @@ describe('it lives by its client', () => {
   })
 
   test.each([true, false])('fault 6: revoking one ends that one, and no other (notified: %s)', async (notifies) => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     store.notifies = notifies
     const to = await testServer({ clock, store, clients: [nightly] })

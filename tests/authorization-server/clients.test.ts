@@ -7,7 +7,7 @@ import { hashSecret } from '../../src/crypto/hash.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'
 import { memory } from '../../src/store/memory.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   approved,
   basic,
@@ -49,7 +49,7 @@ describe('design 1: what was granted to a client ends with it', () => {
   })
 
   test('one whose grants were not all ended is taken up again', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const to = await testServer({ clock, store })
     const client = await registered(to)
@@ -170,7 +170,7 @@ describe('clients from code', () => {
   })
 
   test.each([true, false])('deleted: all its tokens are dead within the bound (notified: %s)', async (notifies) => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     store.notifies = notifies
     const to = await testServer({ clock, store })

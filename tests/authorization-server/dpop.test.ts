@@ -7,7 +7,7 @@ import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { tokenEndpoint } from '../../src/authorization-server/token.ts'
 import { memory } from '../../src/store/memory.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
-import { movable, stopped } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   type Approved,
   type ApprovedOptions,
@@ -220,7 +220,7 @@ describe('required', () => {
   })
 
   test('by the resource; a grant from before it was can’t be refreshed', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = memory({ clock })
     const before = await testServer({ store, clock })
     const client = await registered(before)
@@ -299,7 +299,7 @@ describe('nonces (RFC 9449 §8), where they are asked for', () => {
 
 describe('attacks (RFC 9449 §11)', () => {
   test('fault 24: a proof is good once, on all nodes, for whatever request', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = memory({ clock })
     const one = await testServer({ store, clock })
     const other = await testServer({ store, clock })

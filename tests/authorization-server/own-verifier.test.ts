@@ -7,7 +7,7 @@ import { put } from '../../src/records/records.ts'
 import { revocationRef } from '../../src/records/revocation.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { memory } from '../../src/store/memory.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   issuer,
   mcp,
@@ -22,7 +22,7 @@ import {
 import { unreliable } from '../support/unreliable-store.ts'
 
 async function ready(options: TestServerOptions = {}) {
-  const clock = options.clock ?? movable()
+  const clock = options.clock ?? stopped()
   const store = unreliable(options.store ?? memory({ clock }))
   const to = await testServer({ ...options, clock, store })
   const client = await registered(to)
@@ -81,7 +81,7 @@ describe('what a handler is told', () => {
   })
 
   test('design 2: a stored identity that no longer satisfies a new schema is 401, never 500', async () => {
-    const clock = movable()
+    const clock = stopped()
     const inner = memory({ clock })
     const { token, tokens, client } = await ready({ clock, store: inner })
     const stricter = await testServer({ clock, store: inner, claims: z.object({ employee: z.string() }) })

@@ -9,7 +9,7 @@ import { type Grant, grantRef, isAuthorization } from '../../src/records/grant.t
 import { createRecords, put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { memory } from '../../src/store/memory.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   approved,
   basic,
@@ -176,7 +176,7 @@ describe('refreshing', () => {
   })
 
   test('design 3, refreshing: an absent or revoked grant is never revived', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const { to, client, first } = await ready({ store, clock })
     const [stored] = (await to.server.records.get(grantRef(grantOf(first)))).values
@@ -193,7 +193,7 @@ describe('refreshing', () => {
   })
 
   test('a lost answer: the commit was applied, and the client gets the token that it made', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const to = await testServer({ store, clock })
     const client = await registered(to)
@@ -211,7 +211,7 @@ describe('refreshing', () => {
   })
 
   test('fault 5, at the token endpoint: a store out of reach is 503 with Retry-After, and nothing is lost', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const { to, client, first } = await ready({ store, clock })
     store.down = true
@@ -229,7 +229,7 @@ describe('refreshing', () => {
   })
 
   test('one read of all that decides, and one commit', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const { to, client, first } = await ready({ store, clock })
     const before = { ...store.calls }
@@ -316,7 +316,7 @@ describe('design 3, secrets rotate', () => {
   })
 
   test('an unknown key id while the ring can’t be read is 503, not invalid_grant', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const { to, client, first } = await ready({ store, clock })
     await to.pass(2_000)

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { exportStore, importStore } from '../../src/cli/transfer.ts'
 import { memory } from '../../src/store/memory.ts'
 import { createTarget, type Target } from '../attacks/support/target.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 
 const secret = 'a secret for tests that is long enough'
 
@@ -15,7 +15,7 @@ const backupOf = async ({ store }: Target): Promise<string> => {
 
 /** A server on what was backed up, some refreshes ago. */
 const afterRestore = async (hours: number, refreshes: number) => {
-  const clock = movable()
+  const clock = stopped()
   const before = await createTarget({ secret, clock, engine: () => memory({ clock }) })
   const client = await before.register()
   let { refresh_token: token } = await before.tokens(client)

@@ -9,7 +9,7 @@ import { createOwnVerifier } from '../../src/authorization-server/own-verifier.t
 import type { JsonObject } from '../../src/identity/json.ts'
 import { principal } from '../../src/identity/principal.ts'
 import { memory } from '../../src/store/memory.ts'
-import { movable } from '../store/movable-clock.ts'
+import { stopped } from '../store/movable-clock.ts'
 import {
   answered,
   approved,
@@ -327,7 +327,7 @@ describe('design 1: a child lives only while its whole chain does', () => {
   test.each([true, false])(
     'the person’s revocation ends every token of the chain within the bound (notified: %s)',
     async (notifies) => {
-      const clock = movable()
+      const clock = stopped()
       const store = unreliable(memory({ clock }))
       store.notifies = notifies
       const { to, verifier, app, tokens, subject } = await setUp({ clock, store })
@@ -438,7 +438,7 @@ describe('design 1: a child lives only while its whole chain does', () => {
   })
 
   test('fault 5: with the store away it is our own trouble', async () => {
-    const clock = movable()
+    const clock = stopped()
     const store = unreliable(memory({ clock }))
     const { to, subject } = await setUp({ clock, store })
     store.mishaps.push('lost', 'lost', 'lost')

@@ -29,7 +29,7 @@ import type { Store } from '../../src/store/store.ts'
 import { createAccounts } from '../../src/upstream/accounts.ts'
 import { createCustody } from '../../src/upstream/custody.ts'
 import type { NamedProvider } from '../../src/upstream/provider.ts'
-import { movable } from '../store/movable-clock.ts'
+import { type movable, stopped } from '../store/movable-clock.ts'
 
 export const issuer = 'https://auth.example.com'
 export const mcp = 'https://auth.example.com/mcp'
@@ -70,7 +70,7 @@ export interface TestServer {
 
 /** A server context of real parts; people are vouched for by a host, so that no page is needed. */
 export async function testServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const clock = options.clock ?? movable()
+  const clock = options.clock ?? stopped()
   const store = options.store ?? memory({ clock })
   const events: AuditEvent[] = []
   const trouble: string[] = []
