@@ -26,6 +26,7 @@ export {
   type AccessToken,
   type ClientToken,
   type TokenFacts,
+  type UpstreamAccessToken,
   type UpstreamClaims,
   type UpstreamIdentity,
   UpstreamTokenUnavailable,

@@ -197,7 +197,8 @@ const mintUpstream = (facts: NonNullable<MintedFacts['upstream']>): UpstreamFact
   const issuer = facts.issuer ?? 'https://provider.test'
   const subject = facts.subject ?? 'upstream-test-user'
   const claims: JsonObject = { iss: issuer, sub: subject, ...facts.claims }
-  return { provider, issuer, subject, claims, accessToken: facts.accessToken }
+  const { accessToken, accessTokenDetails } = facts
+  return { provider, issuer, subject, claims, accessToken, accessTokenDetails }
 }
 
 const factsOf = (token: AccessToken<unknown>): AccessTokenFacts => {
@@ -211,6 +212,7 @@ const factsOf = (token: AccessToken<unknown>): AccessTokenFacts => {
       subject: upstream.subject,
       claims: upstream.claims as JsonObject,
       accessToken: (target) => upstream.accessToken(target),
+      accessTokenDetails: (target) => upstream.accessTokenDetails(target),
     },
   }
 }

@@ -62,6 +62,17 @@ export interface UpstreamIdentity<Upstream = UpstreamClaims> {
    * @throws UpstreamTokenUnavailable where there is none to have
    */
   accessToken(target?: UpstreamTarget): Promise<string>
+  /** The same, with what the provider granted by it and how long it lives. Don't log it: it holds the token. @throws UpstreamTokenUnavailable */
+  accessTokenDetails(target?: UpstreamTarget): Promise<UpstreamAccessToken>
+}
+
+/** A provider's access token. What the provider doesn't say is absent. */
+export interface UpstreamAccessToken {
+  readonly token: string
+  /** What was granted at the provider. */
+  readonly scopes?: readonly string[]
+  /** Seconds since the epoch. */
+  readonly expiresAt?: number
 }
 
 /** There is no upstream access token to have; `reason` says why, for the operator and for a handler's decision. */
@@ -96,6 +107,8 @@ export interface UpstreamFacts {
   readonly claims: JsonObject
   /** Where `accessToken()` gets a token from; without it there is none to have. */
   readonly accessToken?: ((target?: UpstreamTarget) => Promise<string>) | undefined
+  /** The same, with what is known of it. Without it nothing is. */
+  readonly accessTokenDetails?: ((target?: UpstreamTarget) => Promise<UpstreamAccessToken>) | undefined
 }
 
 /** Makes the one frozen object that a handler sees. The facts are taken over, not copied: don't keep them for other use. */
@@ -131,7 +144,8 @@ class VerifiedToken {
 }
 
 class VerifiedUpstream {
-  readonly #accessToken: ((target?: UpstreamTarget) => Promise<string>) | undefined
+  readonly #accessToken: UpstreamFacts['accessToken']
+  readonly #accessTokenDetails: UpstreamFacts['accessTokenDetails']
   readonly provider: string
   readonly issuer: string
   readonly subject: string
@@ -139,6 +153,7 @@ class VerifiedUpstream {
 
   constructor(facts: UpstreamFacts) {
     this.#accessToken = facts.accessToken
+    this.#accessTokenDetails = facts.accessTokenDetails
     this.provider = facts.provider
     this.issuer = facts.issuer
     this.subject = facts.subject
@@ -148,5 +163,9 @@ class VerifiedUpstream {
   async accessToken(target?: UpstreamTarget): Promise<string> {
     if (!this.#accessToken) throw new UpstreamTokenUnavailable('none')
     return this.#accessToken(target)
+  }
+
+  async accessTokenDetails(target?: UpstreamTarget): Promise<UpstreamAccessToken> {
+    return this.#accessTokenDetails ? this.#accessTokenDetails(target) : { token: await this.accessToken(target) }
   }
 }

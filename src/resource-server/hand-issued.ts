@@ -18,7 +18,7 @@ export interface HandIssued {
   /** Besides `iss`, `sub`, `client_id`, `scope`, `aud` and `exp`. */
   readonly claims?: JsonObject | undefined
   /** Who the person is at a provider. */
-  readonly upstream?: Omit<UpstreamFacts, 'accessToken'> | undefined
+  readonly upstream?: Omit<UpstreamFacts, 'accessToken' | 'accessTokenDetails'> | undefined
   /** Seconds since the epoch; without it, it is good until it is taken away. */
   readonly expiresAt?: number | undefined
 }

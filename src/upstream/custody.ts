@@ -1,5 +1,5 @@
 import { base64url } from '../crypto/bytes.ts'
-import type { UpstreamFacts } from '../identity/access-token.ts'
+import type { UpstreamAccessToken, UpstreamFacts } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { type Account, accountRef } from '../records/account.ts'
 import { pendingRevocations } from '../records/pending-revocation.ts'
@@ -123,6 +123,19 @@ export const createCustody = (
     }
   }
 
+  const details = async (sessionId: string): Promise<UpstreamAccessToken> => {
+    const token = await accessToken(sessionId)
+    const { tokens } = (await records.get(upstreamSessionRef(sessionId))).values[0]?.value ?? {}
+    // Another may have come meanwhile, and what is known is of that one.
+    if (tokens?.accessToken !== token) return { token }
+    const { scope, expiresAt } = tokens
+    return {
+      token,
+      ...(scope === undefined ? {} : { scopes: scope.split(' ').filter(Boolean) }),
+      ...(expiresAt === undefined ? {} : { expiresAt: Math.floor(expiresAt / 1000) }),
+    }
+  }
+
   return {
     async begin(account, providerId, signIn, keptFor = lifetime) {
       const { issuer, subject, authTime, said, tokens } = signIn
@@ -163,7 +176,11 @@ export const createCustody = (
         claims,
         ...(session.tokens === undefined && session.ended === undefined
           ? {}
-          : { accessToken: (target) => (target ? exchanged(sessionId, target) : accessToken(sessionId)) }),
+          : {
+              accessToken: (target) => (target ? exchanged(sessionId, target) : accessToken(sessionId)),
+              accessTokenDetails: async (target) =>
+                target ? { token: await exchanged(sessionId, target) } : details(sessionId),
+            }),
       }
       return { facts, session, now, ...(scopes === undefined ? {} : { scopes }) }
     },

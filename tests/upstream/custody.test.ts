@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { createAccessToken } from '../../src/identity/access-token.ts'
 import { put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
 import { createCustody } from '../../src/upstream/custody.ts'
@@ -55,7 +56,8 @@ describe('what was said', () => {
       first.custody.identity(first.session.id),
       second.custody.identity(first.session.id),
     ])
-    expect(JSON.stringify(there)).toBe(JSON.stringify(here))
+    expect(there).toEqual({ ...Object(here), now: expect.any(Number) })
+    expect(there).toHaveProperty('session.id', first.session.id)
   })
 
   test('design 2: a schema adds and checks, and drops nothing; who no longer satisfies it must sign in again', async () => {
@@ -104,6 +106,30 @@ describe('renewal', () => {
     expect(await sessionOf(first, first.session.id)).toMatchObject({ generation: 1 })
     expect(await first.custody.accessToken(first.session.id)).toBe(token)
     expect(await refreshes()).toBe(before + 1)
+  })
+
+  test('a handler gets the token with its scopes and its expiry, which are those of the renewed one after a renewal', async () => {
+    const { custody, context, session, said } = await begun()
+    const upstream = async () => {
+      const identified = await custody.identity(session.id)
+      if (typeof identified === 'string') throw new Error(identified)
+      const token = createAccessToken({
+        ...{ token: 't', kind: 'user', issuer: 'i', subject: 's', clientId: 'c', scopes: [], resource: 'r' },
+        ...{ expiresAt: 0, claims: {}, upstream: identified.facts },
+      })
+      if (!token.upstream) throw new Error('nobody')
+      return token.upstream
+    }
+    const seconds = (milliseconds: number) => Math.floor(milliseconds / 1000)
+    const scopes = ['openid', 'profile', 'email', 'groups']
+    const first = await (await upstream()).accessTokenDetails()
+    expect(first).toEqual({ token: said.tokens?.accessToken, scopes, expiresAt: seconds(said.tokens?.expiresAt ?? 0) })
+    await context.clock.pass(hour)
+    const second = await (await upstream()).accessTokenDetails()
+    expect(second).toMatchObject({ token: await (await upstream()).accessToken(), scopes })
+    expect(second.token).not.toBe(first.token)
+    expect(second.expiresAt).toBeGreaterThanOrEqual((first.expiresAt ?? 0) + seconds(hour))
+    expect(JSON.stringify(await upstream())).not.toContain(second.token)
   })
 
   test('renewed again and again, with what the provider says anew', async () => {
