@@ -29,8 +29,9 @@ const NEVER = Number.MAX_SAFE_INTEGER
  * A store in one SQLite file, for one host. The server and the command line may share the file.
  *
  * Guarantees: what a commit answered is on the disk (write-ahead log, `synchronous=FULL`) and survives a crash of the process and of
- * the machine; commits of all processes follow one another. The file and its `-wal` and `-shm` are for their owner only (0600), a
- * directory that has to be made too (0700). A file that is locked, read-only, damaged or on a full disk is `StoreUnavailable`.
+ * the machine; commits of all processes follow one another. Counters survive a crash of the process; if the machine loses its power, their
+ * last moments may be lost. The file and its `-wal` and `-shm` are for their owner only (0600), a directory that has to be made too (0700).
+ * A file that is locked, read-only, damaged or on a full disk is `StoreUnavailable`.
  *
  * Limits: a local disk; on Linux a network file system is refused, as `StoreUnavailable`. SQLite works in the event loop, so a slow disk
  * holds it up for one sync a turn. The host's clock decides about expiry: when it is set back, what has expired may come back. Other
@@ -59,7 +60,7 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
   /** Never in a request's own transaction, so that nobody waits for it. */
   function sweepAfter(rowsWritten: number): void {
     if (!expired.due(rowsWritten)) return
-    writes.write((statements, now) => expired.step(statements, now)).catch(() => {})
+    writes.writeSoon((statements, now) => expired.step(statements, now)).catch(() => {})
   }
 
   return {
@@ -106,7 +107,7 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
     async increment(key, by, ttl) {
       open()
       checkedIncrement(key, by, ttl)
-      const counter = await writes.write((statements, now) => {
+      const counter = await writes.writeSoon((statements, now) => {
         const row = statements.increment.get(key, now + ttl, by, now)
         return { value: Number(row?.value), expiresIn: Number(row?.expires) - now }
       })
@@ -131,6 +132,11 @@ function read(statements: Statements, keys: readonly string[], now: number): (En
   const found = new Map<Value | undefined, Entry>()
   const readSome = (some: readonly string[]) => {
     for (const row of entries[some.length - 1]?.all(...some, now) ?? []) found.set(row.key, toEntry(row))
+  }
+  if (keys.length === 1) {
+    // Faster than asking for all of one.
+    const row = entries[0]?.get(...keys, now)
+    return [row && toEntry(row)]
   }
   if (keys.length <= entries.length) {
     readSome(keys)

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { database } from '../../src/store/sqlite/database.ts'
-import { BUSY, loadDriver } from '../../src/store/sqlite/driver.ts'
+import { BUSY, type Driver, loadDriver } from '../../src/store/sqlite/driver.ts'
+import { writer } from '../../src/store/sqlite/writer.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 /** What SQLite throws when another process is in the way. */
@@ -48,4 +49,36 @@ describe('a file that is busy', () => {
       file.close()
     },
   )
+})
+
+test('only what may be lost in a power failure does without the disk, and only by itself', async () => {
+  const modes: unknown[] = []
+  // Looks at each transaction how SQLite would end it.
+  const driver: Driver = (path) => {
+    const connection = loadDriver()(path)
+    const mode = connection.prepare('PRAGMA synchronous')
+    const prepare = (sql: string) => {
+      const statement = connection.prepare(sql)
+      if (sql !== 'COMMIT') return statement
+      const run = () => {
+        modes.push(mode.get()?.synchronous)
+        return statement.run()
+      }
+      return { ...statement, run }
+    }
+    return { exec: (sql) => connection.exec(sql), prepare, close: () => connection.close() }
+  }
+  const file = database(join(directory.path, 'store.db'), driver)
+  const { write, writeSoon } = writer(file, () => 1)
+  const add = (by: number) => writeSoon(({ increment }) => Number(increment.get('limit', 1_000, by, 1)?.value))
+  const set = (key: string) => write(({ set }) => set.run(key, 1_000, 'version', new Uint8Array([1])))
+  await set('first')
+  expect(await add(1)).toBe(1)
+  expect(await add(1)).toBe(2)
+  await set('second')
+  await Promise.all([add(1), set('third'), add(1)])
+  expect(await add(1)).toBe(5)
+  const [normal, full] = [1, 2]
+  expect(modes).toEqual([full, normal, normal, full, full, normal])
+  file.close()
 })

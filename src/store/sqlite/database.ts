@@ -7,6 +7,8 @@ import { prepareFile } from './file.ts'
 import { migrate } from './schema.ts'
 
 export interface Statements {
+  /** Whether what is committed from now on is on the disk before it is answered, or only safe from a crash of the process. */
+  durable(wanted: boolean): void
   readonly begin: Statement
   readonly beginImmediate: Statement
   readonly commit: Statement
@@ -173,12 +175,18 @@ function prepare(connection: Connection): Statements {
     countersStep: step('counters'),
     sweepEntries: sweep('entries'),
     sweepCounters: sweep('counters'),
-  } satisfies Record<Exclude<keyof Statements, 'entries'>, string>
+  } satisfies Record<Exclude<keyof Statements, 'entries' | 'durable'>, string>
   const prepared = Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]))
   const entries = Array.from({ length: MOST_KEYS }, (_, more) =>
     connection.prepare(`SELECT key, version, value FROM entries WHERE key IN (?${', ?'.repeat(more)}) AND expires > ?`),
   )
-  return { ...prepared, entries } as unknown as Statements
+  let isDurable = true
+  const durable = (wanted: boolean) => {
+    if (wanted === isDurable) return
+    connection.exec(`PRAGMA synchronous = ${wanted ? 'FULL' : 'NORMAL'}`)
+    isDurable = wanted
+  }
+  return { ...prepared, entries, durable } as unknown as Statements
 }
 
 function unavailable(error: unknown, path: string): StoreUnavailable {

@@ -5,13 +5,17 @@ import type { Database, Statements } from './database.ts'
 export type Work<T> = (statements: Statements, now: number) => T
 
 export interface Writer {
+  /** Resolves when it is on the disk. */
   write<T>(work: Work<T>): Promise<T>
+  /** The same for what may be lost if the machine loses its power: nobody waits for the disk, unless others of that turn do. */
+  writeSoon<T>(work: Work<T>): Promise<T>
   /** Resolves when all that was asked for is on the disk, or has failed. */
   idle(): Promise<void>
 }
 
 interface Job {
   readonly work: Work<unknown>
+  readonly durable: boolean
   readonly resolve: (outcome: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -43,13 +47,15 @@ export function writer(database: Database, now: () => number): Writer {
     draining = undefined
   }
 
+  const enqueue = <T>(work: Work<T>, durable: boolean): Promise<T> =>
+    new Promise<T>((resolve, reject) => {
+      queue.push({ work, durable, resolve: resolve as (outcome: unknown) => void, reject })
+      draining ??= drain()
+    })
+
   return {
-    write<T>(work: Work<T>): Promise<T> {
-      return new Promise<T>((resolve, reject) => {
-        queue.push({ work, resolve: resolve as (outcome: unknown) => void, reject })
-        draining ??= drain()
-      })
-    },
+    write: (work) => enqueue(work, true),
+    writeSoon: (work) => enqueue(work, false),
     async idle() {
       while (draining !== undefined) await draining
     },
@@ -57,6 +63,7 @@ export function writer(database: Database, now: () => number): Writer {
 }
 
 function transaction(statements: Statements, jobs: readonly Job[], now: number): unknown[] {
+  statements.durable(jobs.some(({ durable }) => durable))
   statements.beginImmediate.run()
   try {
     const outcomes = jobs.map(({ work }) => work(statements, now))
