@@ -225,6 +225,15 @@ test('the server behind the gate sees its own session id, and the caller another
   expect(await outer.text()).toBe('body')
 })
 
+test('the server behind the gate sees its own event id, or none', () => {
+  const events = { requested: 'own-event', issue: (id: string) => id, issueEndpoint: (url: string) => url }
+  const presented = new Request('https://x.example', { headers: { 'last-event-id': 'caller-event' } })
+  const seen = (session: typeof ids | (Omit<typeof ids, 'events'> & { events: typeof events })) =>
+    requestWithSession(presented, session).headers.get('last-event-id')
+  expect(seen({ ...ids, events })).toBe('own-event')
+  expect(seen(ids)).toBeNull()
+})
+
 test('a request or a response without a session stays as it is', () => {
   const request = new Request('https://x.example')
   const response = new Response()

@@ -118,6 +118,29 @@ describe('what a handler gets', () => {
   })
 
   test.each([
+    null,
+    'x',
+    ['x'],
+    {},
+    { iss: 'https://a.example' },
+    { sub: '1' },
+    { iss: '', sub: '1' },
+    { iss: 'a', sub: 7 },
+  ])('upstream claims that name nobody are nobody’s: %j', async (upstream_claims) => {
+    const verified = await verifier().verify(await issuer.sign({ upstream_claims }), resource)
+    expect(verified).not.toHaveProperty('upstream')
+    expect(verified.claims).toHaveProperty('upstream_claims')
+  })
+
+  test('the provider has the name that the issuer gives it, or its own', async () => {
+    const upstream_claims = { iss: 'https://a.example', sub: '1' }
+    const named = await verifier().verify(await issuer.sign({ upstream_claims, upstream_provider: 'a' }), resource)
+    expect(named).toMatchObject({ upstream: { provider: 'a' } })
+    const unnamed = await verifier().verify(await issuer.sign({ upstream_claims, upstream_provider: '' }), resource)
+    expect(unnamed).toMatchObject({ upstream: { provider: 'https://a.example' } })
+  })
+
+  test.each([
     [{ scope: undefined }, []],
     [{ scope: '' }, []],
     [{ scope: 'a  b a' }, ['a', 'b']],
@@ -155,6 +178,7 @@ describe('fault 11, what is refused', () => {
     ['without client', { client_id: undefined }, {}, 'claims'],
     ['with a broken actor', { act: { iss: 'x' } }, {}, 'claims'],
     ['with a scope that is no text', { scope: 7 }, {}, 'claims'],
+    ['with a list of scopes that are not all texts', { scope: undefined, scp: ['a', 7] }, {}, 'claims'],
     ['that is an id_token by its type', {}, { typ: 'JWT' }, 'type'],
     ['of a type of its own', {}, { typ: 'logout+jwt' }, 'type'],
     ['with a key that the issuer does not have', {}, { kid: 'nobody' }, 'unknown_key'],
@@ -216,12 +240,18 @@ describe('fault 11, what is refused', () => {
     const { verify } = verifier()
     expect((await verify(await issuer.sign({ exp: seconds() - 20 }), resource)).subject).toBe('alice')
     expect(await reasonOf(verify(await issuer.sign({ exp: seconds() - 40 }), resource))).toBe('expired')
-    expect(() => jwks(issuer.issuer, { clockSkew: 3600 })).toThrow(/clockSkew/)
+    for (const clockSkew of [3600, 301, -1, Number.NaN]) {
+      expect(() => jwks(issuer.issuer, { clockSkew })).toThrow(/clockSkew/)
+    }
+    for (const clockSkew of [0, 300]) expect(() => jwks(issuer.issuer, { clockSkew })).not.toThrow()
   })
 })
 
 describe('an issuer’s keys', () => {
-  test.each(['ES256', 'RS256', 'PS256', 'EdDSA'])('%s', async (algorithm) => {
+  test.each([
+    ...['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+    ...['EdDSA', 'Ed25519'],
+  ])('%s', async (algorithm) => {
     await issuer.rotate(algorithm)
     expect((await verifier().verify(await issuer.sign(), resource)).subject).toBe('alice')
   })
