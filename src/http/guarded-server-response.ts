@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { createEventRewriter } from '../resource-server/event-rewriter.ts'
+import { createEventRewriter, type EventRewriter } from '../resource-server/event-rewriter.ts'
 import type { EventIds, MessageFilter, ResponseGuard, SessionIds } from '../resource-server/handler.ts'
 import {
   endsEvent,
@@ -40,8 +40,8 @@ const issueSession = (response: ServerResponse, session: SessionIds): void => {
 /** The same for the ids in an event stream; in what is compressed they stay the server's own, and are good for nobody. */
 const issueEvents = (response: ServerResponse, ids: EventIds): void => {
   const { write, end, writeHead } = response
-  const decoder = new TextDecoder()
-  let rewrite: ((text: string) => string) | undefined
+  let decoder: TextDecoder | undefined
+  let rewriter: EventRewriter | undefined
   let decided = false
 
   const decide = (head: readonly [number, ...HeadArguments] = [response.statusCode]): void => {
@@ -51,12 +51,14 @@ const issueEvents = (response: ServerResponse, ids: EventIds): void => {
       (name) => headerIn(head, name) ?? headerOf(response, name) ?? undefined,
     )
     if (encoding !== 'identity' || !isEventStream(type ?? null)) return
-    rewrite = createEventRewriter(ids).push
+    rewriter = createEventRewriter(ids)
     response.removeHeader('content-length')
   }
   /** Undefined where nothing more may be sent. */
-  const rewritten = (chunk: unknown, encoding: unknown, push: (text: string) => string): string | undefined => {
+  const rewritten = (chunk: unknown, encoding: unknown, { push, passes }: EventRewriter) => {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, bufferEncoding(encoding)) : (chunk as Uint8Array)
+    if (passes(bytes)) return bytes
+    decoder ??= new TextDecoder()
     try {
       return push(decoder.decode(bytes, { stream: true }))
     } catch {
@@ -74,9 +76,9 @@ const issueEvents = (response: ServerResponse, ids: EventIds): void => {
 
   response.write = ((...given: [chunk: unknown, encoding?: unknown, callback?: Callback]) => {
     decide()
-    if (!rewrite) return Reflect.apply(write, response, given) as boolean
+    if (!rewriter) return Reflect.apply(write, response, given) as boolean
     const [chunk, encoding, callback] = given
-    const text = rewritten(chunk, encoding, rewrite)
+    const text = rewritten(chunk, encoding, rewriter)
     const done = typeof encoding === 'function' ? (encoding as Callback) : callback
     return text === undefined ? false : write.call(response, text, 'utf8', (error) => done?.(error))
   }) as ServerResponse['write']
@@ -84,10 +86,10 @@ const issueEvents = (response: ServerResponse, ids: EventIds): void => {
   response.end = ((...given: [chunk?: unknown, encoding?: unknown, callback?: Callback]) => {
     decide()
     const [chunk, encoding] = given
-    if (!rewrite || chunk === undefined || chunk === null || typeof chunk === 'function') {
+    if (!rewriter || chunk === undefined || chunk === null || typeof chunk === 'function') {
       return Reflect.apply(end, response, given) as ServerResponse
     }
-    const text = rewritten(chunk, encoding, rewrite)
+    const text = rewritten(chunk, encoding, rewriter)
     if (text === undefined) return response
     const done = given.find((each) => typeof each === 'function') as (() => void) | undefined
     return end.call(response, text, 'utf8', done)

@@ -1,4 +1,5 @@
 import type { EventIds } from './handler.ts'
+import { endsEvent } from './message-text.ts'
 
 /** Writes an event stream's ids and endpoints as its caller may see them. */
 export interface EventRewriter {
@@ -7,6 +8,8 @@ export interface EventRewriter {
    * @throws Error where the stream says what can't be bound: then nothing more of it may be sent
    */
   push(text: string): string
+  /** Whether these bytes, the next ones, are whole events in which nothing is to be changed: most are, and need not be read any closer. */
+  passes(bytes: Uint8Array): boolean
 }
 
 /** @see HTML, Server-sent events, 9.2.6 */
@@ -42,6 +45,16 @@ export const createEventRewriter = (ids: EventIds): EventRewriter => {
     (endpoint && beginning.startsWith('data:'))
 
   return {
+    passes(bytes) {
+      const clean = held === '' && !endpoint && !sawData && !endsInReturn
+      if (!clean || !endsEvent(bytes) || bytes[0] === byteOrderMark || bytes.includes(carriageReturn)) return false
+      for (let at = 0; at < bytes.length; at = bytes.indexOf(lineFeed, at) + 1) {
+        const [first, value, later] = [bytes[at], bytes[at + 'event:'.length], bytes[at + 'event: '.length]]
+        if (first === letterI || (first === letterE && (value === letterE || later === letterE))) return false
+      }
+      return true
+    },
+
     push(text) {
       let out = ''
       let at = 0
@@ -78,6 +91,7 @@ export const createEventRewriter = (ids: EventIds): EventRewriter => {
 
 const field = /^([^:]*)(?::[ ]?(.*))?$/s
 const fields = ['id', 'event', 'data']
+const [lineFeed, carriageReturn, letterE, letterI, byteOrderMark] = [0x0a, 0x0d, 0x65, 0x69, 0xef]
 const lineEnd = /\r\n|\n|\r/g
 /** Characters. */
 const longestLine = 65_536

@@ -1,5 +1,5 @@
 import { rpcErrorResponse } from './challenge.ts'
-import { createEventRewriter } from './event-rewriter.ts'
+import { createEventRewriter, type EventRewriter } from './event-rewriter.ts'
 import type { ResponseGuard } from './handler.ts'
 import { endsEvent, isEventStream, privately, reconnection, textFilter } from './message-text.ts'
 
@@ -15,9 +15,9 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
   if (!text || !isPlain(response))
     return filter.ifReadable ? unfiltered(response, guard, stream) : unfilterable(response)
   if (stream) {
-    const rewrite = rewriter(guard)
-    const step = rewrite ? async (piece: string) => rewrite(await text.push(piece)) : text.push
-    return withBody(response, guardedBody(response.body, guard, step), true)
+    const rewriter = rewriterOf(guard)
+    const push = rewriter ? async (piece: string) => rewriter.push(await text.push(piece)) : text.push
+    return withBody(response, guardedBody(response.body, guard, { push }), true)
   }
   try {
     return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
@@ -29,12 +29,17 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
 const unfiltered = (response: Response, guard: ResponseGuard, stream: boolean): Response => {
   if (!stream || !response.body) return response
   // In what is compressed ids stay the server's own, and are good for nobody.
-  const rewrite = isPlain(response) ? rewriter(guard) : undefined
-  return withBody(response, guardedBody(response.body, guard, rewrite), rewrite ? 'rewritten' : false)
+  const rewriter = isPlain(response) ? rewriterOf(guard) : undefined
+  return withBody(response, guardedBody(response.body, guard, rewriter), rewriter ? 'rewritten' : false)
 }
 
-const rewriter = ({ session }: ResponseGuard): ((text: string) => string) | undefined =>
-  session?.events && createEventRewriter(session.events).push
+const rewriterOf = ({ session }: ResponseGuard): EventRewriter | undefined =>
+  session?.events && createEventRewriter(session.events)
+
+interface Step {
+  push(text: string): string | Promise<string>
+  passes?(bytes: Uint8Array): boolean
+}
 
 const isPlain = ({ headers }: Response): boolean =>
   (headers.get('content-encoding') ?? 'identity').trim().toLowerCase() === 'identity'
@@ -60,10 +65,10 @@ const withBody = (
 const guardedBody = (
   body: ReadableStream<Uint8Array>,
   guard: ResponseGuard,
-  step: ((text: string) => string | Promise<string>) | undefined,
+  step: Step | undefined,
 ): ReadableStream<Uint8Array> => {
   const reader = body.getReader()
-  const decoder = step && new TextDecoder()
+  let decoder: TextDecoder | undefined
   let unwatch = () => {}
   let ended = false
   /** Between two events: only there can another be put in. */
@@ -91,7 +96,11 @@ const guardedBody = (
               controller.close()
               return
             }
-            const bytes = decoder ? utf8.encode(await step(decoder.decode(value, { stream: true }))) : value
+            let bytes = value
+            if (step && step.passes?.(value) !== true) {
+              decoder ??= new TextDecoder()
+              bytes = utf8.encode(await step.push(decoder.decode(value, { stream: true })))
+            }
             if (ended) return
             if (bytes.length > 0) {
               between = endsEvent(bytes)

@@ -33,6 +33,28 @@ const read = (text: string): Event[] => {
   return events
 }
 
+/** As hosts do, who read no closer what passes. */
+const rewriteInPassing = (...pieces: string[]) => {
+  const { push, passes } = createEventRewriter(ids)
+  return pieces.map((piece) => (passes(new TextEncoder().encode(piece)) ? piece : push(piece))).join('')
+}
+
+test('what most servers send passes, and what says more does not', () => {
+  const passes = (text: string) => createEventRewriter(ids).passes(new TextEncoder().encode(text))
+  for (const text of ['event: message\ndata: {"id":1}\n\n', ': ping\n\n', 'data: id: 1\ndata: event\n\ndata: x\n\n']) {
+    expect(passes(text), text).toBe(true)
+  }
+  const looked = [
+    'id: 1\ndata: x\n\n',
+    'data: x\nid:1\n\n',
+    'event: endpoint\ndata: /m\n\n',
+    'event:endpoint\ndata: /m\n\n',
+  ]
+  for (const text of [...looked, 'data: x\r\rid: 1\n\n', '\ufeffid: 1\n\n', 'data: x\n', 'i', '']) {
+    expect(passes(text), text).toBe(false)
+  }
+})
+
 test('ids are the caller’s, all else is as it was', () => {
   expect(rewrite('event: message\nid: 7\ndata: {"id":1}\n\n: id: 8\nretry: 5\nidea: x\nid\nid:\n\n')).toBe(
     'event: message\nid: bound-7\ndata: {"id":1}\n\n: id: 8\nretry: 5\nidea: x\nid\nid:\n\n',
@@ -81,6 +103,7 @@ test('however a stream is cut, its client reads the same: the server’s events 
       const pieces = at.slice(1).map((end, index) => whole.slice(at[index], end))
       const seen = rewrite(...pieces)
       expect(seen).toBe(rewrite(whole))
+      expect(rewriteInPassing(...pieces)).toBe(seen)
       expect(read(seen)).toEqual(read(whole).map((event) => ({ ...event, id: event.id && `bound-${event.id}` })))
     }),
     { numRuns: 2_000 },
