@@ -33,7 +33,7 @@ describe.each(['postgres', 'redis'] as const)('four nodes on one %s, with real c
     expect(revocation.history.times.get('revocation')).toHaveLength(sizes.revocations)
     expect(crashes.history.counts.get('stores killed')).toBe(1)
     expect(crashes.history.counts.get('refreshes')).toBeGreaterThan(20)
-  }, 300_000)
+  }, 900_000)
 })
 
 describe('the checker', () => {

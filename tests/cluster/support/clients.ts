@@ -121,7 +121,7 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
           throw new Error(`the code was refused: ${answer.status} ${JSON.stringify(answer.body)}`)
         }
       } catch (error) {
-        if (tried === 40) throw error
+        if (tried === 200) throw error
       }
       await sleep(250)
     }

@@ -52,7 +52,16 @@ export async function crashes(
       await sleep(Math.random() * 40)
     }
   }
-  const lives = sessions.map((_, index) => life(index))
+  const lives = sessions.map((_, index) =>
+    life(index).catch((error: unknown) => history.violation('somebody could not go on', { error: String(error) })),
+  )
+  /** What went well so far. Between two faults something must: on a slow machine nobody could ever finish a sign-in otherwise. */
+  const progress = () =>
+    ['refreshes', 'calls', 'sign-ins'].reduce((sum, what) => sum + (history.counts.get(what) ?? 0), 0)
+  const recovered = async () => {
+    const goal = progress() + 2 * options.people
+    for (let waited = 0; progress() < goal && waited < 60_000; waited += 50) await sleep(50)
+  }
 
   const { network, nodes } = cluster
   const held = async (direction: 'requests' | 'answers') => {
@@ -88,6 +97,7 @@ export async function crashes(
   await repeat(options.rounds, options.seconds ?? Number.POSITIVE_INFINITY, async (round) => {
     for (const [name, fault] of faults) {
       await sleep(300 + Math.random() * 300)
+      await recovered()
       await fault(round)
       history.count(name)
     }

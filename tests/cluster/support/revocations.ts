@@ -1,9 +1,13 @@
 import type { Clients } from './clients.ts'
 import type { Cluster } from './cluster.ts'
-import type { History } from './history.ts'
+import { type History, quantile } from './history.ts'
 import { repeat } from './repeat.ts'
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+const TICK = 20
+/** A machine whose timers are later than this is too busy to say how fast something is. Milliseconds. */
+const CALM = 50
 
 /**
  * How long a revoked token went on being good at any node, from the moment at which its revocation was asked for.
@@ -36,35 +40,51 @@ export async function revocations(
         const at = performance.now()
         const answer = await clients.call(session.tokens.access, node)
         if (answer?.status === 200) lastGood = Math.max(lastGood, at)
-        else if (answer?.status === 401) return
+        else if (answer?.status === 401) return true
         else history.count(`${name}: answers of another kind`)
         await sleep(5)
       }
+      return false
     })
     const asked = performance.now()
     const token = round % 2 === 0 ? session.tokens.access : session.tokens.refresh
     const answer = await clients.revoke(token, cluster.nodes[round % cluster.nodes.length])
+    const answered = performance.now()
     if (answer?.status !== 200) history.violation('a revocation was refused', { ...answer })
     const late = setTimeout(() => {
       over = true
-    }, 8_000)
-    await Promise.all(watching)
+    }, 60_000)
+    const refused = await Promise.all(watching)
     clearTimeout(late)
-    if (over) history.violation('a token alive after its revocation', { name })
+    if (refused.includes(false)) history.violation('a token alive after its revocation', { name })
     history.measure(name, Math.max(0, lastGood - asked))
-    if (lastGood - asked > 5_000) history.violation('a revocation beyond its bound', { name, after: lastGood - asked })
+    // From its commit, which is not later than its answer: a busy machine may take long to come to that, and is no node that has forgotten.
+    const after = lastGood - answered
+    if (after > 5_000) history.violation('a revocation beyond its bound', { name, after })
     const again = await clients.refresh(session.tokens.refresh)
     if (again?.status !== 400) history.violation('a refresh after the revocation', { ...again })
   }
+  // How late this process' own timers are says how much of the times is the machine's.
+  const late: number[] = []
+  let last = performance.now()
+  const ticking = setInterval(() => {
+    const now = performance.now()
+    late.push(Math.max(0, now - last - TICK))
+    last = now
+  }, TICK)
   const together = 4
   await repeat(Math.ceil(rounds / together), seconds, async (turn) => {
     const round = turn * together
     await Promise.all(Array.from({ length: Math.min(together, rounds - round) }, (_, i) => one(round + i)))
   })
+  clearInterval(ticking)
   for (const node of cluster.nodes) await node.ask('deaf', 'false')
   const times = [...(history.times.get(name) ?? [])].sort((a, b) => a - b)
   const p99 = times[Math.floor(times.length * 0.99)] ?? 0
-  if (!deaf && times.length >= 100 && p99 > bound) history.violation('the 99th percentile of revocation', { p99 })
+  const lateness = quantile(late, 0.99)
+  if (times.length < 100) return
+  history.measure(`${name}: how late timers were on that machine, 99 %`, lateness)
+  if (!deaf && p99 > bound && lateness < CALM) history.violation('the 99th percentile of revocation', { p99 })
 }
 
 /** With the store out of reach nodes answer from memory no longer than the bound, and then 503, never 401; then all is as before. */
@@ -74,24 +94,22 @@ export async function storeAway(cluster: Cluster, clients: Clients, history: His
   const away = performance.now()
   cluster.network.requests = 'hold'
   cluster.network.answers = 'hold'
-  let over = false
   const watching = cluster.nodes.map(async (node) => {
     let last = away
     let refused = 0
-    while (!over) {
+    // Beyond the bound, and until it has said that it can't.
+    while (performance.now() - away < (refused > 0 ? 9_000 : 90_000)) {
       const at = performance.now()
       const answer = await clients.call(session.tokens.access, node)
       if (answer?.status === 200) last = at
       else if (answer?.status === 503) refused++
-      else history.violation('an answer that is neither good nor 503 without a store', { ...answer })
+      else if (answer) history.violation('an answer that is neither good nor 503 without a store', answer)
       await sleep(50)
     }
     history.measure('store away: answers from memory', last - away)
     if (last - away > 5_000) history.violation('answers from memory beyond the bound', { after: last - away })
     if (refused === 0) history.violation('no 503 without a store', { node: node.port })
   })
-  await sleep(9_000)
-  over = true
   await Promise.all(watching)
   cluster.network.requests = 'pass'
   cluster.network.answers = 'pass'
