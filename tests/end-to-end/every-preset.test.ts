@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apple } from '../../src/upstream/apple.ts'
 import { auth0 } from '../../src/upstream/auth0.ts'
@@ -104,6 +105,14 @@ const openidProviders: [
   ],
 ]
 
+const metadataOf = (base: string, issuer: string) => ({
+  issuer,
+  authorization_endpoint: `${base}/authorize`,
+  token_endpoint: `${base}/token`,
+  userinfo_endpoint: `${base}/userinfo`,
+  jwks_uri: `${base}/keys`,
+})
+
 /** What the handler sees of the person, after everything that can happen to it between two calls. */
 const expectInvariant = async (provider: Provider<unknown>, fetch: typeof globalThis.fetch, said: object) => {
   const first = upstreamWorld(provider, { fetch, tokenClaims: ['email'] })
@@ -134,6 +143,7 @@ const expectInvariant = async (provider: Provider<unknown>, fetch: typeof global
   expect(await seenBy(first, twice)).toEqual(seen)
   const restarted = upstreamWorld(provider, { ...first, fetch })
   expect(await seenBy(restarted, twice)).toEqual(seen)
+  return seen.lasting
 }
 
 describe('the invariant: what the handler sees equals what the provider said, after exchange, refresh, upstream refresh, restart and on a second node', () => {
@@ -153,12 +163,7 @@ describe('the invariant: what the handler sees equals what the provider said, af
     async (_id, provider, issuer, own = {}, at = undefined) => {
       const { base, named, said: known } = at ?? { base: issuer.replace(/\/$/, ''), named: issuer, said: {} }
       const claims = { iss: named, email: 'one@example.com', email_verified: true, ...own }
-      const endpoint = (path: string) => `${base}/${path}`
-      const metadata = {
-        ...{ issuer: named, authorization_endpoint: endpoint('authorize'), token_endpoint: endpoint('token') },
-        ...{ userinfo_endpoint: endpoint('userinfo'), jwks_uri: endpoint('keys') },
-      }
-      lying.tell({ metadata, claims })
+      lying.tell({ metadata: metadataOf(base, named), claims })
       const { email_verified: _verified, ...said } = claims
       await expectInvariant(provider, redirected({ [base]: lying.issuer }), {
         ...said,
@@ -168,6 +173,60 @@ describe('the invariant: what the handler sees equals what the provider said, af
       })
     },
   )
+
+  // Names that the protocol has, and those that presets make of others.
+  const taken = new Set([
+    ...[
+      'iss',
+      'sub',
+      'aud',
+      'exp',
+      'nbf',
+      'iat',
+      'jti',
+      'nonce',
+      'azp',
+      'auth_time',
+      'at_hash',
+      'c_hash',
+      's_hash',
+      'cnf',
+    ],
+    ...['email', 'email_verified', 'name', 'roles', 'groups', 'tid', 'oid', 'tfp', 'acr', 'tenant', 'user_tenantname'],
+    ...['user_id', 'hd', 'is_private_email', 'realm_access', 'resource_access', '_claim_names', 'preferred_username'],
+    ...['emails', 'cognito:groups', 'cognito:username', 'https://slack.com/team_id', 'sid', 'picture'],
+  ])
+  const name = fc.oneof(
+    fc.string({ minLength: 1, maxLength: 12 }),
+    fc.constantFrom('__proto__', 'constructor', 'toString', 'claims'),
+  )
+  const claimsOf = fc
+    .array(
+      fc.tuple(
+        name.filter((each) => !taken.has(each)),
+        fc.jsonValue({ maxDepth: 3 }),
+      ),
+      { maxLength: 6 },
+    )
+    // As it is on the wire.
+    .map((entries) => JSON.parse(JSON.stringify(Object.fromEntries(entries))) as Record<string, unknown>)
+  test('whatever a provider says, under whatever names', { timeout: 600_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...openidProviders),
+        claimsOf,
+        async ([provider, issuer, own = {}, at], more) => {
+          const { base, named } = at ?? { base: issuer.replace(/\/$/, ''), named: issuer }
+          const claims = { ...more, iss: named, email: 'one@example.com', email_verified: true, ...own }
+          lying.tell({ metadata: metadataOf(base, named), claims })
+          const lasting = await expectInvariant(provider, redirected({ [base]: lying.issuer }), {})
+          const seen = Object.entries(lasting).filter(([key]) => Object.hasOwn(more, key))
+          expect(Object.fromEntries(seen)).toEqual(more)
+        },
+      ),
+      process.env.CI ? { numRuns: 8, seed: 1 } : { numRuns: 25 },
+    )
+  })
 
   const person = {
     ...{ id: 583231, user_id: 'u-1', login: 'octo', username: 'octo', email: 'one@example.com' },
