@@ -4,6 +4,7 @@ import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextproto
 import { completable as completableV1 } from '@modelcontextprotocol/sdk/server/completable.js'
 import { McpServer as McpServerV1, ResourceTemplate as TemplateV1 } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js'
+import { SubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import {
   completable as completableV2,
   createMcpHandler,
@@ -53,6 +54,11 @@ const serverV1 = (auth: Auth): FetchHandler => ({
     server.registerResource('by', template, {}, async (uri, _variables, extra) =>
       contents(uri, await see(auth, 'template', extra)),
     )
+    server.server.registerCapabilities({ resources: { subscribe: true } })
+    server.server.setRequestHandler(SubscribeRequestSchema, async (_request, extra) => {
+      await see(auth, 'subscription', extra)
+      return {}
+    })
     const argsSchema = { name: completableV1(z.string(), async () => [await see(auth, 'completion of a prompt')]) }
     server.registerPrompt('prompt', { argsSchema }, async (_args, extra) => user(await see(auth, 'prompt', extra)))
     const transport = new WebStandardStreamableHTTPServerTransport()
@@ -168,6 +174,38 @@ describe.each([
       expect(seen.filter(([, , same]) => same === false)).toEqual([])
     },
   )
+})
+
+test('origin 1: subscriptions, in each era as it has them', async () => {
+  const headers = (subject: string) => ({ Authorization: `Bearer ${issuer.accessToken({ subject }).token}` })
+  const client = await clients['client v1'](await start(serverV1), headers('ann'))
+  await client.subscribeResource({ uri: 'notes://fixed' })
+  await client.close()
+  expect(seen).toEqual([['subscription', 'ann', true]])
+  await running?.close()
+
+  seen = []
+  const url = await start(serverV2)
+  const meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': {},
+  }
+  const stream = await fetch(url, {
+    method: 'POST',
+    headers: {
+      ...headers('bob'),
+      ...{ 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+      ...{ 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'subscriptions/listen' },
+    },
+    body: JSON.stringify({
+      ...{ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen' },
+      params: { _meta: meta, notifications: { toolsListChanged: true } },
+    }),
+  })
+  expect([stream.status, stream.headers.get('Content-Type')]).toEqual([200, 'text/event-stream'])
+  expect(seen).toEqual([['factory', 'bob', true]])
+  await stream.body?.cancel()
 })
 
 test('a tool’s own scope challenge, as the SDK evaluates it: complete, and with our metadata', async () => {
