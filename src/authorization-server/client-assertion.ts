@@ -8,7 +8,8 @@ import type { Client } from '../records/client.ts'
 import { clientAssertionRef } from '../records/client-assertion.ts'
 import { put } from '../records/records.ts'
 import { ClientKeysUnavailable, keysIn } from './client-keys.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
+import { countFetch } from './fetch-limit.ts'
 
 /** Seconds that clocks may differ. */
 const skew = 60
@@ -29,8 +30,9 @@ export const verifyClientAssertion = async (
   client: Client,
   assertion: string,
   now: number,
+  arrival: Arrival,
 ): Promise<void> => {
-  const payload = await verified(server, client, assertion, now)
+  const payload = await verified(server, client, assertion, now, arrival)
   const { exp = 0, jti } = payload
   const life = exp * 1000 - now + skew * 1000
   if (life > (longestLife + skew) * 1000) throw invalidClient(null, 'assertion_lives_too_long')
@@ -43,11 +45,13 @@ export const verifyClientAssertion = async (
 }
 
 const verified = async (
-  { issuer, endpoints, clientMetadataDocuments }: ServerContext,
+  server: ServerContext,
   client: Client,
   assertion: string,
   now: number,
+  arrival: Arrival,
 ): Promise<JWTPayload> => {
+  const { issuer, endpoints, clientMetadataDocuments } = server
   const { keys } = client
   if (!keys) throw invalidClient(null, 'no_keys')
   // Clients differ in which they take. @see RFC 9126 §2
@@ -72,7 +76,7 @@ const verified = async (
     const found =
       'jwks' in keys
         ? await keysIn(keys.jwks, header, input)
-        : await clientMetadataDocuments?.keys(keys, header, input, now)
+        : await clientMetadataDocuments?.keys(keys, header, input, now, () => limitFetches(server, arrival))
     if (!found) throw invalidClient(null, 'no_keys')
     for (const key of found) {
       try {
@@ -95,4 +99,14 @@ const verified = async (
     // Whatever else a foreign JWT or key leads to says that it is not valid.
     throw invalidClient(null, `assertion_invalid: ${error instanceof errors.JOSEError ? error.code : 'unreadable'}`)
   }
+}
+
+const limitFetches = async (server: ServerContext, arrival: Arrival): Promise<void> => {
+  const retryAfter = await countFetch(server, arrival)
+  if (retryAfter === undefined) return
+  throw new OAuthError('temporarily_unavailable', 'too many keys of clients were asked for: try again later', {
+    status: 429,
+    headers: { 'Retry-After': String(retryAfter) },
+    reason: 'rate_limit_keys_per_address',
+  })
 }

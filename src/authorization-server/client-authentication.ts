@@ -4,7 +4,7 @@ import { type ClientCredentials, invalidClient } from '../oauth/client-authentic
 import { type Client, clientRef } from '../records/client.ts'
 import type { Ref } from '../records/records.ts'
 import { verifyClientAssertion } from './client-assertion.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
 import type { KnownClient } from './known-client.ts'
 
 export interface AuthenticatedClient {
@@ -35,11 +35,12 @@ export const authenticateClient = async (
   clients: readonly (KnownClient | undefined)[],
   authorization: string | null,
   now: number,
+  arrival: Arrival,
 ): Promise<AuthenticatedClient> => {
   if (credentials.assertion === undefined) return authenticateBySecret(credentials, clients, authorization)
   const [client] = clients
   if (!client) throw invalidClient(authorization, 'unknown_client')
-  await verifyClientAssertion(server, client.value, credentials.assertion, now)
+  await verifyClientAssertion(server, client.value, credentials.assertion, now, arrival)
   return { client, authentication: 'key' }
 }
 

@@ -9,6 +9,7 @@ import { jose } from '../oauth/jose.ts'
 /**
  * The public keys of a client that may have signed an assertion: one, or several where it does not say which; none where the client has none.
  * @param now milliseconds since the epoch
+ * @param beforeFetch called before anybody is asked; it may throw
  * @throws ClientKeysUnavailable
  */
 export type ClientKeyLookup = (
@@ -16,6 +17,7 @@ export type ClientKeyLookup = (
   header: JWSHeaderParameters,
   assertion: FlattenedJWSInput,
   now: number,
+  beforeFetch?: () => Promise<void>,
 ) => Promise<readonly CryptoKey[]>
 
 /** The keys can't be had now: that says nothing about the client. */
@@ -83,14 +85,19 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
     return result
   }
 
-  return async (keys, header, assertion, now) => {
+  return async (keys, header, assertion, now, beforeFetch) => {
     if ('jwks' in keys) return keysIn(keys.jwks, header, assertion)
+    const { jwksUri } = keys
+    const ask = async () => {
+      await beforeFetch?.()
+      return loadOnce(jwksUri, now)
+    }
     const mayAsk = (kept: Kept) => now - kept.askedAt >= coolDown
-    let kept = sets.get(keys.jwksUri) ?? (await loadOnce(keys.jwksUri, now))
-    if (now >= kept.freshUntil && mayAsk(kept)) kept = await loadOnce(keys.jwksUri, now)
+    let kept = sets.get(jwksUri) ?? (await ask())
+    if (now >= kept.freshUntil && mayAsk(kept)) kept = await ask()
     const found = await matchingIn(kept, header, assertion, now)
     if (found.length > 0 || !mayAsk(kept)) return found
-    return matchingIn(await loadOnce(keys.jwksUri, now), header, assertion, now)
+    return matchingIn(await ask(), header, assertion, now)
   }
 }
 

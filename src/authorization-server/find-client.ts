@@ -1,11 +1,10 @@
-import { hashStrings } from '../crypto/hash.ts'
-import { addressBlock } from '../net/address-block.ts'
 import type { ClientCredentials } from '../oauth/client-authentication.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { Stored } from '../records/records.ts'
 import type { Arrival, ServerContext } from './context.ts'
+import { countFetch } from './fetch-limit.ts'
 import { type KnownClient, knownClient } from './known-client.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
@@ -14,7 +13,7 @@ import { refused } from './refusal.ts'
  * The client that sends a person here.
  * @throws PageProblem where there is none
  */
-export const findClient = async (server: ServerContext, id: string, { address }: Arrival): Promise<Client> => {
+export const findClient = async (server: ServerContext, id: string, arrival: Arrival): Promise<Client> => {
   const configured = server.configuredClients.get(id)
   if (configured) return configured
   const { values, now } = await server.records.get(clientRef(id))
@@ -25,7 +24,7 @@ export const findClient = async (server: ServerContext, id: string, { address }:
     throw new PageProblem('client_unknown', 400)
   }
   const resolved = await server.clientMetadataDocuments.resolve(id, stored, now, {
-    beforeFetch: () => limitFetches(server, address),
+    beforeFetch: () => limitFetches(server, arrival),
   })
   if (resolved.kind === 'client') return resolved.client.value
   refused(server, `${resolved.kind}: ${resolved.reason}`, { clientId: id.slice(0, 256) })
@@ -39,21 +38,11 @@ export const findClient = async (server: ServerContext, id: string, { address }:
   }
 }
 
-// Everybody behind one address uses the same few documents, which are in the store.
-const mostFetches = 120
-const period = 600_000
-
-/** Who names ever new documents makes us ask others, so that is limited before it is done. */
-const limitFetches = async (server: ServerContext, address: string | undefined): Promise<void> => {
-  if (address === undefined) return
-  const { value, expiresIn } = await server.records.store.increment(
-    `limit/client-document/${hashStrings(addressBlock(address))}`,
-    1,
-    period,
-  )
-  if (value <= mostFetches) return
+const limitFetches = async (server: ServerContext, arrival: Arrival): Promise<void> => {
+  const retryAfter = await countFetch(server, arrival)
+  if (retryAfter === undefined) return
   refused(server, 'too many client metadata documents from one address')
-  throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
+  throw new PageProblem('too_many_requests', 429, { retryAfter })
 }
 
 type Candidates = readonly (KnownClient | undefined)[]

@@ -12,7 +12,7 @@ import { decideRefresh } from '../policy/refresh.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationGrant } from '../records/grant.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients } from './find-client.ts'
 import { identify, mayLive } from './identify.ts'
@@ -27,11 +27,11 @@ const maximumBody = 65_536
  * others it learns nothing, not even that they are good.
  * @see RFC 7662, RFC 9701
  */
-export const introspectEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
+export const introspectEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
   answerMachine(server, request, 'introspect', async () => {
     const about: { clientId?: string } = {}
     try {
-      return await introspect(server, request, about)
+      return await introspect(server, request, arrival, about)
     } catch (error) {
       if (error instanceof OAuthError && error.status < 500) {
         server.audit({ type: 'introspection.refused', reason: error.reason, ...about })
@@ -42,14 +42,19 @@ export const introspectEndpoint = (server: ServerContext, request: Request): Pro
 
 const inactive = { active: false }
 
-const introspect = async (server: ServerContext, request: Request, about: { clientId?: string }): Promise<Answer> => {
+const introspect = async (
+  server: ServerContext,
+  request: Request,
+  arrival: Arrival,
+  about: { clientId?: string },
+): Promise<Answer> => {
   const form = await readForm(request, maximumBody)
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
   about.clientId = claimedClientId(credentials)
   const { values, now } = await server.records.get(...candidateRefs(credentials))
   const clients = await describedClients(server, credentials, values, now, undefined)
-  const { client, authentication } = await authenticateClient(server, credentials, clients, authorization, now)
+  const { client, authentication } = await authenticateClient(server, credentials, clients, authorization, now, arrival)
   if (authentication === 'none' || !client.value.introspects?.length) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
   }

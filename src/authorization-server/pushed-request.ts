@@ -88,7 +88,7 @@ const authenticated = async (
   if (looksLikeClientIdUrl(clientId)) await findClient(server, clientId, arrival)
   const { values, now } = await server.records.get(...candidateRefs(credentials))
   const clients = await describedClients(server, credentials, values, now, undefined)
-  return (await authenticateClient(server, credentials, clients, authorization, now)).client.value
+  return (await authenticateClient(server, credentials, clients, authorization, now, arrival)).client.value
 }
 
 const proofs = ['client_secret', 'client_assertion', 'client_assertion_type']

@@ -4,7 +4,7 @@ import { readForm } from '../oauth/parameters.ts'
 import { put } from '../records/records.ts'
 import { revokedTokenRef } from '../records/revocation.ts'
 import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
 import { answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
 import { revokeGrant } from './grants.ts'
@@ -18,11 +18,11 @@ const maximumBody = 65_536
  * Ends the grant of an access token or of a refresh token; of a client's own token, that token. What is no token of ours, or none any more, is answered like one that was.
  * @see RFC 7009
  */
-export const revokeEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
+export const revokeEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
   answerMachine(server, request, 'revoke', async () => {
     const about: { clientId?: string } = {}
     try {
-      await revoke(server, request, about)
+      await revoke(server, request, arrival, about)
       return {}
     } catch (error) {
       if (error instanceof OAuthError && error.status < 500) {
@@ -32,7 +32,12 @@ export const revokeEndpoint = (server: ServerContext, request: Request): Promise
     }
   })
 
-const revoke = async (server: ServerContext, request: Request, about: { clientId?: string }): Promise<void> => {
+const revoke = async (
+  server: ServerContext,
+  request: Request,
+  arrival: Arrival,
+  about: { clientId?: string },
+): Promise<void> => {
   const form = await readForm(request, maximumBody)
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
@@ -42,7 +47,7 @@ const revoke = async (server: ServerContext, request: Request, about: { clientId
   const grant = token?.grant
   const clients = await describedClients(server, credentials, read.values, read.now, grant?.value.clientId)
   if (!grant && isUndescribed(server, credentials, clients)) return
-  const { client } = await authenticateClient(server, credentials, clients, authorization, read.now)
+  const { client } = await authenticateClient(server, credentials, clients, authorization, read.now, arrival)
   const issuedTo = grant?.value.clientId ?? (token?.kind === 'access' ? token.signed.clientId : undefined)
   if (issuedTo !== undefined && issuedTo !== client.value.id) {
     throw new OAuthError('invalid_grant', 'the token was issued to another client', { reason: 'other_client' })

@@ -14,7 +14,7 @@ import {
   claimedClientId,
 } from './client-authentication.ts'
 import { countRequest } from './client-limit.ts'
-import type { ServerContext } from './context.ts'
+import type { Arrival, ServerContext } from './context.ts'
 import { nextNonce, readProof, useProof } from './dpop.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
@@ -36,13 +36,13 @@ const grantTypes: ReadonlyMap<string, GrantType> = new Map([
 const maximumBody = 65_536
 
 /** The token endpoint. @see RFC 6749 §3.2 */
-export const tokenEndpoint = (server: ServerContext, request: Request): Promise<Response> =>
-  answerMachine(server, request, 'token', () => exchange(server, request))
+export const tokenEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
+  answerMachine(server, request, 'token', () => exchange(server, request, arrival))
 
-const exchange = async (server: ServerContext, request: Request): Promise<Answer> => {
+const exchange = async (server: ServerContext, request: Request, arrival: Arrival): Promise<Answer> => {
   const about: About = { event: 'token.refused' }
   try {
-    return await exchangeAbout(server, request, about)
+    return await exchangeAbout(server, request, arrival, about)
   } catch (error) {
     if (error instanceof OAuthError && error.status < 500 && !(error instanceof AuditedRefusal)) {
       const { event: type, clientId, grant } = about
@@ -60,7 +60,12 @@ interface About {
   grant?: string | undefined
 }
 
-const exchangeAbout = async (server: ServerContext, request: Request, about: About): Promise<Answer> => {
+const exchangeAbout = async (
+  server: ServerContext,
+  request: Request,
+  arrival: Arrival,
+  about: About,
+): Promise<Answer> => {
   const form = await readForm(request, maximumBody)
   const { grant_type: name } = readParameters(form, ['grant_type'])
   if (name === undefined) throw new OAuthError('invalid_request', 'grant_type is missing')
@@ -95,6 +100,7 @@ const exchangeAbout = async (server: ServerContext, request: Request, about: Abo
         credentials,
         read,
         authorization,
+        arrival,
         now,
         of: grant?.value.clientId ?? vouched?.clientId,
       })
@@ -125,6 +131,7 @@ interface Authenticating {
   readonly credentials: ClientCredentials | undefined
   readonly read: readonly (Stored<Client> | undefined)[]
   readonly authorization: string | null
+  readonly arrival: Arrival
   readonly now: number
   /** The client that the request is about, where that is known without its word. */
   readonly of: string | undefined
@@ -132,12 +139,12 @@ interface Authenticating {
 
 const authenticate = async (
   server: ServerContext,
-  { credentials, read, authorization, now, of }: Authenticating,
+  { credentials, read, authorization, arrival, now, of }: Authenticating,
 ): Promise<AuthenticatedClient> => {
   if (!credentials) throw new OAuthError('invalid_request', 'client_id is missing')
   const clients = await describedClients(server, credentials, read, now, of)
   if (of === undefined && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
-  return authenticateClient(server, credentials, clients, authorization, now)
+  return authenticateClient(server, credentials, clients, authorization, now, arrival)
 }
 
 /** Nothing in the request says who the client is. */

@@ -2,6 +2,8 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
+import { tokenEndpoint } from '../../src/authorization-server/token.ts'
+import { hashStrings } from '../../src/crypto/hash.ts'
 import { clientAssertionType } from '../../src/oauth/client-assertion.ts'
 import { clientRef } from '../../src/records/client.ts'
 import { memory } from '../../src/store/memory.ts'
@@ -11,6 +13,7 @@ import {
   approved,
   basic,
   callback,
+  formPost,
   issuer,
   jsonPost,
   postToken,
@@ -252,6 +255,27 @@ describe('the client’s keys', () => {
     published.push(next.jwk)
     await to.pass(minute)
     expect((await redeemed(to, await asserting(to, { by: next }))).status).toBe(200)
+    expect(asked()).toBe(2)
+  })
+
+  test('who has them asked for too often is told to wait; others are not, nor who needs no fetch', async () => {
+    const to = await serverFor()
+    const from = async (address: string, by: Key) => {
+      const form = { grant_type: 'refresh_token', refresh_token: 'x', ...(await asserting(to, { by })) }
+      return answered(await tokenEndpoint(to.server, formPost('/token', form), { address }))
+    }
+    const unknown = await keyOf('ES256', 'two')
+    expect(outcome(await from('192.0.2.1', key))).toEqual([400, 'invalid_grant'])
+    expect(asked()).toBe(1)
+    await to.store.increment(`limit/client-document/${hashStrings('192.0.2.1')}`, 119, 600_000)
+    await to.pass(minute)
+    const limited = await from('192.0.2.1', unknown)
+    expect([...outcome(limited), Number(limited.headers.get('retry-after')) > 0]).toEqual([
+      ...[429, 'temporarily_unavailable', true],
+    ])
+    expect(asked()).toBe(1)
+    expect(outcome(await from('192.0.2.1', key))).toEqual([400, 'invalid_grant'])
+    expect(outcome(await from('192.0.2.2', unknown))).toEqual([401, 'invalid_client'])
     expect(asked()).toBe(2)
   })
 
