@@ -117,6 +117,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     dpop: async () => (opened ?? (await open())).server.dpop,
     verifier: {
       verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),
+      recall: (token, resource) => opened?.verifier.recall?.(token, resource),
     },
     activity,
     telemetry,

@@ -93,7 +93,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   })
   const gateOf = findGate(gates)
 
-  const decide = (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<GateDecision> => {
+  const decide = (gate: Gate, request: GateRequest, info?: RequestInfo): GateDecision | Promise<GateDecision> => {
     if (!telemetry) return gate.admit(request, info)
     const { identifier } = gate.resource
     return telemetry.observe(
@@ -103,14 +103,22 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
         attributes: { 'countersign.resource': identifier },
         carrier: request.headers,
       },
-      () => gate.admit(request, info),
+      async () => gate.admit(request, info),
       (decision) =>
         decision.admitted ? { attributes: { 'countersign.decision': 'admitted' } } : refusedOutcome(decision.response),
     )
   }
-  const admitAt = async (gate: Gate, request: GateRequest, info?: RequestInfo): Promise<Admission<Upstream>> => {
+  const admitAt = (
+    gate: Gate,
+    request: GateRequest,
+    info?: RequestInfo,
+  ): Admission<Upstream> | Promise<Admission<Upstream>> => {
     if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
-    const decision = await decide(gate, request, info)
+    const decided = decide(gate, request, info)
+    if (decided instanceof Promise) return decided.then((decision) => admissionOf(gate, request, decision))
+    return admissionOf(gate, request, decided)
+  }
+  const admissionOf = (gate: Gate, request: GateRequest, decision: GateDecision): Admission<Upstream> => {
     if (!decision.admitted) return decision
     const { token, parsedBody, filter, session, responseHeaders } = decision
     verified.add(token)
@@ -139,28 +147,33 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       responseHeaders,
       guard,
       forward: (incoming) => requestWithSession(incoming, session),
-      finish: async (response) =>
-        withHeaders(responseWithSession(await guardedResponse(response, guard), session), responseHeaders),
+      finish(response) {
+        const dress = (guarded: Response) => withHeaders(responseWithSession(guarded, session), responseHeaders)
+        const guarded = guardedResponse(response, guard)
+        return guarded instanceof Promise ? guarded.then(dress) : dress(guarded)
+      },
     }
   }
 
   const protection: Protection<Upstream> = {
     vouches: (token): token is AccessToken<Upstream> => verified.has(token),
 
-    admit: (path, request, info) => admitAt(gateOf(path), request, info),
+    admit: async (path, request, info) => admitAt(gateOf(path), request, info),
 
     gate(path, handler) {
       const gate = gateOf(path)
       const respond = responder(handler)
       return async (request, info) => {
-        const admission = await admitAt(gate, request, info)
+        const admitted = admitAt(gate, request, info)
+        const admission = admitted instanceof Promise ? await admitted : admitted
         if (!admission.admitted) return admission.response
         const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
         const done = activity.begin()
         try {
           const forwarded = admission.forward(request)
-          return await admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
+          const finished = admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
+          return finished instanceof Promise ? await finished : finished
         } finally {
           done()
         }

@@ -7,7 +7,14 @@ import { isClientRevocation } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { identify } from './identify.ts'
 import { createLiveness } from './liveness.ts'
-import { readSignedAccessToken } from './signed-access-token.ts'
+import { readSignedAccessToken, type SignedAccessToken } from './signed-access-token.ts'
+
+interface LookedUp {
+  readonly at: number
+  readonly freshFor: number
+  /** Its signature is good as long as the token is remembered. */
+  readonly signed: SignedAccessToken
+}
 
 export interface OwnVerifier extends TokenVerifier {
   close(): void
@@ -32,7 +39,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     else memory.forget(revoked)
   })
   const unwatch = server.keys.whenDropped(() => memory.forgetAll())
-  const lookedUp = new WeakMap<AccessToken, { readonly at: number; readonly freshFor: number }>()
+  const lookedUp = new WeakMap<AccessToken, LookedUp>()
   const underWay = new Map<string, Promise<AccessToken>>()
 
   const recall = (token: string, resource: string): AccessToken | undefined => {
@@ -42,9 +49,14 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     return now >= at && now - at < freshFor ? known : undefined
   }
 
+  const signedBefore = (token: string, resource: string): SignedAccessToken | undefined => {
+    const known = memory.recall(token, resource, clock.now())
+    return known && lookedUp.get(known)?.signed
+  }
+
   const verifyAnew = async (token: string, resource: string): Promise<AccessToken> => {
     await server.keys.catchUp()
-    const signed = await readSignedAccessToken(server, token)
+    const signed = signedBefore(token, resource) ?? (await readSignedAccessToken(server, token))
     if (!sameResource(signed.resource, resource)) throw new TokenInvalid('audience')
     // Taken before the grant is read: what is revoked in between is not remembered.
     const epoch = memory.epoch()
@@ -52,7 +64,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     const { facts, standsOn, freshFor = claimsFreshFor } = await identify(server, signed)
     const accessToken = createAccessToken({ ...facts, token, resource })
     if (standsOn.some(liveness.isRevoked)) throw new TokenInvalid('revoked')
-    lookedUp.set(accessToken, { at: startedAt, freshFor: Math.min(freshFor, claimsFreshFor) })
+    lookedUp.set(accessToken, { at: startedAt, freshFor: Math.min(freshFor, claimsFreshFor), signed })
     memory.remember(accessToken, epoch, ...standsOn)
     return accessToken
   }
@@ -79,6 +91,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
         throw new VerifierUnavailable('an access token could not be verified', { cause: error })
       }
     },
+    recall: (token, resource) => (liveness.isFresh() ? recall(token, resource) : undefined),
     close() {
       liveness.close()
       unwatch()

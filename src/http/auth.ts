@@ -46,7 +46,7 @@ export type Admission<Upstream = UpstreamClaims> =
       /** The request as the handler may see it: with the server's own session id in place of the caller's. */
       forward(request: Request): Request
       /** The response as it may be sent: lists without what the caller may not use, streams that end with their token, and those headers. */
-      finish(response: Response): Promise<Response>
+      finish(response: Response): Response | Promise<Response>
       /** The same for hosts whose responses are no `Response`. */
       readonly guard: ResponseGuard
     }

@@ -1,8 +1,8 @@
 import type { AccessToken } from './access-token.ts'
 
 /**
- * Verified tokens, remembered so that the next call with the same one costs no signature check. Bounded; what was used longest ago goes
- * first; nothing outlives its token.
+ * Verified tokens, remembered so that the next call with the same one costs no signature check. Bounded; what was not used of late goes first;
+ * nothing outlives its token.
  */
 export interface TokenMemory {
   /** The token that was verified for this resource, if it is remembered and still good at `now` (milliseconds since the epoch). */
@@ -27,11 +27,13 @@ export interface TokenMemoryOptions {
 
 interface Remembered {
   readonly accessToken: AccessToken
+  /** Since it was last passed over. */
+  used: boolean
   readonly groups: readonly string[]
 }
 
 export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}): TokenMemory => {
-  // A Map keeps the order of insertion: the first key is the one that was used longest ago.
+  // A Map keeps the order of insertion: the first key is looked at first when one must go.
   const tokens = new Map<string, Remembered>()
   const members = new Map<string, Set<string>>()
   let epoch = 0
@@ -45,6 +47,19 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
     }
   }
 
+  /** What was used since it was last passed over is passed over once more: cheaper for each call than to keep all in the order of their use. */
+  const makeRoom = (): void => {
+    for (const [oldest, remembered] of tokens) {
+      if (!remembered.used) {
+        drop(oldest, remembered)
+        return
+      }
+      remembered.used = false
+      tokens.delete(oldest)
+      tokens.set(oldest, remembered)
+    }
+  }
+
   return {
     recall(token, resource, now) {
       const found = tokens.get(token)
@@ -54,8 +69,7 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
         return undefined
       }
       if (found.accessToken.resource !== resource) return undefined
-      tokens.delete(token)
-      tokens.set(token, found)
+      found.used = true
       return found.accessToken
     },
 
@@ -66,16 +80,12 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
       const { token } = accessToken
       const before = tokens.get(token)
       if (before) drop(token, before)
-      tokens.set(token, { accessToken, groups })
+      if (tokens.size >= capacity) makeRoom()
+      tokens.set(token, { accessToken, groups, used: false })
       for (const group of groups) {
         const together = members.get(group)
         if (together) together.add(token)
         else members.set(group, new Set([token]))
-      }
-      if (tokens.size <= capacity) return
-      for (const [oldest, remembered] of tokens) {
-        drop(oldest, remembered)
-        break
       }
     },
 

@@ -13,6 +13,11 @@ export interface TokenVerifier {
    * @throws VerifierUnavailable our own trouble, which says nothing about the token: 503 without a challenge
    */
   verify(token: string, resource: string, jkt?: string): Promise<AccessToken>
+  /**
+   * The token, where it was verified before and nothing has to be looked up again: what `verify` would answer without waiting. The caller
+   * checks what it is bound to.
+   */
+  recall?(token: string, resource: string): AccessToken | undefined
 }
 
 /** `reason` is for the audit log; the wire gets `invalid_token` and no more. */

@@ -10,18 +10,17 @@ export const readBody = async (request: GateRequest, limit: number): Promise<Rea
   // What we can't read ourselves, something behind us might: then it would see another request than we do.
   if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return { ok: false, problem: 'encoded' }
   const length = request.headers.get('content-length')
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<ReadBody>((resolve) => {
-    timer = setTimeout(() => resolve({ ok: false, problem: 'unreadable' }), maximumTime)
+  return new Promise((resolve) => {
+    const answer = (body: ReadBody): void => {
+      clearTimeout(timer)
+      resolve(body)
+    }
+    const timer = setTimeout(() => answer(unreadable), maximumTime)
+    read(request, length, limit).then(answer, () => answer(unreadable))
   })
-  try {
-    return await Promise.race([read(request, length, limit), late])
-  } catch {
-    return { ok: false, problem: 'unreadable' }
-  } finally {
-    clearTimeout(timer)
-  }
 }
+
+const unreadable: ReadBody = { ok: false, problem: 'unreadable' }
 
 /** How long a whole body may take, in milliseconds. */
 const maximumTime = 60_000

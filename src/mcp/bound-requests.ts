@@ -21,39 +21,77 @@ export const bindRequests = (
   binding: () => Binding | Promise<Binding>,
   logger: Logger,
 ): RequestPolicy => ({
-  async decide(request, token, parsedBody) {
-    const made = binding()
-    const bound = made instanceof Promise ? await made : made
-    const modern = isModern(request.headers.get('mcp-protocol-version'))
-    const named = modern ? undefined : await readIds(bound, request, token)
-    // Whatever revision the request says: servers of that transport don't ask.
-    if (named === 'foreign' || (await namesForeignEndpoint(bound, request.url, token))) {
-      return malformed(404, -32001, 'Session not found', 'session_mismatch')
-    }
-    const session: SessionIds = {
-      requested: named?.session,
-      issue: (id) => bound.issueId('session', id, token),
-      events: named && eventIds(bound, named.event, token, logger),
-    }
-
-    if (!modern || request.method !== 'POST' || !isJson(request)) {
-      const decision = policy
-        ? await policy.decide(request, token, parsedBody)
-        : { outcome: 'allow' as const, parsedBody }
-      return decision.outcome === 'allow' ? { ...decision, session } : decision
-    }
-    const body = await parseBody(request, parsedBody)
-    if (body.outcome !== 'parsed') return body
-    const opened = await openStates(bound, body.value, token)
-    if (opened.outcome !== 'opened') return opened
-    const decision = policy
-      ? await policy.decide(request, token, opened.value)
-      : { outcome: 'allow' as const, parsedBody: opened.value }
-    if (decision.outcome !== 'allow') return decision
-    const filter = decision.filter ?? stateFilter(bound, opened.value, token)
-    return { ...decision, session, ...(filter && { filter }) }
+  decide(request, token, parsedBody) {
+    const bound = binding()
+    if (bound instanceof Promise || bringsBound(request))
+      return decideBound(bound, policy, request, token, parsedBody, logger)
+    // Most calls bring nothing that is bound: they wait for nothing here.
+    return withSession(
+      policy ? policy.decide(request, token, parsedBody) : { outcome: 'allow', parsedBody },
+      sessionIds(bound, isModern(versionOf(request)) ? undefined : nothingNamed, token, logger),
+    )
   },
 })
+
+type Decided = PolicyDecision | Promise<PolicyDecision>
+
+/** Whether a request may bring what was given to a caller: in its headers, its URL, or its body. */
+const bringsBound = (request: GateRequest): boolean =>
+  bringsState(request) ||
+  request.headers.get('mcp-session-id') !== null ||
+  request.headers.get('last-event-id') !== null ||
+  request.url.includes('?')
+
+const bringsState = (request: GateRequest): boolean =>
+  request.method === 'POST' && isModern(versionOf(request)) && isJson(request)
+
+const versionOf = ({ headers }: GateRequest): string | null => headers.get('mcp-protocol-version')
+
+const withSession = (decided: Decided, session: SessionIds): Decided => {
+  if (decided instanceof Promise) return decided.then((decision) => withSession(decision, session))
+  if (decided.outcome !== 'allow') return decided
+  const { outcome, parsedBody, filter } = decided
+  return filter ? { outcome, parsedBody, filter, session } : { outcome, parsedBody, session }
+}
+
+/** @param named undefined since 2026-07-28, where there are no sessions */
+const sessionIds = (bound: Binding, named: NamedIds | undefined, token: AccessToken, logger: Logger): SessionIds => ({
+  requested: named?.session,
+  issue: (id) => bound.issueId('session', id, token),
+  events: named && eventIds(bound, named.event, token, logger),
+})
+
+const decideBound = async (
+  binding: Binding | Promise<Binding>,
+  policy: RequestPolicy | undefined,
+  request: GateRequest,
+  token: AccessToken,
+  parsedBody: unknown,
+  logger: Logger,
+): Promise<PolicyDecision> => {
+  const bound = await binding
+  const named = isModern(versionOf(request)) ? undefined : await readIds(bound, request, token)
+  // Whatever revision the request says: servers of that transport don't ask.
+  if (named === 'foreign' || (await namesForeignEndpoint(bound, request.url, token))) {
+    return malformed(404, -32001, 'Session not found', 'session_mismatch')
+  }
+  const session = sessionIds(bound, named, token, logger)
+  if (!bringsState(request)) {
+    return withSession(policy ? policy.decide(request, token, parsedBody) : { outcome: 'allow', parsedBody }, session)
+  }
+  const body = await parseBody(request, parsedBody)
+  if (body.outcome !== 'parsed') return body
+  const opened = await openStates(bound, body.value, token)
+  if (opened.outcome !== 'opened') return opened
+  const decision = policy
+    ? await policy.decide(request, token, opened.value)
+    : { outcome: 'allow' as const, parsedBody: opened.value }
+  if (decision.outcome !== 'allow') return decision
+  const filter = decision.filter ?? stateFilter(bound, opened.value, token)
+  return { ...decision, session, ...(filter && { filter }) }
+}
+
+const nothingNamed = { session: undefined, event: undefined }
 
 interface NamedIds {
   readonly session: string | undefined
@@ -83,12 +121,7 @@ const namesForeignEndpoint = async (binding: Binding, url: string, token: Access
   return (await binding.readId('endpoint', endpoint.bound, token)) !== endpoint.session
 }
 
-const eventIds = (
-  binding: Binding,
-  requested: string | undefined,
-  token: AccessToken,
-  logger: Logger,
-): EventIds => ({
+const eventIds = (binding: Binding, requested: string | undefined, token: AccessToken, logger: Logger): EventIds => ({
   requested,
   issue: (id) => binding.issueId('event', id, token),
   issueEndpoint(url) {

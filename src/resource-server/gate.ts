@@ -13,7 +13,7 @@ import type { GateRequest, MessageFilter, RequestInfo, SessionIds } from './hand
 import { createHostCheck, createOriginCheck } from './hosts.ts'
 import { metadataUrl } from './metadata.ts'
 import type { PolicyDecision, RequestPolicy } from './policy.ts'
-import { readAccessToken } from './presented-token.ts'
+import { type PresentedToken, readAccessToken } from './presented-token.ts'
 
 export interface GateOptions {
   readonly resource: Resource
@@ -34,8 +34,8 @@ export interface GateOptions {
 export interface Gate {
   readonly resource: Resource
   readonly metadataUrl: string
-  /** Never rejects: what can't be decided is refused. */
-  admit(request: GateRequest, info?: RequestInfo): Promise<GateDecision>
+  /** Never fails: what can't be decided is refused. At once, where nothing has to be waited for: with a token that was seen, that is most calls. */
+  admit(request: GateRequest, info?: RequestInfo): GateDecision | Promise<GateDecision>
 }
 
 export type GateDecision =
@@ -140,11 +140,72 @@ export const createGate = (options: GateOptions): Gate => {
     }
   }
 
+  const decideFor = (
+    request: GateRequest,
+    token: AccessToken,
+    proof: CheckedProof | undefined,
+    info: RequestInfo | undefined,
+  ): GateDecision | Promise<GateDecision> => {
+    if (!policy) return admitted(request, token, { parsedBody: info?.parsedBody }, proof)
+    const failed = (error: unknown) => unavailable(request, 'policy_failed', error, token)
+    try {
+      const decided = policy.decide(request, token, info?.parsedBody)
+      if (!(decided instanceof Promise)) return decide(request, token, decided, proof)
+      return decided.then((decision) => decide(request, token, decision, proof), failed)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  /** Only what says that the token is bad may cost the client its token; all else is our own trouble. */
+  const refuseToken = (request: GateRequest, error: unknown, proof?: CheckedProof): GateDecision => {
+    if (!(error instanceof TokenInvalid)) return unavailable(request, 'verifier_unavailable', error)
+    const details = { dpop: proof !== undefined || error.reason === 'binding' }
+    return refuse(request, error.reason, challenge('invalid_token', invalidToken, details))
+  }
+
+  /** Whatever the verifier thinks of it; and a bearer token where none may be. @throws TokenInvalid */
+  const checkBinding = (token: AccessToken, proof?: CheckedProof): AccessToken => {
+    checkBoundKey(token.claims, proof?.jkt)
+    if (boundOnly && !proof) throw new TokenInvalid('binding')
+    return token
+  }
+
+  const verifyAndDecide = async (
+    request: GateRequest,
+    presented: Presented,
+    info: RequestInfo | undefined,
+  ): Promise<GateDecision> => {
+    let proof: CheckedProof | undefined
+    if (presented.scheme === 'DPoP') {
+      try {
+        proof = await checkProof(request, presented.token)
+      } catch (error) {
+        return refuseProof(request, error)
+      }
+    }
+    let token: AccessToken
+    try {
+      token = checkBinding(await verifier.verify(presented.token, resource.identifier, proof?.jkt), proof)
+    } catch (error) {
+      return refuseToken(request, error, proof)
+    }
+    // Used up only now: with a token that is none, anybody could fill our memory.
+    if (proof) {
+      try {
+        await proof.use()
+      } catch (error) {
+        return refuseProof(request, error, token)
+      }
+    }
+    return decideFor(request, token, proof, info)
+  }
+
   return {
     resource,
     metadataUrl: metadata,
 
-    async admit(request, info) {
+    admit(request, info) {
       if (isPreflight(request)) return { admitted: false, response: preflightResponse(request, originAllowed) }
       if (!hostAllowed(request)) {
         logger.warn('refused a request for a foreign Host; if a proxy in front sends it, name it in `hosts`')
@@ -171,47 +232,20 @@ export const createGate = (options: GateOptions): Gate => {
         )
       }
 
-      let proof: CheckedProof | undefined
-      if (presented.scheme === 'DPoP') {
-        try {
-          proof = await checkProof(request, presented.token)
-        } catch (error) {
-          return refuseProof(request, error)
-        }
-      }
-
-      let token: AccessToken
+      if (presented.scheme === 'DPoP') return verifyAndDecide(request, presented, info)
+      let known: AccessToken | undefined
       try {
-        token = await verifier.verify(presented.token, resource.identifier, proof?.jkt)
-        // Whatever the verifier thinks of it; and a bearer token where none may be.
-        checkBoundKey(token.claims, proof?.jkt)
-        if (boundOnly && !proof) throw new TokenInvalid('binding')
+        known = verifier.recall?.(presented.token, resource.identifier)
+        if (known) checkBinding(known)
       } catch (error) {
-        // Only what says that the token is bad may cost the client its token; all else is our own trouble.
-        if (!(error instanceof TokenInvalid)) return unavailable(request, 'verifier_unavailable', error)
-        const details = { dpop: proof !== undefined || error.reason === 'binding' }
-        return refuse(request, error.reason, challenge('invalid_token', invalidToken, details))
+        return refuseToken(request, error)
       }
-      // Used up only now: with a token that is none, anybody could fill our memory.
-      if (proof) {
-        try {
-          await proof.use()
-        } catch (error) {
-          return refuseProof(request, error, token)
-        }
-      }
-      if (!policy) return admitted(request, token, { parsedBody: info?.parsedBody }, proof)
-
-      let decision: PolicyDecision
-      try {
-        decision = await policy.decide(request, token, info?.parsedBody)
-      } catch (error) {
-        return unavailable(request, 'policy_failed', error, token)
-      }
-      return decide(request, token, decision, proof)
+      return known ? decideFor(request, known, undefined, info) : verifyAndDecide(request, presented, info)
     },
   }
 }
+
+type Presented = PresentedToken & { readonly kind: 'token' }
 
 type Admitted = Pick<PolicyDecision & { readonly outcome: 'allow' }, 'parsedBody' | 'filter' | 'session'>
 

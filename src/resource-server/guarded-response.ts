@@ -1,10 +1,10 @@
 import { rpcErrorResponse } from './challenge.ts'
 import { createEventRewriter, type EventRewriter } from './event-rewriter.ts'
 import type { ResponseGuard } from './handler.ts'
-import { endsEvent, isEventStream, privately, reconnection, textFilter } from './message-text.ts'
+import { endsEvent, isEventStream, privately, reconnection, type TextFilter, textFilter } from './message-text.ts'
 
 /** A response as it may reach the caller: filtered, with ids of its own, and ended with its token where it is a stream. */
-export const guardedResponse = async (response: Response, guard: ResponseGuard): Promise<Response> => {
+export const guardedResponse = (response: Response, guard: ResponseGuard): Response | Promise<Response> => {
   const type = response.headers.get('content-type')
   const stream = isEventStream(type)
   const { filter } = guard
@@ -19,6 +19,10 @@ export const guardedResponse = async (response: Response, guard: ResponseGuard):
     const push = rewriter ? async (piece: string) => rewriter.push(await text.push(piece)) : text.push
     return withBody(response, guardedBody(response.body, guard, { push }), true)
   }
+  return filteredWhole(response, text)
+}
+
+const filteredWhole = async (response: Response, text: TextFilter): Promise<Response> => {
   try {
     return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
   } catch {

@@ -138,6 +138,8 @@ export const introspection = <Upstream = UpstreamClaims>(
       checkBoundKey(known.claims, jkt)
       return known as AccessToken<Upstream>
     },
+
+    recall: (token, resource) => recall(token, resource) as AccessToken<Upstream> | undefined,
   }
 }
 

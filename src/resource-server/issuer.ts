@@ -13,6 +13,11 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
    * @throws VerifierUnavailable 503: our own trouble, or the issuer's
    */
   verify(token: string, resource: string, jkt?: string): Promise<AccessToken<Upstream>>
+  /**
+   * The token, where it was verified before and nothing has to be looked up again: what `verify` would answer without waiting. The caller
+   * checks what it is bound to.
+   */
+  recall?(token: string, resource: string): AccessToken<Upstream> | undefined
   /** Whether a token is of this issuer, for tokens that don't say so in an `iss`. */
   recognises?(token: string): boolean
   /** False where clients can't get its tokens by themselves: then the resource's metadata does not name it. */
@@ -29,7 +34,7 @@ export interface IssuerVerifier<Upstream = UpstreamClaims> {
 /** One verifier of several: each token goes to exactly the one whose `iss` it names, and no other is asked. */
 export const verifierOf = <Upstream>(
   issuers: readonly IssuerVerifier<Upstream>[],
-): Pick<IssuerVerifier<Upstream>, 'verify'> => {
+): Pick<IssuerVerifier<Upstream>, 'verify' | 'recall'> => {
   const [only] = issuers
   if (only && issuers.length === 1) return only
   const byIssuer = new Map(issuers.map((verifier) => [verifier.issuer, verifier]))
@@ -39,6 +44,15 @@ export const verifierOf = <Upstream>(
       const verifier = issuers.find((each) => each.recognises?.(token)) ?? byIssuer.get(claimedIssuer(token))
       if (!verifier) throw new TokenInvalid('unknown_issuer')
       return verifier.verify(token, resource, jkt)
+    },
+
+    recall(token, resource) {
+      // Only who verified a token remembers it, whole: its issuer need not be read again.
+      for (const verifier of issuers) {
+        const known = verifier.recall?.(token, resource)
+        if (known) return known
+      }
+      return undefined
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { JWTVerifyOptions } from 'jose'
+import type { CryptoKey, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import * as errors from 'jose/errors'
 import { systemClock } from '../events/clock.ts'
 import { silentLogger } from '../events/logger.ts'
@@ -90,28 +90,30 @@ export const jwks = <Upstream = UpstreamClaims>(
     }
     const { jwtVerify } = await jose()
     let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
-    const first = jwtVerify(
-      token,
-      async (header, jws) => {
-        candidates = await keys.keysFor(header, jws)
-        return candidates[0] as (typeof candidates)[number]
-      },
-      checks,
-    )
-    const verified = await first.catch(async (error: unknown) => {
+    const firstKey: JWTVerifyGetKey<CryptoKey> = async (header, jws) => {
+      candidates = await keys.keysFor(header, jws)
+      return candidates[0] as CryptoKey
+    }
+    const verifyWithOthers = async (error: unknown) => {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
       for (const key of candidates.slice(1)) {
-        const result = await jwtVerify(token, key, checks).catch((next: unknown) => {
+        try {
+          return await jwtVerify(token, key, checks)
+        } catch (next) {
           if (!(next instanceof errors.JWSSignatureVerificationFailed)) throw next
-        })
-        if (result) return result
+        }
       }
       throw error
-    })
+    }
+    const verified = await jwtVerify(token, firstKey, checks).catch(verifyWithOthers)
     if (!isFor(verified.payload.aud, resource)) throw new TokenInvalid('audience')
     if (!types.has(mediaType(verified.protectedHeader.typ ?? ''))) throw new TokenInvalid('type')
     return verified.payload as JsonObject
   }
+
+  // With keys that are out of date, remembered tokens count no more than others.
+  const recall = (token: string, resource: string): AccessToken | undefined =>
+    keys.isFresh() ? memory.recall(token, resource, clock.now()) : undefined
 
   return {
     issuer,
@@ -121,8 +123,7 @@ export const jwks = <Upstream = UpstreamClaims>(
     },
 
     async verify(token, resource, jkt) {
-      // With keys that are out of date, remembered tokens count no more than others.
-      const known = keys.isFresh() ? memory.recall(token, resource, clock.now()) : undefined
+      const known = recall(token, resource)
       if (known) {
         checkBoundKey(known.claims, jkt)
         return known as AccessToken<Upstream>
@@ -132,7 +133,7 @@ export const jwks = <Upstream = UpstreamClaims>(
         // Taken after the keys were looked up, so that fetching them for this very token is no reason to forget it.
         const epoch = memory.epoch()
         const facts = readJwtFacts(token, payload, resource, clientIdClaim)
-        const accessToken = createAccessToken(await applyUpstreamSchema(facts, options.claims))
+        const accessToken = createAccessToken(options.claims ? await applyUpstreamSchema(facts, options.claims) : facts)
         memory.remember(accessToken, epoch)
         checkBoundKey(accessToken.claims, jkt)
         return accessToken as AccessToken<Upstream>
@@ -140,6 +141,8 @@ export const jwks = <Upstream = UpstreamClaims>(
         throw refusal(error)
       }
     },
+
+    recall: (token, resource) => recall(token, resource) as AccessToken<Upstream> | undefined,
   }
 }
 

@@ -32,10 +32,16 @@ export interface KeySetOptions {
   readonly coolDown: number
 }
 
-type Lookup = ReturnType<typeof createLocalJWKSet>
+interface Current {
+  readonly lookup: ReturnType<typeof createLocalJWKSet>
+  readonly text: string
+  readonly at: number
+  /** What was looked up before, by the header's `alg` and `kid`. */
+  readonly found: Map<string, readonly CryptoKey[]>
+}
 
 export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, coolDown }: KeySetOptions): KeySet => {
-  let current: { readonly lookup: Lookup; readonly text: string; readonly at: number } | undefined
+  let current: Current | undefined
   let attempted = Number.NEGATIVE_INFINITY
   let failure: unknown
   let pending: Promise<void> | undefined
@@ -47,7 +53,7 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
       const lookup = createLocalJWKSet(usableKeys(set))
       const text = JSON.stringify(set)
       if (current && current.text !== text) changed()
-      current = { lookup, text, at: clock.now() }
+      current = { lookup, text, at: clock.now(), found: new Map() }
       failure = undefined
     } catch (error) {
       failure = error
@@ -66,12 +72,12 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
 
   const isFresh = (): boolean => current !== undefined && clock.now() - current.at < freshFor
 
-  const lookUp = async (): Promise<Lookup> => {
+  const lookUp = async (): Promise<Current> => {
     if (!isFresh()) await refresh()
     if (!current || clock.now() - current.at > keptFor) {
       throw new VerifierUnavailable('the keys of an issuer are not to be had', { cause: failure })
     }
-    return current.lookup
+    return current
   }
 
   return {
@@ -82,11 +88,13 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
     },
 
     async keysFor(header, token) {
-      const lookup = await lookUp()
-      const found = await matching(lookup, header, token)
+      const known = isFresh() ? current?.found.get(nameOf(header)) : undefined
+      if (known) return known
+      const first = await lookUp()
+      const found = await matching(first, header, token)
       if (found.length > 0) return found
       await refresh()
-      const again = current && current.lookup !== lookup ? await matching(current.lookup, header, token) : []
+      const again = current && current.lookup !== first.lookup ? await matching(current, header, token) : []
       if (again.length > 0) return again
       // Without an answer of the issuer nobody knows whether it has this key by now.
       if (failure !== undefined)
@@ -97,20 +105,24 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
 }
 
 const matching = async (
-  lookup: Lookup,
+  { lookup, found }: Current,
   header: JWSHeaderParameters,
   token: FlattenedJWSInput,
 ): Promise<readonly CryptoKey[]> => {
+  const keys: CryptoKey[] = []
   try {
-    return [await lookup(header, token)]
+    keys.push(await lookup(header, token))
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey) return []
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-    const keys: CryptoKey[] = []
     for await (const key of error) keys.push(key)
-    return keys
   }
+  if (keys.length > 0) found.set(nameOf(header), keys)
+  return keys
 }
+
+/** All that a lookup goes by. Only what was found is kept under it: there are as many as there are keys, or twice that. */
+const nameOf = ({ alg, kid }: JWSHeaderParameters): string => JSON.stringify([alg, kid])
 
 /** A set may hold keys of kinds that we don't know beside those that we do. */
 const usableKeys = (set: object): JSONWebKeySet => {

@@ -94,12 +94,24 @@ test('a token of several groups is forgotten with each of them', () => {
   }
 })
 
-test('the memory is bounded, and what was used longest ago goes first', () => {
+test('the memory is bounded, and what was not used goes first', () => {
   const memory = createTokenMemory({ capacity: 2 })
   for (const name of ['a', 'b']) memory.remember(tokenOf(name), memory.epoch())
   memory.recall('a', resource, 0)
   memory.remember(tokenOf('c'), memory.epoch())
   expect(['a', 'b', 'c'].map((name) => memory.recall(name, resource, 0) !== undefined)).toEqual([true, false, true])
+})
+
+test('where all are in use, the memory is bounded all the same, and what comes is remembered', () => {
+  const memory = createTokenMemory({ capacity: 3 })
+  const names = ['a', 'b', 'c', 'd', 'e', 'f']
+  for (const name of names) {
+    memory.remember(tokenOf(name), memory.epoch())
+    expect(memory.recall(name, resource, 0)).toBeDefined()
+    for (const other of names) memory.recall(other, resource, 0)
+    expect(memory.size).toBeLessThanOrEqual(3)
+  }
+  expect(memory.size).toBe(3)
 })
 
 test('whatever happens, a forgotten group is gone and the bound holds', () => {

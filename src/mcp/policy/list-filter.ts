@@ -1,6 +1,7 @@
 import type { AccessToken } from '../../identity/access-token.ts'
 import type { MessageFilter } from '../../resource-server/handler.ts'
 import type { Decider, Target } from './decide.ts'
+import type { Verdict } from './evaluate.ts'
 import type { Kind } from './rule.ts'
 
 /**
@@ -9,15 +10,19 @@ import type { Kind } from './rule.ts'
  * @param failed hears of a rule that threw; what it was about is not shown
  */
 export const listFilter = (decider: Decider, token: AccessToken, failed: (error: unknown) => void): MessageFilter => {
-  const shows = async (list: List, item: unknown): Promise<boolean> => {
+  const hidden = (error: unknown): false => {
+    failed(error)
+    return false
+  }
+  const shows = (list: List, item: unknown): boolean | Promise<boolean> => {
     const name = isObject(item) ? item[list.name] : undefined
     if (typeof name !== 'string') return false
     const target: Target = { kind: list.kind, name, template: list.name === 'uriTemplate' }
     try {
-      return (await decider.decide(token, list.method, target, true)).outcome === 'allow'
+      const decided = decider.decide(token, list.method, target, true)
+      return decided instanceof Promise ? decided.then(isAllowed, hidden) : isAllowed(decided)
     } catch (error) {
-      failed(error)
-      return false
+      return hidden(error)
     }
   }
 
@@ -28,7 +33,9 @@ export const listFilter = (decider: Decider, token: AccessToken, failed: (error:
     for (const list of lists) {
       const items = result[list.member]
       if (!decider.governs(list.kind) || !Array.isArray(items)) continue
-      const shown = await Promise.all(items.map((item) => shows(list, item)))
+      const decided = items.map((item) => shows(list, item))
+      // Hundreds of promises for what is known already would cost more than all the rest.
+      const shown = decided.some((each) => each instanceof Promise) ? await Promise.all(decided) : decided
       result[list.member] = items.filter((_, at) => shown[at])
       filtered = true
     }
@@ -38,6 +45,8 @@ export const listFilter = (decider: Decider, token: AccessToken, failed: (error:
     return { ...message, result }
   }
 }
+
+const isAllowed = ({ outcome }: Verdict): boolean => outcome === 'allow'
 
 /** Whether an answer may hold a list: then it is read on its way out. */
 export const isListMethod = (method: string): boolean => lists.some((list) => list.method === method)
