@@ -191,6 +191,21 @@ test('a client_assertion’s subject is bounded, and may have any characters', (
   expect(refusal(null, asserted({ client_assertion: latin })).code).toBe('invalid_request')
 })
 
+test('a client_assertion is a JWT: three parts, and a payload in base64url', () => {
+  const [header, payload, signature] = jwt({ sub: '?????????', pad: '>>>>>>>>>' }).split('.')
+  expect(payload).toMatch(/_.*-/)
+  expect(pairs(null, asserted({ client_assertion: `${header}.${payload}.${signature}` })).pairs).toEqual([
+    ['?????????', undefined],
+  ])
+  for (const odd of [
+    `${header}.${payload}`,
+    `${header}.${payload}.${signature}.x`,
+    `${header}.${payload}=.${signature}`,
+  ]) {
+    expect([odd, refusal(null, asserted({ client_assertion: odd })).code]).toEqual([odd, 'invalid_request'])
+  }
+})
+
 test('a header that is empty is none', () => {
   expect(pairs('', { client_id: 'a' })).toEqual({ method: 'none', pairs: [['a', undefined]] })
   expect(readClientCredentials(undefined, form({ client_id: 'a' })).method).toBe('none')

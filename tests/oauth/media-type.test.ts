@@ -12,6 +12,7 @@ test.each([
   ` ${signed} ; q=0.5 , ${plain};q=0.5`,
   `${signed.toUpperCase()};Q=1`,
   `${signed};v=1;q=0.9, ${plain};q=0.8`,
+  `${signed};v=0;q=0.9`,
   `${signed};q=0.001`,
   `text/html, ${signed}, */*`,
 ])('preferred by %s', (accept) => {

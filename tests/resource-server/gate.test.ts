@@ -117,6 +117,12 @@ describe('challenges', () => {
     expect((await call({}, { url: `${resource}?access_token=${token}` })).status).toBe(401)
   })
 
+  test('who did not speak DPoP is not told of it, and who did is', async () => {
+    expect((await call({ Authorization: 'Bearer "quoted"' })).headers.get('WWW-Authenticate')).not.toContain('DPoP')
+    expect((await call({ Authorization: 'DPoP "quoted"' })).headers.get('WWW-Authenticate')).toContain(', DPoP error=')
+    expect((await call()).headers.get('WWW-Authenticate')).not.toContain('DPoP')
+  })
+
   test('several tokens: which one counts would be a guess', async () => {
     const { token } = issuer.accessToken()
     const headers = new Headers()
@@ -126,6 +132,7 @@ describe('challenges', () => {
       const response = await call({ Authorization: value })
       expect(response.status).toBe(400)
       expect(challengeOf(response).error).toBe('invalid_request')
+      expect(events.at(-1)).toMatchObject({ reason: 'several_tokens', status: 400 })
     }
   })
 
