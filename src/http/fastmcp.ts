@@ -12,6 +12,7 @@ export type { Admission, Auth, AuthInfo }
  * The gate as the `authenticate` of the TypeScript package `fastmcp`: `new FastMCP({ authenticate: authenticate(auth, '/mcp') })`. Its tools find the
  * caller with `accessTokenOf(context.session)`. That package decides by tool in `canAccess`, and shows no request's body here: a resource with
  * `tools`, `resources` or `prompts` of its own would go unguarded, and is refused. A session stays with the first caller who uses it in this process.
+ * Its HTTP+SSE transport (`/sse`), of which it asks for no token after the first request, is not served.
  * @throws Error at once, if no resource is configured at `path`
  */
 export const authenticate = <Upstream>(
@@ -49,6 +50,7 @@ export const authenticate = <Upstream>(
 
   return async (request) => {
     if (!request) throw new Error('no request to authenticate: on stdio, `countersign/stdio` says who calls')
+    if (opensOlderTransport(request)) throw rpcErrorResponse(404, -32000, 'The HTTP+SSE transport is not served')
     const { url, headers, body, text } = gateRequest(request)
     const ours = (name: string) => (theirs.has(name.toLowerCase()) ? null : headers.get(name))
     // As a request without a body, which is read already.
@@ -64,6 +66,11 @@ export const authenticate = <Upstream>(
 
 /** What that package calls its sessions and events is not ours, events are kept by session there, and the body it has read. */
 const theirs: ReadonlySet<string> = new Set([sessionHeader, lastEventHeader, 'content-length', 'transfer-encoding'])
+/** That package asks nobody who posts to a session of HTTP+SSE: it would go on without a token, and whoever knew its id could use it. */
+const opensOlderTransport = ({ method, url = '' }: IncomingMessage): boolean =>
+  method === 'GET' && URL.canParse(url, anywhere) && new URL(url, anywhere).pathname === '/sse'
+const anywhere = 'http://localhost'
+
 const maximumSessions = 100_000
 const mostOfCaller = 1_000
 /** Theirs have 36 characters. */

@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
@@ -128,6 +129,22 @@ test('fault 23: another caller’s token does not continue a session', async () 
   for (const method of ['POST', 'GET', 'DELETE']) expect((await call({ subject: 'mallory' }, method)).status).toBe(404)
   expect(await (await call({ subject: 'ann' })).text()).toContain('ann of')
   await client.close()
+})
+
+test('fault 23: the older transport, which asks for a token but once, is not served', async () => {
+  await start()
+  const headers = { Authorization: `Bearer ${issuer.accessToken({ subject: 'ann' }).token}` }
+  for (const path of ['/sse', '/sse?x', '/x/../sse', '/./sse']) {
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      // As it is: `fetch` would send another path.
+      const asked = request({ host: url.hostname, port: url.port, path, headers }, (response) => {
+        response.destroy()
+        resolve(response.statusCode)
+      })
+      asked.on('error', reject).end()
+    })
+    expect(status, path).toBe(404)
+  }
 })
 
 test('a policy that could not be applied lets nobody through', async () => {
