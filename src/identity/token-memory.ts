@@ -60,10 +60,22 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
     }
   }
 
+  /** Two for each one that is new, so that memory follows the tokens that live, and not those that were ever seen. */
+  const dropExpired = (now: number): void => {
+    let looked = 0
+    for (const [oldest, remembered] of tokens) {
+      if (++looked > 2 || remembered.accessToken.expiresAt * 1000 > now) return
+      drop(oldest, remembered)
+    }
+  }
+
   return {
     recall(token, resource, now) {
       const found = tokens.get(token)
-      if (!found) return undefined
+      if (!found) {
+        dropExpired(now)
+        return undefined
+      }
       if (found.accessToken.expiresAt * 1000 <= now) {
         drop(token, found)
         return undefined

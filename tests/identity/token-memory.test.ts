@@ -39,6 +39,19 @@ test('nothing outlives its token', () => {
   expect(memory.size).toBe(0)
 })
 
+test('what has expired goes as others come, though nobody asks for it again', () => {
+  const memory = createTokenMemory()
+  for (let old = 0; old < 100; old++) memory.remember(tokenOf(`old ${old}`, 1000), memory.epoch(), `grant ${old}`)
+  for (let next = 0; next < 50; next++) {
+    expect(memory.recall(`new ${next}`, resource, 1_000_000)).toBeUndefined()
+    memory.remember(tokenOf(`new ${next}`, 2000), memory.epoch())
+  }
+  expect(memory.size).toBe(50)
+  // What lives stays, however much is asked for that was never seen.
+  for (let turn = 0; turn < 100; turn++) memory.recall('nonsense', resource, 1_999_999)
+  expect(memory.size).toBe(50)
+})
+
 test('design 3, revocation: what was read before something was forgotten is not remembered', () => {
   const memory = createTokenMemory()
   const before = memory.epoch()
