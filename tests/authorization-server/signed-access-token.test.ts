@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import { readSignedAccessToken } from '../../src/authorization-server/signed-access-token.ts'
+import { signJwt } from '../../src/crypto/jws.ts'
+import type { JsonObject } from '../../src/identity/json.ts'
 import { registered, signedIn, testServer } from '../support/authorization-server.ts'
 
 /** What was verified once is not verified again; that changes nothing of what is refused. */
@@ -52,4 +54,84 @@ test.each([
 ])('what has no key of ours is refused: %s', async (text) => {
   const { server } = await testServer()
   await expect(readSignedAccessToken(server, text)).rejects.toMatchObject({ name: 'TokenInvalid' })
+})
+
+/** Signed with our own key: only what it says is wrong. */
+const signing = async () => {
+  const { server } = await testServer()
+  const now = Math.floor(server.clock.now() / 1000)
+  const right: JsonObject = {
+    ...{ iss: server.issuer, sub: 'acc_1', client_id: 'client-1', aud: 'https://notes.example.com/mcp', grant_id: 'g' },
+    ...{ scope: 'a b', iat: now, exp: now + 60, jti: 'id-1' },
+  }
+  const sign = (change: JsonObject = {}, type = 'at+jwt') =>
+    signJwt(server.keys.signingKey(), type, { ...right, ...change })
+  return { server, now, right, sign, read: async (text: string) => readSignedAccessToken(server, text) }
+}
+
+test('what a token says is read as it says it', async () => {
+  const { server, right, sign, read, now } = await signing()
+  const claims = { ...right, cnf: { jkt: 'thumb' } }
+  expect(await read(await sign({ cnf: { jkt: 'thumb' } }))).toStrictEqual({
+    ...{ issuer: server.issuer, subject: 'acc_1', clientId: 'client-1', resource: 'https://notes.example.com/mcp' },
+    ...{ scopes: ['a', 'b'], expiresAt: now + 60, id: 'id-1', grant: 'g', jkt: 'thumb', claims },
+  })
+  const own = await read(await sign({ sub: 'client-1', grant_id: undefined, scope: undefined }))
+  expect(own).toMatchObject({ subject: 'client-1', clientId: 'client-1', scopes: [] })
+  expect(Object.keys(own)).not.toContain('grant')
+  expect(Object.keys(own)).not.toContain('jkt')
+})
+
+test.each<[string, (now: number) => JsonObject, string]>([
+  ['names another issuer', () => ({ iss: 'https://evil.example' }), 'unknown_issuer'],
+  ['names no issuer', () => ({ iss: undefined }), 'unknown_issuer'],
+  ['is not valid yet', (now) => ({ nbf: now + 3600 }), 'not_yet_valid'],
+  ['ended', (now) => ({ exp: now - 1 }), 'expired'],
+  ['never ends', () => ({ exp: undefined }), 'claims'],
+  ['was issued at no time', () => ({ iat: undefined }), 'claims'],
+  ['has no subject', () => ({ sub: undefined }), 'claims'],
+  ['has a subject that is no text', () => ({ sub: 7 }), 'claims'],
+  ['is for nobody', () => ({ aud: undefined }), 'claims'],
+  ['is for several', () => ({ aud: ['https://notes.example.com/mcp', 'https://other.example'] }), 'claims'],
+  ['is of no client', () => ({ client_id: undefined }), 'claims'],
+  ['is of a client that is no text', () => ({ client_id: ['client-1'] }), 'claims'],
+  ['has no id', () => ({ jti: undefined }), 'claims'],
+  ['has an id that is no text', () => ({ jti: 7 }), 'claims'],
+  ['has a scope that is no text', () => ({ scope: ['a'] }), 'claims'],
+  ['has a scope that is none', () => ({ scope: 'a"b' }), 'claims'],
+  ['has a grant that is no text', () => ({ grant_id: 7 }), 'claims'],
+  ['has no grant, of a client’s own with a grant that is none', () => ({ sub: 'client-1', grant_id: 7 }), 'claims'],
+  ['is a person’s without a grant', () => ({ grant_id: undefined }), 'claims'],
+  ['is bound in a way that nobody can check', () => ({ cnf: { 'x5t#S256': 'x' } }), 'binding'],
+])('a token of our own key that %s is refused', async (_, change, reason) => {
+  const { sign, read, now } = await signing()
+  await expect(read(await sign(change(now)))).rejects.toMatchObject({ name: 'TokenInvalid', reason })
+})
+
+test.each(['JWT', 'logout+jwt', 'token-introspection+jwt', 'at+jws'])(
+  'a JWT of our own that is of type %s is no access token',
+  async (type) => {
+    const { sign, read } = await signing()
+    await expect(read(await sign({}, type))).rejects.toMatchObject({ reason: 'type' })
+  },
+)
+
+test('a token is for its own algorithm', async () => {
+  const { server, sign } = await signing()
+  const verificationKey = async (id: string) => {
+    const key = await server.keys.verificationKey(id)
+    return key && { ...key, algorithm: 'EdDSA' as const }
+  }
+  const other = { ...server, keys: { ...server.keys, verificationKey } }
+  await expect(readSignedAccessToken(other, await sign())).rejects.toMatchObject({ reason: 'signature' })
+})
+
+test('a token beyond any length, or with anything around it, is none', async () => {
+  const { sign, read } = await signing()
+  const good = await sign()
+  for (const odd of [` ${good}`, `${good} `, `${good}=`, `x.${good}`, `${good}.x`, good.replace('.', '..')]) {
+    await expect(read(odd)).rejects.toMatchObject({ reason: 'malformed' })
+  }
+  await expect(read(await sign({ long: 'x'.repeat(16_384) }))).rejects.toMatchObject({ reason: 'malformed' })
+  expect(await read(await sign({ long: 'x'.repeat(8_192) }))).toMatchObject({ subject: 'acc_1' })
 })
