@@ -14,6 +14,7 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000, interval: 50 } },
     // What a test that passed had logged is of no interest: servers log each event of thousands of requests.
     silent: 'passed-only',
+    setupFiles: ['tests/support/connections.setup.ts'],
     globalSetup: ['tests/support/packages.setup.ts', 'tests/support/postgres.setup.ts'],
   },
 })

@@ -17,7 +17,7 @@ const count = (what) => {
   requests[what] = (requests[what] ?? 0) + 1
 }
 
-// Connections stay: one that is closed at the moment at which it is used again would be a failure that nobody means.
+// See connections.setup.ts.
 const server = createServer({ keepAliveTimeout: 600_000 })
 server.listen(settings.port ?? 0, '127.0.0.1')
 await once(server, 'listening')

@@ -307,7 +307,7 @@ export interface ListeningPersonServer extends PersonServer {
 
 /** The same server on a loopback port, for real browsers. */
 export const listeningPersonServer = async (options: PersonServerOptions = {}): Promise<ListeningPersonServer> => {
-  const http = createServer({ keepAliveTimeout: 600_000 })
+  const http = createServer()
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   const issuer = `http://localhost:${(http.address() as AddressInfo).port}`

@@ -182,8 +182,7 @@ export interface Running {
 /** Listens on a free loopback port; what serves is made when the port is known. */
 export const listen = async (make: (origin: string) => RequestListener): Promise<Running> => {
   let serve: RequestListener | undefined
-  // Connections stay: one that is closed at the moment at which it is used again would be a failure that nobody means.
-  const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => serve?.(request, response))
+  const server = createServer((request, response) => serve?.(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   serve = make(origin)
