@@ -1,5 +1,5 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { build } from 'esbuild'
@@ -23,12 +23,18 @@ let server: RunningProcess | undefined
 
 /** An application of two routes, with the example's handlers, that finds what it needs as an installed one does. */
 const writeApplication = async (modules: string): Promise<void> => {
-  mkdirSync(join(folder, 'node_modules', '@modelcontextprotocol'), { recursive: true })
-  for (const name of ['next', 'react', 'react-dom'])
-    symlinkSync(join(modules, name), join(folder, 'node_modules', name))
-  symlinkSync(root, join(folder, 'node_modules', 'countersign'))
-  const sdk = '@modelcontextprotocol/server'
-  symlinkSync(join(root, 'node_modules', sdk), join(folder, 'node_modules', sdk))
+  const link = (from: string, name: string) => {
+    mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true })
+    symlinkSync(join(from, name), join(folder, 'node_modules', name))
+  }
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object }
+  for (const name of ['next', 'react', 'react-dom']) link(modules, name)
+  for (const name of ['@modelcontextprotocol/server', ...Object.keys(dependencies)])
+    link(join(root, 'node_modules'), name)
+  // A copy, which stays the same while the application is built of it.
+  for (const part of ['package.json', 'dist']) {
+    cpSync(join(root, part), join(folder, 'node_modules/countersign', part), { recursive: true })
+  }
   await build({ entryPoints: [join(root, 'examples/next.ts')], outfile: join(folder, 'lib/auth.js'), format: 'esm' })
   const routes = {
     'app/mcp': ['mcp', 'GET, POST, DELETE, OPTIONS'],
