@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { codeExchange } from './cases/code-exchange.ts'
 import { clientCredentials, introspection, tokenExchange } from './cases/machines.ts'
 import { aboutStore, manyGrants, storeFacts } from './cases/many-grants.ts'
+import { perCall, policy } from './cases/per-call.ts'
 import { refresh } from './cases/refresh.ts'
 import { startUp } from './cases/start-up.ts'
 import { storeCases } from './cases/stores.ts'
@@ -19,6 +20,8 @@ import { machine } from './harness/table.ts'
 
 const CASES = [
   'tools-call',
+  'per-call',
+  'policy',
   'refresh',
   'code-exchange',
   'client-credentials',
@@ -63,10 +66,13 @@ if (chosen.includes('tools-call')) {
   print(figures, 'control')
   const { aim } = report
   aim('the control stays within 3 % of 1', kept(figures, 'ungated', 'control'), (each) => Math.abs(each - 1) <= NOISE)
-  aim('the gate keeps at least 0.95 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.95)
+  aim('the gate keeps at least 0.97 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.97)
   aim('with a proof for each call it keeps', kept(figures, 'control', 'gated, DPoP'))
   aim('requireBearerAuth keeps, for comparison', kept(figures, 'control', 'requireBearerAuth'))
 }
+const perCallPlan = { rounds: blocks * plan.rounds, calls: 2 * requests }
+if (chosen.includes('per-call')) await perCall(report, perCallPlan)
+if (chosen.includes('policy')) await policy(report, perCallPlan)
 const againstPeer = [
   ['refresh', 'refresh with rotation, on SQLite', refresh],
   ['code-exchange', 'exchange of a code, on SQLite', codeExchange],

@@ -1,13 +1,15 @@
-import { authorizer, redeem, signInDevices } from '../harness/countersign-sign-in.ts'
+import { authorizer, redeem } from '../harness/countersign-sign-in.ts'
 import { dataFolder } from '../harness/data-folder.ts'
 import { dpopKey } from '../harness/dpop-key.ts'
-import type { LoadClient } from '../harness/load.ts'
+import { type LoadClient, load } from '../harness/load.ts'
+import { ownTokens } from '../harness/own-tokens.ts'
 import type { Variant } from '../harness/rounds.ts'
 import { type ServerProcess, startServer } from '../harness/server-process.ts'
 
 const CLIENTS = 8
+const LIVE_TOKENS = 10_000
 
-/** `tools/call` with and without a gate. `control` sends a token to the server that looks at none: it shows the noise. */
+/** `tools/call` with and without a gate, which is given ten thousand live tokens in turn. `control` sends a token to the server that looks at none: it shows the noise. */
 export const toolsCall: readonly Variant[] = [
   {
     name: 'ungated',
@@ -21,8 +23,13 @@ export const toolsCall: readonly Variant[] = [
     name: 'gated',
     async start() {
       const server = await startServer('gated', { BENCH_DATA: dataFolder() })
-      const { tokens } = await signInDevices(server, 1)
-      return { server, clients: callers(bearer(tokens[0]?.access_token ?? '')) }
+      const tokens = await (await ownTokens(server))(LIVE_TOKENS)
+      const headers = tokens.map((token) => ({ authorization: `Bearer ${token}` }))
+      let next = 0
+      const clients = callers(() => headers[next++ % headers.length] ?? {})
+      // Each was presented once before: from then on it is live.
+      await load(server.ready.port, clients, LIVE_TOKENS)
+      return { server, clients }
     },
   },
   {

@@ -23,6 +23,10 @@ const auth = countersign({
   tokenClaims: ['name', 'email'],
   // The peers write no audit log, and where one goes is the operator's choice.
   audit: () => {},
+  // The harness says by a header where its browser is: codes are limited by address.
+  trustedProxies: ['127.0.0.1'],
+  // What was superseded within the last seconds is kept; a device refreshes once an hour, and not a hundred times at once.
+  lifetimes: { refreshGrace: 1 },
   resources: {
     '/mcp': {
       scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },

@@ -96,8 +96,10 @@ const byPrefix = (entries: readonly Entry[]): ((text: string) => readonly Entry[
 const remembering = (find: RuleTable): RuleTable => {
   const known = new Map<string, Applicable>()
   return (name) => {
-    const found = known.get(name) ?? find(name)
-    if (name.length > longestRemembered || known.has(name)) return found
+    const remembered = known.get(name)
+    if (remembered) return remembered
+    const found = find(name)
+    if (name.length > longestRemembered) return found
     if (known.size >= capacity) known.clear()
     known.set(name, found)
     return found
