@@ -1,13 +1,13 @@
 /**
  * Mutation testing: `npm run mutate` puts small faults into the code, one at a time, and looks whether a test notices. It writes its part of docs/quality.md.
  * `-- --room oauth --list FILE` tries one room and writes what survived to a file instead; `--known FILE` keeps there what was killed, so that
- * the next run need not try it again: take it away when the code has changed.
+ * the next run need not try it again; `--only-report` tries nothing and writes what is known.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Mutant, mutate } from './mutation/mutants.ts'
 import { described, outcomeOf, report } from './mutation/report.ts'
-import { tryMutants } from './mutation/trials.ts'
+import { type Outcome, tryMutants } from './mutation/trials.ts'
 import { withPart } from './quality.ts'
 
 /** The files of a folder, all or those of these names. */
@@ -56,6 +56,7 @@ const { values } = parseArgs({
     list: { type: 'string' },
     known: { type: 'string' },
     report: { type: 'string', default: 'docs/quality.md' },
+    'only-report': { type: 'boolean', default: false },
   },
 })
 const roomOf = new Map(
@@ -70,8 +71,16 @@ const mutated = await mutate([...roomOf.keys()])
 const { mutants } = mutated
 console.log(`${mutants.length} mutants in ${roomOf.size} files`)
 
-const keyOf = ({ file, line, column, mutator, replacement }: Mutant) =>
-  [file, line, column, mutator, replacement].join(' ')
+/** By what stands in the code: it may move. */
+const keys = new Map<string, string>()
+const counts = new Map<string, number>()
+for (const { id, file, mutator, original, replacement } of mutants) {
+  const text = [file, mutator, original, replacement].join('\n')
+  const count = (counts.get(text) ?? 0) + 1
+  counts.set(text, count)
+  keys.set(id, `${text}\n${count}`)
+}
+const keyOf = ({ id }: Mutant): string => keys.get(id) ?? id
 const readKnown = (): Record<string, string> =>
   values.known !== undefined && existsSync(values.known) ? JSON.parse(readFileSync(values.known, 'utf8')) : {}
 const save = (killed: ReadonlyMap<string, string>): void => {
@@ -85,20 +94,23 @@ const save = (killed: ReadonlyMap<string, string>): void => {
 }
 
 const before = readKnown()
-const outcome = await tryMutants(mutated, {
-  phases: phases.map((phase) => phase.filter((file) => values.tests.some((each) => file.startsWith(each)))),
-  workers: Number(values.workers),
-  known: new Map(
-    mutants.flatMap((mutant) => {
-      const by = before[keyOf(mutant)]
-      return by === undefined ? [] : [[mutant.id, by] as const]
-    }),
-  ),
-  progress(text, killed) {
-    if (text !== '') console.log(text)
-    save(killed)
-  },
-})
+const known = new Map(
+  mutants.flatMap((mutant) => {
+    const by = before[keyOf(mutant)]
+    return by === undefined ? [] : [[mutant.id, by] as const]
+  }),
+)
+const outcome: Outcome = values['only-report']
+  ? { killed: known, reached: new Set() }
+  : await tryMutants(mutated, {
+      phases: phases.map((phase) => phase.filter((file) => values.tests.some((each) => file.startsWith(each)))),
+      workers: Number(values.workers),
+      known,
+      progress(text, killed) {
+        if (text !== '') console.log(text)
+        save(killed)
+      },
+    })
 save(outcome.killed)
 
 const results = values.room.map((room) =>
@@ -118,5 +130,8 @@ if (values.list !== undefined) {
 }
 if (values.room.length === Object.keys(rooms).length) {
   const document = existsSync(values.report) ? readFileSync(values.report, 'utf8') : ''
-  writeFileSync(values.report, withPart(document, report(results)))
+  writeFileSync(
+    values.report,
+    withPart(document, report(results, !values['only-report'] && values.tests.includes('tests/'))),
+  )
 }

@@ -36,7 +36,7 @@ export const described = ({ file, line, column, mutator, original, replacement }
   ].join('\n')
 
 /** The part of docs/quality.md. */
-export const report = (rooms: readonly RoomOutcome[]): string => {
+export const report = (rooms: readonly RoomOutcome[], whole: boolean): string => {
   const row = (name: string, all: readonly RoomOutcome[]) => {
     const [mutants, killed, equal] = [sum(all, 'mutants'), sum(all, 'killed'), sum(all, 'harmless')]
     const left = mutants - killed - equal
@@ -52,24 +52,32 @@ export const report = (rooms: readonly RoomOutcome[]): string => {
     'looked at: it changes nothing that anybody could tell, or nothing that matters; each is named, with the reason, in `scripts/mutation/harmless.ts`.',
     '',
     `${new Date().toISOString().slice(0, 10)}, ${versions}.`,
+    ...(whole
+      ? []
+      : [
+          'Not all tests were tried with all mutants yet: *left* is what survived those that were, or was not tried at all.',
+        ]),
     '',
-    '| | mutants | killed | harmless | survived | killed or harmless |',
+    `| | mutants | killed | harmless | ${whole ? 'survived' : 'left'} | killed or harmless |`,
     '|---|---|---|---|---|---|',
     ...rooms.map((each) => row(each.room, [each])),
     ...(rooms.length > 1 ? [row('**all**', rooms)] : []),
     '',
-    ...survivorsByFile(rooms.flatMap(({ survivors }) => survivors)),
+    ...survivorsByFile(
+      rooms.flatMap(({ survivors }) => survivors),
+      whole,
+    ),
   ].join('\n')
 }
 
-const survivorsByFile = (survivors: readonly Mutant[]): string[] => {
+const survivorsByFile = (survivors: readonly Mutant[], whole: boolean): string[] => {
   if (survivors.length === 0) return []
   const files = new Map<string, Mutant[]>()
   for (const mutant of survivors) files.set(mutant.file, [...(files.get(mutant.file) ?? []), mutant])
   const lines = [...files].map(
-    ([file, all]) => `${file.replace(/^src\//, '')} (${all.map(({ line }) => line).join(', ')})`,
+    ([file, all]) => `${file.replace(/^src\//, '')} (${[...new Set(all.map(({ line }) => line))].join(', ')})`,
   )
-  return ['What survived, by line:', ...lines.map((line) => `- ${line}`), '']
+  return [`What ${whole ? 'survived' : 'is left'}, by line:`, '', ...lines.map((line) => `- ${line}`), '']
 }
 
 const sum = (rooms: readonly RoomOutcome[], what: 'mutants' | 'killed' | 'harmless'): number =>
