@@ -79,7 +79,7 @@ async function refreshesOn(store: StoreName, { report, measure, print, kept }: J
   const version = (await engineOf(store))?.version
   report.section(
     `refreshes on ${TITLES[store]}`,
-    `${version === undefined ? '' : `${version}, which syncs to the disk before it answers. `}A refresh reads twice, signs an access token and writes once. “Raw” is the same statements by the engine’s own driver ` +
+    `${version === undefined ? '' : `${version}, which syncs to the disk before it answers. `}A refresh reads once, signs an access token and writes once. “Raw” is the same statements by the engine’s own driver ` +
       'and one ES256 signature, with nothing checked or decided: behind the same HTTP, and as a bare loop without any. All nodes, the engine and the clients share the machine’s cores.',
   )
   const variants: Variant[] = [
