@@ -32,8 +32,7 @@ const issueSession = (response: ServerResponse, session: SessionIds): void => {
     if (given) setHeaders(response, head)
     const id = headerOf(response, sessionHeader)
     if (id !== null) response.setHeader(sessionHeader, session.issue(id))
-    const bare: typeof head = typeof head[1] === 'string' ? [head[0], head[1]] : [head[0]]
-    return Reflect.apply(writeHead, response, given ? bare : head) as ServerResponse
+    return Reflect.apply(writeHead, response, given ? withoutHeaders(head) : head) as ServerResponse
   }) as ServerResponse['writeHead']
 }
 
@@ -71,7 +70,12 @@ const issueEvents = (response: ServerResponse, ids: EventIds): void => {
   response.writeHead = ((...head: [number, ...HeadArguments]) => {
     response.writeHead = writeHead
     decide(head)
-    return Reflect.apply(writeHead, response, head) as ServerResponse
+    const tooShort = rewriter !== undefined && headerIn(head, 'content-length') !== undefined
+    if (tooShort) {
+      setHeaders(response, head)
+      response.removeHeader('content-length')
+    }
+    return Reflect.apply(writeHead, response, tooShort ? withoutHeaders(head) : head) as ServerResponse
   }) as ServerResponse['writeHead']
 
   response.write = ((...given: [chunk: unknown, encoding?: unknown, callback?: Callback]) => {
@@ -138,6 +142,9 @@ const headerIn = (head: readonly [number, ...HeadArguments], name: string): stri
   const value = headersIn(head).find(([each]) => each.toLowerCase() === name)?.[1]
   return value === undefined ? undefined : String(value)
 }
+
+const withoutHeaders = ([status, message]: readonly [number, ...HeadArguments]): [number, ...HeadArguments] =>
+  typeof message === 'string' ? [status, message] : [status]
 
 const setHeaders = (response: ServerResponse, head: readonly [number, ...HeadArguments]): void => {
   const seen = new Set<string>()

@@ -323,3 +323,16 @@ test('a stream that its handler compressed is left as it is: its ids are good fo
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(compressed)
   }
 })
+
+test('a stream whose handler says how long it is arrives whole: its ids make it longer', async () => {
+  const text = 'id: 1\ndata: x\n\n'
+  const said = ['Content-Type', 'text/event-stream', 'Content-Length', String(text.length)] as const
+  const heads = [Object.fromEntries([said.slice(0, 2), said.slice(2)]), [...said]]
+  for (const head of heads) {
+    const url = await start((auth) =>
+      onNode.listener(auth, { '/mcp': (_request, response) => response.writeHead(200, head).end(text) }),
+    )
+    const response = await send(url, alice, 'GET', {})
+    expect(await response.text()).toMatch(/^id: 1\.\S+\ndata: x\n\n$/)
+  }
+})
