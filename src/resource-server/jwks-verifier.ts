@@ -80,7 +80,7 @@ export const jwks = <Upstream = UpstreamClaims>(
   const isFor = (audience: string | readonly string[] | undefined, resource: string): boolean =>
     [audience ?? []].flat().some((each) => sameResource(each, resource) || options.audiences?.includes(each))
 
-  const verifySigned = async (token: string, resource: string): Promise<JsonObject> => {
+  const verifySigned = async (token: string, resource: string): Promise<Signed> => {
     const checks: JWTVerifyOptions = {
       issuer,
       algorithms,
@@ -90,8 +90,13 @@ export const jwks = <Upstream = UpstreamClaims>(
     }
     const { jwtVerify } = await jose()
     let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
+    let epoch = memory.epoch()
     const firstKey: JWTVerifyGetKey<CryptoKey> = async (header, jws) => {
-      candidates = await keys.keysFor(header, jws)
+      // Taken with the keys: that they were fetched for this very token is no reason to forget it, but that they are gone by the end is.
+      do {
+        epoch = memory.epoch()
+        candidates = await keys.keysFor(header, jws)
+      } while (epoch !== memory.epoch())
       return candidates[0] as CryptoKey
     }
     const verifyWithOthers = async (error: unknown) => {
@@ -108,7 +113,7 @@ export const jwks = <Upstream = UpstreamClaims>(
     const verified = await jwtVerify(token, firstKey, checks).catch(verifyWithOthers)
     if (!isFor(verified.payload.aud, resource)) throw new TokenInvalid('audience')
     if (!types.has(mediaType(verified.protectedHeader.typ ?? ''))) throw new TokenInvalid('type')
-    return verified.payload as JsonObject
+    return { payload: verified.payload as JsonObject, epoch }
   }
 
   // With keys that are out of date, remembered tokens count no more than others.
@@ -129,9 +134,7 @@ export const jwks = <Upstream = UpstreamClaims>(
         return known as AccessToken<Upstream>
       }
       try {
-        const payload = await verifySigned(token, resource)
-        // Taken after the keys were looked up, so that fetching them for this very token is no reason to forget it.
-        const epoch = memory.epoch()
+        const { payload, epoch } = await verifySigned(token, resource)
         const facts = readJwtFacts(token, payload, resource, clientIdClaim)
         const accessToken = createAccessToken(options.claims ? await applyUpstreamSchema(facts, options.claims) : facts)
         memory.remember(accessToken, epoch)
@@ -144,6 +147,12 @@ export const jwks = <Upstream = UpstreamClaims>(
 
     recall: (token, resource) => recall(token, resource) as AccessToken<Upstream> | undefined,
   }
+}
+
+interface Signed {
+  readonly payload: JsonObject
+  /** Of the memory, when the keys were looked up. */
+  readonly epoch: number
 }
 
 /** A schema that no token of the issuer can satisfy. */

@@ -1,5 +1,5 @@
 import { UnsecuredJWT } from 'jose'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { TokenInvalid, type TokenInvalidReason, VerifierUnavailable } from '../../src/identity/verifier.ts'
 import { type JwksOptions, jwks } from '../../src/resource-server/jwks-verifier.ts'
@@ -303,6 +303,40 @@ describe('an issuer’s keys', () => {
     issuer.retire()
     clock.ahead += 11_000
     await verify(await issuer.sign({ sub: 'bob' }), resource)
+    expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
+  })
+
+  test('a token whose key was taken back while its signature was checked is not remembered', async () => {
+    const { verify, clock } = verifier()
+    const token = await issuer.sign()
+    let checking = () => {}
+    let go = () => {}
+    const begun = new Promise<void>((resolve) => {
+      checking = resolve
+    })
+    const held = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    const { subtle } = globalThis.crypto
+    const check = subtle.verify.bind(subtle)
+    const spy = vi.spyOn(subtle, 'verify').mockImplementationOnce(async (...given) => {
+      checking()
+      await held
+      return check(...given)
+    })
+    try {
+      const first = verify(token, resource)
+      await begun
+      await issuer.rotate()
+      issuer.retire()
+      clock.ahead += 11_000
+      await verify(await issuer.sign({ sub: 'bob' }), resource)
+      go()
+      // Its key was good when it was looked up.
+      await first
+    } finally {
+      spy.mockRestore()
+    }
     expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
   })
 
