@@ -56,10 +56,10 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
 
   const verifyAnew = async (token: string, resource: string): Promise<AccessToken> => {
     await server.keys.catchUp()
+    // Taken before the key and the grant are read: what is dropped or revoked in between is not remembered.
+    const epoch = memory.epoch()
     const signed = signedBefore(token, resource) ?? (await readSignedAccessToken(server, token))
     if (!sameResource(signed.resource, resource)) throw new TokenInvalid('audience')
-    // Taken before the grant is read: what is revoked in between is not remembered.
-    const epoch = memory.epoch()
     const startedAt = clock.now()
     const { facts, standsOn, freshFor = claimsFreshFor } = await identify(server, signed)
     const accessToken = createAccessToken({ ...facts, token, resource })

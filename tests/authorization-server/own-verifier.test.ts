@@ -309,6 +309,30 @@ describe('design 3, revocation', () => {
     await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'revoked' })
   })
 
+  test('a token is remembered only if no key was dropped since its signature was checked', async () => {
+    const { to, token } = await ready()
+    let drop = () => {}
+    let dropped = false
+    const keys: typeof to.server.keys = {
+      ...to.server.keys,
+      whenDropped(listener) {
+        drop = listener
+        return () => {}
+      },
+      async verificationKey(id) {
+        if (dropped) return undefined
+        const key = await to.server.keys.verificationKey(id)
+        dropped = true
+        drop()
+        return key
+      },
+    }
+    const verifier = createOwnVerifier({ ...to.server, keys })
+    await verifier.verify(token, mcp)
+    await expect(verifier.verify(token, mcp)).rejects.toMatchObject({ reason: 'unknown_key' })
+    verifier.close()
+  })
+
   test('a revocation of another grant leaves a remembered token remembered', async () => {
     const { to, client, token, verifier, store } = await ready()
     const first = await verifier.verify(token, mcp)
