@@ -9,7 +9,7 @@ import { jose } from '../oauth/jose.ts'
 /**
  * The public keys of a client that may have signed an assertion: one, or several where it does not say which; none where the client has none.
  * @param now milliseconds since the epoch
- * @param beforeFetch called before anybody is asked; it may throw
+ * @param beforeFetch called before anybody is asked; where it throws, what is known must do, or it is thrown
  * @throws ClientKeysUnavailable
  */
 export type ClientKeyLookup = (
@@ -88,13 +88,19 @@ export const createClientKeyLookup = (fetch: GuardedFetch): ClientKeyLookup => {
   return async (keys, header, assertion, now, beforeFetch) => {
     if ('jwks' in keys) return keysIn(keys.jwks, header, assertion)
     const { jwksUri } = keys
-    const ask = async () => {
-      await beforeFetch?.()
+    const ask = async (known?: Kept) => {
+      try {
+        await beforeFetch?.()
+      } catch (error) {
+        // As where nobody answers.
+        if (known && isUsable(known, now)) return known
+        throw error
+      }
       return loadOnce(jwksUri, now)
     }
     const mayAsk = (kept: Kept) => now - kept.askedAt >= coolDown
     let kept = sets.get(jwksUri) ?? (await ask())
-    if (now >= kept.freshUntil && mayAsk(kept)) kept = await ask()
+    if (now >= kept.freshUntil && mayAsk(kept)) kept = await ask(kept)
     const found = await matchingIn(kept, header, assertion, now)
     if (found.length > 0 || !mayAsk(kept)) return found
     return matchingIn(await ask(), header, assertion, now)
@@ -111,15 +117,13 @@ export const keysIn = async (
   return matching(createLocalJWKSet({ keys: keys.map((key) => ({ ...key })) }), header, assertion)
 }
 
-const matchingIn = (
-  { lookup, hadAt }: Kept,
-  header: JWSHeaderParameters,
-  assertion: FlattenedJWSInput,
-  now: number,
-) => {
-  if (!lookup || now - hadAt > usableFor) throw new ClientKeysUnavailable('the keys of a client are not to be had')
-  return matching(lookup, header, assertion)
+const matchingIn = (kept: Kept, header: JWSHeaderParameters, assertion: FlattenedJWSInput, now: number) => {
+  if (!isUsable(kept, now)) throw new ClientKeysUnavailable('the keys of a client are not to be had')
+  return matching(kept.lookup, header, assertion)
 }
+
+const isUsable = (kept: Kept, now: number): kept is Kept & { readonly lookup: Lookup } =>
+  kept.lookup !== undefined && now - kept.hadAt <= usableFor
 
 const matching = async (
   lookup: Lookup,

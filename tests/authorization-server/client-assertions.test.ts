@@ -279,6 +279,24 @@ describe('the client’s keys', () => {
     expect(asked()).toBe(2)
   })
 
+  test('attack: who uses up what an address may make us ask locks nobody out whose keys are known', async () => {
+    const to = await serverFor()
+    const address = '192.0.2.1'
+    const from = async (by: Key) => {
+      const form = { grant_type: 'refresh_token', refresh_token: 'x', ...(await asserting(to, { by })) }
+      return outcome(await answered(await tokenEndpoint(to.server, formPost('/token', form), { address })))
+    }
+    expect(await from(key)).toEqual([400, 'invalid_grant'])
+    await to.pass(6 * minute)
+    await to.store.increment(`limit/client-document/${hashStrings(address)}`, 120, 600_000)
+    expect(await from(key)).toEqual([400, 'invalid_grant'])
+    expect(await from(await keyOf('ES256', 'two'))).toEqual([429, 'temporarily_unavailable'])
+    expect(asked()).toBe(1)
+    await to.pass(24 * 60 * minute)
+    await to.store.increment(`limit/client-document/${hashStrings(address)}`, 120, 600_000)
+    expect(await from(key)).toEqual([429, 'temporarily_unavailable'])
+  })
+
   test('20 cold requests fetch them once', async () => {
     const to = await serverFor()
     const answers = await Promise.all(Array.from({ length: 20 }, async () => redeemed(to, await asserting(to))))
