@@ -115,8 +115,9 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   ): Admission<Upstream> | Promise<Admission<Upstream>> => {
     if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
     const decided = decide(gate, request, info)
-    if (decided instanceof Promise) return decided.then((decision) => admissionOf(gate, request, decision))
-    return admissionOf(gate, request, decided)
+    // By what they hold: libraries replace the global Promise, and then no other is an instance of it.
+    if ('admitted' in decided) return admissionOf(gate, request, decided)
+    return decided.then((decision) => admissionOf(gate, request, decision))
   }
   const admissionOf = (gate: Gate, request: GateRequest, decision: GateDecision): Admission<Upstream> => {
     if (!decision.admitted) return decision
@@ -150,7 +151,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       finish(response) {
         const dress = (guarded: Response) => withHeaders(responseWithSession(guarded, session), responseHeaders)
         const guarded = guardedResponse(response, guard)
-        return guarded instanceof Promise ? guarded.then(dress) : dress(guarded)
+        return 'then' in guarded ? guarded.then(dress) : dress(guarded)
       },
     }
   }
@@ -165,7 +166,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       const respond = responder(handler)
       return async (request, info) => {
         const admitted = admitAt(gate, request, info)
-        const admission = admitted instanceof Promise ? await admitted : admitted
+        const admission = 'admitted' in admitted ? admitted : await admitted
         if (!admission.admitted) return admission.response
         const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }
@@ -173,7 +174,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
         try {
           const forwarded = admission.forward(request)
           const finished = admission.finish(await withAccessToken(accessToken, () => respond(forwarded, context)))
-          return finished instanceof Promise ? await finished : finished
+          return 'then' in finished ? await finished : finished
         } finally {
           done()
         }

@@ -23,8 +23,7 @@ export const bindRequests = (
 ): RequestPolicy => ({
   decide(request, token, parsedBody) {
     const bound = binding()
-    if (bound instanceof Promise || bringsBound(request))
-      return decideBound(bound, policy, request, token, parsedBody, logger)
+    if ('then' in bound || bringsBound(request)) return decideBound(bound, policy, request, token, parsedBody, logger)
     // Most calls bring nothing that is bound: they wait for nothing here.
     return withSession(
       policy ? policy.decide(request, token, parsedBody) : { outcome: 'allow', parsedBody },
@@ -48,7 +47,7 @@ const bringsState = (request: GateRequest): boolean =>
 const versionOf = ({ headers }: GateRequest): string | null => headers.get('mcp-protocol-version')
 
 const withSession = (decided: Decided, session: SessionIds): Decided => {
-  if (decided instanceof Promise) return decided.then((decision) => withSession(decision, session))
+  if ('then' in decided) return decided.then((decision) => withSession(decision, session))
   if (decided.outcome !== 'allow') return decided
   const { outcome, parsedBody, filter } = decided
   return filter ? { outcome, parsedBody, filter, session } : { outcome, parsedBody, session }

@@ -68,7 +68,7 @@ const decideAll = async (decider: Decider, calls: readonly RpcCall[], token: Acc
     if (decider.deniesUnlisted && !isKnownMethod(method)) return { outcome: 'forbid', reason: 'policy_unlisted' }
     for (const target of targets) {
       const decided = decider.decide(token, method, target, false)
-      const verdict = decided instanceof Promise ? await decided : decided
+      const verdict = 'outcome' in decided ? decided : await decided
       if (verdict.outcome === 'forbid') return verdict
       if (verdict.outcome === 'insufficient_scope') for (const scope of verdict.scopes) missing.add(scope)
     }

@@ -150,7 +150,7 @@ export const createGate = (options: GateOptions): Gate => {
     const failed = (error: unknown) => unavailable(request, 'policy_failed', error, token)
     try {
       const decided = policy.decide(request, token, info?.parsedBody)
-      if (!(decided instanceof Promise)) return decide(request, token, decided, proof)
+      if ('outcome' in decided) return decide(request, token, decided, proof)
       return decided.then((decision) => decide(request, token, decision, proof), failed)
     } catch (error) {
       return failed(error)

@@ -113,3 +113,38 @@ test('a policy that fails, at once or later, refuses a remembered token as our o
     expect([response.status, response.headers.get('www-authenticate')]).toEqual([503, null])
   }
 })
+
+test('with another Promise in the global one’s place, as some libraries put there, calls are decided as ever', async () => {
+  const token = accessToken({ issuer: 'https://a.example' })
+  const { verifier } = remembering('https://a.example', [token])
+  const auth = resourceServer({
+    resource,
+    issuers: [verifier],
+    audit: () => {},
+    tools: { closed: { allow: async () => false }, open: { allow: async () => true } },
+  })
+  const tools = [{ name: 'closed' }, { name: 'open' }]
+  const handler = auth.gate('/mcp', () => Response.json({ jsonrpc: '2.0', id: 1, result: { tools } }))
+  const ask = (method: string, params: object) => {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
+    const headers = { Authorization: `Bearer ${token.token}`, 'Content-Type': 'application/json' }
+    return handler(new Request(resource, { method: 'POST', headers, body }))
+  }
+  const usual = globalThis.Promise
+  const another = class Another<T> extends usual<T> {}
+  const decided: unknown[] = []
+  // Once verified, once remembered.
+  for (const _ of [1, 2]) {
+    globalThis.Promise = another as PromiseConstructor
+    try {
+      const closed = await ask('tools/call', { name: 'closed', arguments: {} })
+      const open = await ask('tools/call', { name: 'open', arguments: {} })
+      const listed = await ask('tools/list', {})
+      decided.push(closed.status, open.status, ((await listed.json()) as { result: unknown }).result)
+    } finally {
+      globalThis.Promise = usual
+    }
+  }
+  const once = [403, 200, { tools: [{ name: 'open' }] }]
+  expect(decided).toEqual([...once, ...once])
+})

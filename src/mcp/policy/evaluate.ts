@@ -51,7 +51,7 @@ const ask = async (rules: readonly PolicyRule[], token: AccessToken, call: Polic
 
 /** Who waits for ever answers nobody. @throws Error when it takes too long */
 const inTime = (answer: boolean | Promise<boolean>): boolean | Promise<boolean> => {
-  if (!(answer instanceof Promise)) return answer
+  if (typeof answer === 'boolean') return answer
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error('a policy function gave no answer in time')), timeLimit)

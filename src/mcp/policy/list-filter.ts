@@ -20,7 +20,7 @@ export const listFilter = (decider: Decider, token: AccessToken, failed: (error:
     const target: Target = { kind: list.kind, name, template: list.name === 'uriTemplate' }
     try {
       const decided = decider.decide(token, list.method, target, true)
-      return decided instanceof Promise ? decided.then(isAllowed, hidden) : isAllowed(decided)
+      return 'outcome' in decided ? isAllowed(decided) : decided.then(isAllowed, hidden)
     } catch (error) {
       return hidden(error)
     }
@@ -35,7 +35,7 @@ export const listFilter = (decider: Decider, token: AccessToken, failed: (error:
       if (!decider.governs(list.kind) || !Array.isArray(items)) continue
       const decided = items.map((item) => shows(list, item))
       // Hundreds of promises for what is known already would cost more than all the rest.
-      const shown = decided.some((each) => each instanceof Promise) ? await Promise.all(decided) : decided
+      const shown = decided.some((each) => typeof each !== 'boolean') ? await Promise.all(decided) : decided
       result[list.member] = items.filter((_, at) => shown[at])
       filtered = true
     }
