@@ -19,6 +19,8 @@ export const createEventRewriter = (ids: EventIds): EventRewriter => {
   let endsInReturn = false
   let endpoint = false
   let sawData = false
+  /** The last bytes may be the beginning of a character: whoever decodes them waits for the rest. */
+  let cut = false
 
   const line = (text: string): string => {
     if (text === '') endpoint = sawData = false
@@ -46,7 +48,8 @@ export const createEventRewriter = (ids: EventIds): EventRewriter => {
 
   return {
     passes(bytes) {
-      const clean = held === '' && !endpoint && !sawData && !endsInReturn
+      const clean = held === '' && !endpoint && !sawData && !endsInReturn && !cut
+      if (bytes.length > 0) cut = (bytes.at(-1) ?? 0) >= firstBeyondAscii
       if (!clean || !endsEvent(bytes) || bytes[0] === byteOrderMark || bytes.includes(carriageReturn)) return false
       for (let at = 0; at < bytes.length; at = bytes.indexOf(lineFeed, at) + 1) {
         const [first, value, later] = [bytes[at], bytes[at + 'event:'.length], bytes[at + 'event: '.length]]
@@ -92,6 +95,7 @@ export const createEventRewriter = (ids: EventIds): EventRewriter => {
 const field = /^([^:]*)(?::[ ]?(.*))?$/s
 const fields = ['id', 'event', 'data']
 const [lineFeed, carriageReturn, letterE, letterI, byteOrderMark] = [0x0a, 0x0d, 0x65, 0x69, 0xef]
+const firstBeyondAscii = 0x80
 const lineEnd = /\r\n|\n|\r/g
 /** Characters. */
 const longestLine = 65_536

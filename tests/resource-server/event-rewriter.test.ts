@@ -70,6 +70,19 @@ test('an endpoint’s URL is the caller’s, and data of other events are not', 
   )
 })
 
+test('a stream that is cut within a character arrives as it was, also at the beginning of a line', () => {
+  const [first, then] = ['\ufeffdata: 1\n\nnaïve: x\n\n\u{1f511}: x\ndata: 2\n\n', 'id: 3\ndata: 3\n\n']
+  const encoded = Buffer.from(first)
+  for (let at = 1; at < encoded.length; at++) {
+    const { push, passes } = createEventRewriter(ids)
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    const sent = [encoded.subarray(0, at), encoded.subarray(at), Buffer.from(then)].map((bytes) =>
+      Buffer.from(passes(bytes) ? bytes : push(decoder.decode(bytes, { stream: true }))),
+    )
+    expect(Buffer.concat(sent).toString(), `cut at ${at}`).toBe(`${first}id: bound-3\ndata: 3\n\n`)
+  }
+})
+
 test('nothing goes on where an endpoint can’t be told in time, or an id has no end', () => {
   expect(() => rewrite('data: /m?s=1\nevent: endpoint\n\n')).toThrow(/endpoint/)
   expect(() => rewrite('da', 'ta: /m?s=1\neve', 'nt: endpoint\n\n')).toThrow(/endpoint/)
