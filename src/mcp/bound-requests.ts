@@ -7,6 +7,7 @@ import type { Binding } from './binding.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { boundEndpoint, readEndpoint } from './endpoint-url.ts'
 import { isModern } from './era.ts'
+import { bodiless } from './request-policy.ts'
 import { malformed, parseBody } from './rpc-body.ts'
 import { requestId } from './rpc-message.ts'
 
@@ -42,7 +43,7 @@ const bringsBound = (request: GateRequest): boolean =>
   request.url.includes('?')
 
 const bringsState = (request: GateRequest): boolean =>
-  request.method === 'POST' && isModern(versionOf(request)) && isJson(request)
+  !bodiless.has(request.method) && isModern(versionOf(request)) && isJson(request)
 
 const versionOf = ({ headers }: GateRequest): string | null => headers.get('mcp-protocol-version')
 

@@ -53,7 +53,8 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
   }
 }
 
-const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
+/** Requests of all other methods may bring messages. */
+export const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
 
 const hasBody = ({ headers }: GateRequest): boolean =>
   headers.get('transfer-encoding') !== null || !/^0*$/.test(headers.get('content-length') ?? '')

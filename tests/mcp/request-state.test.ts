@@ -7,12 +7,14 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { AuditEvent } from '../../src/events/audit.ts'
+import { silentLogger } from '../../src/events/logger.ts'
 import type { Auth } from '../../src/http/auth.ts'
 import * as onExpress from '../../src/http/express.ts'
 import * as onNode from '../../src/http/node.ts'
 import { requireUser } from '../../src/identity/context.ts'
 import { secretKeys } from '../../src/keys/secret-keys.ts'
 import { createBinding } from '../../src/mcp/binding.ts'
+import { bindRequests } from '../../src/mcp/bound-requests.ts'
 import { accessToken, type MintedFacts, type TestIssuer, testIssuer } from '../../src/testing.ts'
 import { resourceServer } from '../../src/verify-only.ts'
 import { listen, type Running } from '../http/adapters/servers.ts'
@@ -252,6 +254,18 @@ describe('fault 23: what is bound', () => {
     expect(await binding.openState(sealed, token, 'request')).toBe('state')
     now += 1_000
     expect(await binding.openState(sealed, token, 'request')).toBeUndefined()
+  })
+
+  test('a state counts whatever the method: servers that don’t look at it would take it', async () => {
+    const bound = bindRequests(undefined, () => binding, silentLogger)
+    const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', requestState: 'made up' } }
+    const body = JSON.stringify(message)
+    const headers = new Headers({ 'content-type': 'application/json', 'mcp-protocol-version': '2026-07-28' })
+    for (const method of ['POST', 'post', 'PUT', 'PATCH', 'QUERY']) {
+      const request = { method, url: 'https://a.example/mcp', headers, body: new Response(body).body }
+      const decision = await bound.decide({ ...request, text: async () => body }, accessToken(), undefined)
+      expect(decision, method).toMatchObject({ outcome: 'malformed', reason: 'request_state_mismatch' })
+    }
   })
 
   const text = fc.string({ unit: 'grapheme', maxLength: 60 })
