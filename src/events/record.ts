@@ -9,7 +9,8 @@ export const recordIn =
     for (const record of sinks) {
       try {
         const done = record(event)
-        if (done instanceof Promise) done.catch(failed)
+        // Not every promise is an instance of the global one, which libraries replace.
+        if (done !== undefined) Promise.resolve(done).catch(failed)
       } catch (error) {
         failed(error)
       }
