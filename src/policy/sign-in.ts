@@ -43,14 +43,19 @@ export interface PromptFacts {
   readonly prompt: readonly Prompt[]
   /** Seconds. */
   readonly maxAge?: number | undefined
-  /** Who is signed in in this browser; `authTime` in seconds since the epoch. */
-  readonly session?: { readonly authTime: number } | undefined
+  /** Who is signed in in this browser; `authTime` in seconds since the epoch, assumed where nobody said when it was. */
+  readonly session?: AuthenticatedAt | undefined
   /** Whether that was in the course of this very request: nobody can ask for newer. Not told from times, which are whole seconds. */
   readonly signedInNow?: boolean | undefined
   /** Whether the consent page may be left out; see `maySkipConsent`. */
   readonly consentSkippable: boolean
   /** Milliseconds since the epoch. */
   readonly now: number
+}
+
+interface AuthenticatedAt {
+  readonly authTime: number
+  readonly authTimeAssumed?: boolean
 }
 
 export type PromptDecision =
@@ -86,6 +91,6 @@ export const decidePrompt = (facts: PromptFacts): PromptDecision => {
   return { kind: 'proceed', signIn, selectAccount, create: !fresh && prompt.includes('create'), consent }
 }
 
-/** `max_age=0` means `prompt=login`, also within the second of the last sign-in. */
-const isTooOld = (session: { readonly authTime: number }, { maxAge, now }: PromptFacts): boolean =>
-  maxAge !== undefined && (maxAge === 0 || now / 1000 - session.authTime > maxAge)
+/** `max_age=0` means `prompt=login`, also within the second of the last sign-in. Of whom nobody said when, it may be as long ago as it likes. */
+const isTooOld = ({ authTime, authTimeAssumed }: AuthenticatedAt, { maxAge, now }: PromptFacts): boolean =>
+  maxAge !== undefined && (maxAge === 0 || authTimeAssumed === true || now / 1000 - authTime > maxAge)

@@ -52,6 +52,9 @@ test('prompt asks for its pages', () => {
 test('max_age asks for a new sign-in when the last one is older', () => {
   expect(decidePrompt({ ...facts, maxAge: 100 })).toEqual(nothing)
   expect(decidePrompt({ ...facts, maxAge: 99 })).toEqual({ ...nothing, signIn: true })
+  const assumed = { ...facts, session: { authTime, authTimeAssumed: true } }
+  expect(decidePrompt({ ...assumed, maxAge: 100 })).toEqual({ ...nothing, signIn: true })
+  expect(decidePrompt(assumed)).toEqual(nothing)
   expect(decidePrompt({ ...facts, maxAge: 0, now: authTime * 1000 })).toEqual({ ...nothing, signIn: true })
   expect(decidePrompt({ ...facts, maxAge: 100, now: (authTime - 5) * 1000 })).toEqual(nothing)
 })
