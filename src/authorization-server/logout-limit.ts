@@ -10,7 +10,8 @@ const period = 600_000
 
 /**
  * Runs what a logout token leads to, unless too many from its address were none: each makes us compute, and may make us ask the provider for its keys.
- * What is good does not count: a provider that signs many people out at once is one address.
+ * What is good does not count: a provider that signs many people out at once is one address. What nobody can tell while the provider's keys are out of
+ * reach does, because each makes us ask for them again.
  * @throws OAuthError with status 429 and `Retry-After`
  */
 export const limitRefusedLogouts = async <T>(

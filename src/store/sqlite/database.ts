@@ -176,7 +176,9 @@ function prepare(connection: Connection): Statements {
     sweepEntries: sweep('entries'),
     sweepCounters: sweep('counters'),
   } satisfies Record<Exclude<keyof Statements, 'entries' | 'durable'>, string>
-  const prepared = Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]))
+  const prepared = Object.fromEntries(
+    Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]),
+  ) as Record<keyof typeof statements, Statement>
   const entries = Array.from({ length: MOST_KEYS }, (_, more) =>
     connection.prepare(`SELECT key, version, value FROM entries WHERE key IN (?${', ?'.repeat(more)}) AND expires > ?`),
   )
@@ -186,7 +188,7 @@ function prepare(connection: Connection): Statements {
     connection.exec(`PRAGMA synchronous = ${wanted ? 'FULL' : 'NORMAL'}`)
     isDurable = wanted
   }
-  return { ...prepared, entries, durable } as unknown as Statements
+  return { ...prepared, entries, durable }
 }
 
 function unavailable(error: unknown, path: string): StoreUnavailable {
