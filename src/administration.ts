@@ -8,6 +8,7 @@ import {
   listAccounts,
 } from './authorization-server/account-administration.ts'
 import {
+  type ChangedClient,
   type ClientInformation,
   type ClientPage,
   type CreatedClient,
@@ -16,6 +17,7 @@ import {
   getClient,
   listClients,
   type NewClient,
+  updateClient,
 } from './authorization-server/clients.ts'
 import type { ServerContext } from './authorization-server/context.ts'
 import { type GrantOwner, type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
@@ -57,6 +59,12 @@ export interface ClientAdministration {
   /** Adds a client that you know. @throws ConfigurationError */
   create(client: NewClient): Promise<CreatedClient>
   get(id: string): Promise<ClientInformation | undefined>
+  /**
+   * Replaces what a client of `create` may do: what is left out is gone. Its id and its secret stay, and so does what people granted to it. Every node
+   * goes by it at once. Undefined where there is no such client.
+   * @throws ConfigurationError; Error for a client of the configuration, and for one that describes itself
+   */
+  update(id: string, client: ChangedClient): Promise<CreatedClient | undefined>
   /** All clients, those that registered themselves too, in pages. @param cursor of the page before */
   list(cursor?: string): Promise<ClientPage>
   /** Ends a client with all its tokens, on every node. False where there is no such client. @throws Error for one of the configuration */
@@ -86,6 +94,7 @@ export const createAdministration = (open: () => Promise<ServerContext>): Admini
   clients: {
     create: async (client) => createClient(await open(), client),
     get: async (id) => getClient(await open(), id),
+    update: async (id, client) => updateClient(await open(), id, client),
     list: async (cursor) => listClients(await open(), cursor),
     delete: async (id) => deleteClient(await open(), id),
   },

@@ -13,7 +13,13 @@ export type {
   WorkloadRule,
 } from './authorization-server/assertion-options.ts'
 export type { ClientOptions, ClientSettings } from './authorization-server/client-options.ts'
-export type { ClientInformation, ClientPage, CreatedClient, NewClient } from './authorization-server/clients.ts'
+export type {
+  ChangedClient,
+  ClientInformation,
+  ClientPage,
+  CreatedClient,
+  NewClient,
+} from './authorization-server/clients.ts'
 export { type Countersign, countersign } from './countersign.ts'
 export type { AuditEvent, AuditSink } from './events/audit.ts'
 export type { AuditLog, AuditPage, AuditQuery } from './events/audit-log.ts'

@@ -300,8 +300,6 @@ const resourceAt = (
   const { origin } = new URL(issuer)
   const resource = findResource(resources, key.startsWith('/') ? `${origin}${key}` : key)
   if (resource) return resource
-  throw new ConfigurationError(
-    path,
-    `a resource of this server: ${resources.map(({ identifier }) => identifier).join(', ')}`,
-  )
+  const known = resources.map(({ identifier }) => identifier).join(', ')
+  throw new ConfigurationError(path, `a resource of this server: ${known || 'the configuration names none'}`)
 }

@@ -1,14 +1,18 @@
 import { hashSecret } from '../crypto/hash.ts'
+import type { Random } from '../events/random.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
 import { type Client, clientRef, clients } from '../records/client.ts'
 import { put } from '../records/records.ts'
+import { clientRevocation } from '../records/revocation.ts'
 import { StoreUnavailable } from '../store/store.ts'
+import { redirectsOf } from './client-document.ts'
 import { newClientId } from './client-id.ts'
 import { type ClientSettings, clientSettingsSchema, resolveClient } from './client-options.ts'
 import type { ServerContext } from './context.ts'
 import { endClient } from './end-client.ts'
 import { knownClient } from './known-client.ts'
-import { newSecret } from './tokens.ts'
+import { commitRevocation } from './revocations.ts'
+import { newGrantId, newSecret } from './tokens.ts'
 
 /** A client as an operator sees it: all but its secret. */
 export interface ClientInformation extends Omit<Client, 'secretHash' | 'management' | 'authentication' | 'document'> {
@@ -35,7 +39,7 @@ export const createClient = async (server: ServerContext, client: NewClient): Pr
   const { confidential = true, ...given } = client
   const settings = checkSettings(given)
   const id = newClientId(random)
-  const secret = confidential ? `cs_cs_${newSecret(random)}` : undefined
+  const secret = confidential ? newClientSecret(random) : undefined
   const ref = clientRef(id)
   const { now } = await records.get(ref)
   const secretHash = secret === undefined ? undefined : hashSecret(secret)
@@ -44,8 +48,61 @@ export const createClient = async (server: ServerContext, client: NewClient): Pr
   if (!committed) throw new StoreUnavailable('the new client was not written')
   const { name } = created
   server.audit({ type: 'client.created', clientId: id, ...(name === undefined ? {} : { name }) })
-  const information = informationOf(created)
+  return withSecret(created, secret)
+}
+
+const newClientSecret = (random: Random): string => `cs_cs_${newSecret(random)}`
+
+const withSecret = (client: Client, secret: string | undefined): CreatedClient => {
+  const information = informationOf(client)
   return secret === undefined ? information : Object.defineProperty({ ...information }, 'secret', { value: secret })
+}
+
+export interface ChangedClient extends ClientSettings {
+  /** Whether it must prove who it is. Left out, that stays as it is; one that becomes confidential is told a secret, another keeps its own. */
+  readonly confidential?: boolean | undefined
+}
+
+/**
+ * Replaces all that a client may do by what is said now: what is left out is gone. Its id and its secret stay, and so does what people granted.
+ * Undefined where there is no such client.
+ * @throws ConfigurationError; Error for a client that is not the operator's to change here; StoreUnavailable: asking again is safe
+ * @see RFC 7592 §2.2
+ */
+export const updateClient = async (
+  server: ServerContext,
+  id: string,
+  { confidential, ...given }: ChangedClient,
+): Promise<CreatedClient | undefined> => {
+  const { records, random } = server
+  const settings = checkSettings(given)
+  if (server.configuredClients.has(id)) throw new Error(`client "${id}" is in the configuration: change it there`)
+  const newest = newClientSecret(random)
+  const ref = clientRef(id)
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const [stored] = (await records.get(ref)).values
+    if (!stored) return undefined
+    const { source, secretHash: before, createdAt } = stored.value
+    if (source !== 'configured') throw new Error(`client "${id}" describes itself: only it can change that`)
+    const isConfidential = confidential ?? before !== undefined
+    const secretHash = isConfidential ? (before ?? hashSecret(newest)) : undefined
+    const changed = resolveClient({ id, secretHash, createdAt }, settings, server, 'client')
+    const result = await records.commit({ unchanged: [stored], puts: [put(ref, changed)] })
+    // Somebody changed it meanwhile, or deleted it.
+    if (!result.committed) continue
+    // Who remembers tokens of it looks again, whether it may still have them.
+    await commitRevocation(server, clientRevocation(id, newGrantId(random)), result.now, {})
+    const { name } = changed
+    server.audit({
+      type: 'client.updated',
+      clientId: id,
+      by: 'operator',
+      ...(name === undefined ? {} : { name }),
+      redirectHosts: redirectsOf(changed, server).map(({ host }) => host),
+    })
+    return withSecret(changed, isConfidential && before === undefined ? newest : undefined)
+  }
+  throw new StoreUnavailable('the client changed again and again')
 }
 
 export const getClient = async (server: ServerContext, id: string): Promise<ClientInformation | undefined> => {

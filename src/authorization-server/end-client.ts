@@ -7,6 +7,7 @@ import { clientRevocation } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
 import { indexesOf } from './grants.ts'
 import { commitRevocation } from './revocations.ts'
+import { newGrantId } from './tokens.ts'
 
 /**
  * Ends a client with all that was issued to it: at once on every node, and then grant by grant, so that none is in a list any more and the
@@ -21,13 +22,15 @@ export const endClient = async (server: ServerContext, id: string, by: 'operator
   // A client proves itself by its registration: to ask again, it needs that until hardly anything is left.
   if (existed && by === 'client') await endGrants(server, id)
   if (existed) {
-    await commitRevocation(server, clientRevocation(id), now, { deletes: [ref] })
+    await commitRevocation(server, clientRevocation(id, newGrantId(server.random)), now, { deletes: [ref] })
     server.audit({ type: 'client.deleted', clientId: id, by })
   }
   // Also without the client: whoever deleted it may not have come so far.
   const ended = await endGrants(server, id)
   // The copy of a document says nothing, so nodes looked at the grants: those that looked before they ended must look again.
-  if (ended && looksLikeClientIdUrl(id)) await commitRevocation(server, clientRevocation(id), now, {})
+  if (ended && looksLikeClientIdUrl(id)) {
+    await commitRevocation(server, clientRevocation(id, newGrantId(server.random)), now, {})
+  }
   return existed
 }
 

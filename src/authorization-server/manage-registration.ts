@@ -109,6 +109,7 @@ const change = async (server: ServerContext, request: Request, open: OpenRegistr
       server.audit({
         type: 'client.updated',
         clientId: client.id,
+        by: 'client',
         ...(client.name === undefined ? {} : { name: client.name }),
         redirectHosts: metadata.redirectUris.map(({ host }) => host),
       })

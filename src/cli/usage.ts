@@ -10,13 +10,23 @@ export class CommandFailed extends Error {
 
 export const usage = `countersign: administration of a Countersign server, beside it or without it
 
-  clients list | show ID | create [--name NAME] [--redirect-uri URI]… [--public] | delete ID
+  clients list | show ID | create [--public] CLIENT | update ID [--public | --confidential] CLIENT | delete ID
   grants list (--account ID | --client ID) | revoke ID
   accounts list | show ID | delete ID
   keys list | rotate [--use sign|seal|mac] [--compromised] | reseal
   audit query [--account ID] [--client ID] [--grant ID] [--type TYPE]… [--from TIME] [--to TIME] [--limit N] [--cursor C] [--oldest-first]
   store check [--count] | export [--file FILE] | import [--file FILE]
   migrate
+
+CLIENT: what a client is and may do. An update replaces all of it: what is left out is gone. Resources are those of --config
+  --name NAME, --uri URI, --redirect-uri URI…
+  --grant-type TYPE…          if not those that follow from the rest
+  --scopes "RESOURCE SCOPE…"… what it may have for itself (client_credentials)
+  --introspects RESOURCE…     whose tokens it may ask about
+  --exchange                  token exchange, and what for: --exchange-serves RESOURCE…, --exchange-from CLIENT…,
+                              --exchange-to "RESOURCE SCOPE…"…, --exchange-actor CLIENT…, --exchange-upstream PROVIDER…, --exchange-impersonates
+  --may-act CLIENT            who may act for the people who granted something to it
+  --dpop-bound, --require-pushed-requests
 
 Which server
   --config FILE       a module whose default export is the options of countersign(), or a JSON file of settings; COUNTERSIGN_CONFIG

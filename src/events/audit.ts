@@ -23,10 +23,11 @@ export type AuditFacts =
     }
   | { readonly type: 'client.created'; readonly clientId: string; readonly name?: string }
   | { readonly type: 'client.deleted'; readonly clientId: string; readonly by: 'operator' | 'client' }
-  /** By itself. @see RFC 7592 §2.2 */
+  /** By the operator, or by itself. @see RFC 7592 §2.2 */
   | {
       readonly type: 'client.updated'
       readonly clientId: string
+      readonly by: 'operator' | 'client'
       readonly name?: string
       readonly redirectHosts: readonly string[]
     }

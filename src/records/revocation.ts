@@ -18,8 +18,11 @@ export const revocationRef = (at: number, revoked: string) => refTo(revocations,
 
 const clientPrefix = 'client.'
 
-/** Of all that was issued to a client. */
-export const clientRevocation = (clientId: string): string => clientPrefix + hashSecret(clientId)
+/**
+ * Of all that was issued to a client: whoever remembers tokens of it looks again.
+ * @param id a new one for each time: what a node has heard of already changes nothing there
+ */
+export const clientRevocation = (clientId: string, id: string): string => `${clientPrefix}${hashSecret(clientId)}.${id}`
 
 export const isClientRevocation = (revoked: string): boolean => revoked.startsWith(clientPrefix)
 

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
-import { createClient, deleteClient, getClient, listClients } from '../../src/authorization-server/clients.ts'
+import {
+  type CreatedClient,
+  createClient,
+  deleteClient,
+  getClient,
+  listClients,
+  updateClient,
+} from '../../src/authorization-server/clients.ts'
 import { listGrants } from '../../src/authorization-server/grants.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { hashSecret } from '../../src/crypto/hash.ts'
@@ -15,10 +22,13 @@ import {
   eventTypes,
   issuer,
   mcp,
+  otherMcp,
+  postToken,
   redeem,
   refresh,
   registered,
   signedIn,
+  type TestServer,
   testServer,
 } from '../support/authorization-server.ts'
 import { authorizeUrl, personServer, webRedirect } from '../support/person.ts'
@@ -187,6 +197,120 @@ describe('clients from code', () => {
     expect((await refresh(to, client, tokens.refresh_token)).body.error).toBe('invalid_client')
     expect((await verifier.verify(other.access_token, mcp)).kind).toBe('user')
     expect(eventTypes(to)).toEqual(expect.arrayContaining(['client.created', 'client.deleted']))
+  })
+
+  describe('updated', () => {
+    const own = (to: TestServer, { id, secret: given }: CreatedClient, more: Record<string, string> = {}) =>
+      postToken(to, { grant_type: 'client_credentials', client_id: id, client_secret: given ?? '', ...more })
+
+    test('all that it may do is replaced, what is left out is gone; id, secret and what people granted stay', async () => {
+      const to = await testServer()
+      const created = await createClient(to.server, {
+        name: 'Nightly',
+        uri: 'https://nightly.example',
+        redirectUris: [callback],
+        scopes: { '/mcp': ['notes:read'] },
+      })
+      const client = { client_id: created.id, client_secret: created.secret ?? '' }
+      const tokens = await signedIn(to, client)
+      const moved = 'https://nightly.example/callback'
+      const changed = await updateClient(to.server, created.id, { name: 'Hourly', redirectUris: [moved] })
+      expect(changed).toMatchObject({ id: created.id, name: 'Hourly', redirectUris: [moved], confidential: true })
+      expect(changed?.createdAt).toBe(created.createdAt)
+      for (const gone of ['uri', 'scopes', 'secret']) expect(changed).not.toHaveProperty(gone)
+      expect(await getClient(to.server, created.id)).toEqual(changed)
+      expect((await own(to, created)).body.error).toBe('unauthorized_client')
+      expect((await refresh(to, client, tokens.refresh_token)).status).toBe(200)
+      expect(to.events).toContainEqual(
+        expect.objectContaining({
+          type: 'client.updated',
+          clientId: created.id,
+          by: 'operator',
+          redirectHosts: ['nightly.example'],
+        }),
+      )
+    })
+
+    test.each([true, false])(
+      'its tokens are good for what it still may, within the bound (notified: %s)',
+      async (notifies) => {
+        const clock = stopped()
+        const store = unreliable(memory({ clock }))
+        store.notifies = notifies
+        const to = await testServer({ clock, store })
+        const created = await createClient(to.server, { scopes: { '/mcp': ['notes:read', 'notes:write'] } })
+        const token = (await own(to, created)).body.access_token
+        const verifier = createOwnVerifier(to.server)
+        const scopes = async () => (await verifier.verify(token, mcp)).scopes
+        expect(await scopes()).toEqual(['notes:read', 'notes:write'])
+        // Twice within the time that the log is kept: each is heard.
+        await updateClient(to.server, created.id, { scopes: { '/mcp': ['notes:read'] } })
+        await to.pass(notifies ? 1_000 : 5_000)
+        expect(await scopes()).toEqual(['notes:read'])
+        await updateClient(to.server, created.id, { scopes: { [otherMcp]: ['other:read'] } })
+        await to.pass(notifies ? 1_000 : 5_000)
+        await expect(scopes()).rejects.toMatchObject({ reason: 'revoked' })
+        verifier.close()
+      },
+    )
+
+    test('its proof: kept where nothing is said, made for one that had none, taken away', async () => {
+      const to = await testServer()
+      const created = await createClient(to.server, { redirectUris: [callback], confidential: false })
+      expect(await updateClient(to.server, created.id, { redirectUris: [callback] })).toMatchObject({
+        confidential: false,
+      })
+      const proven = await updateClient(to.server, created.id, { redirectUris: [callback], confidential: true })
+      expect(proven?.secret).toMatch(/^cs_cs_/)
+      expect(JSON.stringify(proven)).not.toContain(proven?.secret)
+      const client = { client_id: created.id, client_secret: proven?.secret ?? '' }
+      const tokens = await signedIn(to, client)
+      const again = await updateClient(to.server, created.id, { redirectUris: [callback], confidential: true })
+      expect(again?.secret).toBeUndefined()
+      expect((await refresh(to, { client_id: created.id }, tokens.refresh_token)).body.error).toBe('invalid_client')
+      await updateClient(to.server, created.id, { redirectUris: [callback], confidential: false })
+      // What it proved when it got the grant is the least that it must prove now.
+      expect((await refresh(to, { client_id: created.id }, tokens.refresh_token)).body.error).toBe('invalid_grant')
+      expect((await refresh(to, client, tokens.refresh_token)).body.error).toBe('invalid_client')
+    })
+
+    test('what may not be changed here, or into that, stays as it is', async () => {
+      const to = await testServer({ clients: [{ id: 'fixed', redirectUris: [callback] }] })
+      const created = await createClient(to.server, { redirectUris: [callback] })
+      const dynamic = await registered(to)
+      const before = [await getClient(to.server, created.id), await getClient(to.server, dynamic.client_id)]
+      for (const wrong of [
+        {},
+        { redirectUris: ['http://evil.example/'] },
+        { scopes: { '/mcp': ['admin'] } },
+        { scopes: { '/mcp': ['notes:read'] }, confidential: false },
+        { redirectUris: [callback], source: 'dynamic' },
+        { redirectUris: [callback], id: 'other' },
+        { redirectUris: [callback], secretHash: hashSecret(secret) },
+      ]) {
+        await expect(updateClient(to.server, created.id, wrong)).rejects.toMatchObject({ name: 'ConfigurationError' })
+      }
+      await expect(updateClient(to.server, 'fixed', { redirectUris: [callback] })).rejects.toThrow('configuration')
+      await expect(updateClient(to.server, dynamic.client_id, { redirectUris: [callback] })).rejects.toThrow('itself')
+      expect(await updateClient(to.server, 'unknown', { redirectUris: [callback] })).toBeUndefined()
+      expect([await getClient(to.server, created.id), await getClient(to.server, dynamic.client_id)]).toEqual(before)
+    })
+
+    test('it never brings back one that was deleted meanwhile', async () => {
+      const to = await testServer()
+      const created = await createClient(to.server, { redirectUris: [callback] })
+      const { get } = to.server.records
+      const records = {
+        ...to.server.records,
+        async get(...refs: Parameters<typeof get>) {
+          const read = await get(...refs)
+          await deleteClient(to.server, created.id)
+          return read
+        },
+      } as typeof to.server.records
+      expect(await updateClient({ ...to.server, records }, created.id, { redirectUris: [callback] })).toBeUndefined()
+      expect(await getClient(to.server, created.id)).toBeUndefined()
+    })
   })
 
   test('one of the configuration can’t be deleted here', async () => {

@@ -16,6 +16,8 @@ import { startRedis } from '../support/redis.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 
 const ISSUER = 'https://auth.example.com'
+/** What every client of the operator's has besides. */
+const known = { source: 'configured', applicationType: 'web', createdAt: expect.any(Number) }
 const secret = () => randomBytes(32).toString('base64')
 
 interface Answer {
@@ -130,6 +132,17 @@ describe.each(engines)('beside a running server on %s', (_name, where, open) => 
       expect((await call('clients', 'show', id)).out).not.toContain(given)
       const own = { id, secret: given, redirectUri: 'https://mine.example/cb' }
       const fresh = await target.tokens(own)
+      expect((await target.call(fresh.access_token)).status).toBe(200)
+      // Without the server's configuration no resource is known.
+      expect(await call('clients', 'update', id, '--scopes', '/mcp notes:read')).toMatchObject({
+        code: 1,
+        error: expect.stringContaining('the configuration names none'),
+      })
+      const moved = ['--redirect-uri', 'https://mine.example/moved', '--json']
+      const changed = await call('clients', 'update', id, ...moved)
+      expect(changed.json).toMatchObject([{ id, redirectUris: ['https://mine.example/moved'], confidential: true }])
+      expect(changed.json[0]).not.toHaveProperty('name')
+      expect(changed.json[0]).not.toHaveProperty('secret')
       expect((await target.call(fresh.access_token)).status).toBe(200)
       expect((await call('clients', 'delete', id)).code).toBe(0)
       await expect.poll(async () => (await target.call(fresh.access_token)).status).toBe(401)
@@ -330,6 +343,76 @@ describe('configuration', () => {
     expect((await settings('clients', 'list', '--config', `${path}/settings.json`)).error).toMatch(/there is no file/)
     const flags = ['--config', `${path}/settings.json`, '--store', `${path}/db`]
     expect((await settings('clients', 'list', ...flags, '--json')).json).toMatchObject([{ name: 'New' }])
+    forget()
+  })
+
+  test('clients that act for themselves and for people, as the configuration can say them', async () => {
+    const { path, remove: forget } = temporaryDirectory()
+    const key = secret()
+    const server = await createTarget({ store: sqlite(`${path}/db`), secret: key })
+    await server.auth.ready()
+    await server.auth.close()
+    const resources = {
+      '/mcp': { scopes: { 'notes:read': 'Read', 'notes:write': 'Write' } },
+      'https://other.example/mcp': { scopes: { 'other:read': 'Read' } },
+    }
+    writeFileSync(`${path}/settings.json`, JSON.stringify({ url: ISSUER, store: `${path}/db`, secret: key, resources }))
+    const call = cli({ COUNTERSIGN_CONFIG: `${path}/settings.json` })
+    const everything = [
+      ...['--name', 'Worker', '--uri', 'https://worker.example', '--introspects', '/mcp', '--may-act', 'agent'],
+      ...['--scopes', '/mcp notes:read notes:write', '--scopes', 'https://other.example/mcp other:read'],
+      ...[
+        '--exchange-serves',
+        '/mcp',
+        '--exchange-from',
+        'desk',
+        '--exchange-to',
+        'https://other.example/mcp other:read',
+      ],
+      ...['--exchange-actor', 'agent', '--exchange-upstream', 'google', '--exchange-impersonates'],
+      ...['--dpop-bound', '--require-pushed-requests', '--json'],
+    ]
+    const created = await call('clients', 'create', ...everything)
+    expect(created).toMatchObject({ code: 0 })
+    const mcp = `${ISSUER}/mcp`
+    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
+    const said = {
+      name: 'Worker',
+      uri: 'https://worker.example',
+      redirectUris: [],
+      grantTypes: ['client_credentials', exchange],
+      scopes: { [mcp]: ['notes:read', 'notes:write'], 'https://other.example/mcp': ['other:read'] },
+      introspects: [mcp],
+      exchange: {
+        ...{ serves: [mcp], from: ['desk'], to: { 'https://other.example/mcp': ['other:read'] } },
+        ...{ actors: ['agent'], upstream: ['google'], impersonates: true },
+      },
+      ...{ mayAct: 'agent', dpopBoundAccessTokens: true, requirePushedRequests: true, confidential: true },
+    }
+    expect(created.json).toEqual([{ ...said, ...{ id: expect.any(String), secret: expect.any(String) }, ...known }])
+    const id = String(created.json[0]?.id)
+    expect((await call('clients', 'update', id, ...everything)).json).toEqual([{ ...said, id, ...known }])
+    const less = await call('clients', 'update', id, '--exchange', '--grant-type', exchange, '--json')
+    const nothing = { serves: [], from: [], to: {}, actors: [], impersonates: false }
+    expect(less.json).toEqual([
+      { ...{ redirectUris: [], grantTypes: [exchange], exchange: nothing, confidential: true, id }, ...known },
+    ])
+    expect((await call('clients', 'show', id, '--json')).json).toEqual(less.json)
+    for (const [args, code] of [
+      [['update', id, '--public', '--confidential'], 2],
+      [['update', id, '--scopes', '/mcp'], 2],
+      [['update', id, '--scopes', '/mcp a', '--scopes', '/mcp b'], 2],
+      [['update', id, '--exchange-to', ' '], 2],
+      [['update', id, '--exchange', '--public'], 1],
+      [['update', id, '--grant-type', 'password'], 1],
+      [['update', id, '--scopes', '/mcp admin'], 1],
+      [['update', 'unknown', '--exchange'], 1],
+      [['update', '--exchange'], 2],
+    ] as const) {
+      const refused = await call('clients', ...args)
+      expect([args, refused.code]).toEqual([args, code])
+    }
+    expect((await call('clients', 'show', id, '--json')).json).toEqual(less.json)
     forget()
   })
 

@@ -1,5 +1,8 @@
-import { CommandFailed } from '../usage.ts'
-import { allPages, type Command, text, texts } from './command.ts'
+import type { CreatedClient } from '../../authorization-server/clients.ts'
+import type { Output } from '../output.ts'
+import { CommandFailed, UsageError } from '../usage.ts'
+import { clientFlags, clientSettings } from './client-flags.ts'
+import { allPages, type Command } from './command.ts'
 
 export const clients: Readonly<Record<string, Command>> = {
   list: {
@@ -20,21 +23,25 @@ export const clients: Readonly<Record<string, Command>> = {
     },
   },
   create: {
-    options: {
-      name: { type: 'string' },
-      'redirect-uri': { type: 'string', multiple: true },
-      public: { type: 'boolean' },
-    },
+    options: { ...clientFlags, public: { type: 'boolean' } },
     async run({ setting, values, output }) {
-      const name = text(values, 'name')
-      const created = await (await setting.administration()).clients.create({
-        ...(name === undefined ? {} : { name }),
-        redirectUris: texts(values, 'redirect-uri'),
-        confidential: values.public !== true,
-      })
-      // It is told here and never again: only its hash is kept.
-      const { secret } = created
-      output.show(secret === undefined ? created : { ...created, secret })
+      const settings = clientSettings(values)
+      const { clients } = await setting.administration()
+      showWithSecret(output, await clients.create({ ...settings, confidential: values.public !== true }))
+    },
+  },
+  update: {
+    argument: 'ID',
+    options: { ...clientFlags, public: { type: 'boolean' }, confidential: { type: 'boolean' } },
+    async run({ setting, values, argument, output }) {
+      const [isPublic, isConfidential] = [values.public === true, values.confidential === true]
+      if (isPublic && isConfidential) throw new UsageError('--public or --confidential?')
+      const confidential = isPublic || isConfidential ? { confidential: isConfidential } : {}
+      const settings = clientSettings(values)
+      const { clients } = await setting.administration()
+      const changed = await clients.update(argument, { ...settings, ...confidential })
+      if (!changed) throw new CommandFailed('there is no such client')
+      showWithSecret(output, changed)
     },
   },
   delete: {
@@ -45,4 +52,10 @@ export const clients: Readonly<Record<string, Command>> = {
       output.done({ deleted: argument }, 'Deleted, with all its tokens.')
     },
   },
+}
+
+/** A new secret is told here and never again: only its hash is kept. */
+const showWithSecret = (output: Output, client: CreatedClient): void => {
+  const { secret } = client
+  output.show(secret === undefined ? client : { ...client, secret })
 }
