@@ -9,6 +9,7 @@ import { clientCredentials, introspection, tokenExchange } from './cases/machine
 import { aboutStore, manyGrants, storeFacts } from './cases/many-grants.ts'
 import { perCall, policy } from './cases/per-call.ts'
 import { refresh } from './cases/refresh.ts'
+import { revalidation } from './cases/revalidation.ts'
 import { startUp } from './cases/start-up.ts'
 import { storeCases } from './cases/stores.ts'
 import { toolsCall } from './cases/tools-call.ts'
@@ -22,6 +23,7 @@ const CASES = [
   'tools-call',
   'per-call',
   'policy',
+  'revalidation',
   'refresh',
   'code-exchange',
   'client-credentials',
@@ -73,6 +75,7 @@ if (chosen.includes('tools-call')) {
 const perCallPlan = { rounds: blocks * plan.rounds, calls: 2 * requests }
 if (chosen.includes('per-call')) await perCall(report, perCallPlan)
 if (chosen.includes('policy')) await policy(report, perCallPlan)
+if (chosen.includes('revalidation')) await revalidation(report)
 const againstPeer = [
   ['refresh', 'refresh with rotation, on SQLite', refresh],
   ['code-exchange', 'exchange of a code, on SQLite', codeExchange],

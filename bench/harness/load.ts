@@ -42,7 +42,8 @@ export async function load(port: number, clients: readonly LoadClient[], total: 
   return { seconds: (performance.now() - begin) / 1000, latencies }
 }
 
-function send(
+/** One request, answered whole. */
+export function send(
   agent: Agent,
   issuer: number,
   port: number,
