@@ -34,22 +34,24 @@ interface Trials {
   readonly hits: readonly (readonly [mutant: string, count: number])[]
 }
 
-/** The mutant that is active, or -1, and since when, in seconds since the epoch. */
-const trial = new Int32Array(new SharedArrayBuffer(8))
+/** The mutant that is active, or -1; since when, in seconds since the epoch; and the memory in use then, in MiB. */
+const trial = new Int32Array(new SharedArrayBuffer(12))
 const noteTrial = (mutant: string | undefined): void => {
   trial[0] = mutant === undefined ? -1 : Number(mutant)
   trial[1] = Math.floor(Date.now() / 1000)
+  trial[2] = process.memoryUsage.rss() / 2 ** 20
 }
 
-/** In a loop without end nothing but the end of the process helps, and only another thread can see to that. */
+/** In a loop without end, or one that fills the memory, nothing but the end of the process helps, and only another thread can see to that. */
 const watch = (ledger: string): void => {
   const watcher = `
     const { workerData: { trial, ledger } } = require('node:worker_threads')
     setInterval(() => {
-      if (trial[0] < 0 || Date.now() / 1000 - trial[1] < 300) return
+      if (trial[0] < 0) return
+      if (Date.now() / 1000 - trial[1] < 300 && process.memoryUsage.rss() / 2 ** 20 - trial[2] < 2_048) return
       require('node:fs').writeFileSync(ledger + '/killed-' + trial[0], 'it has no end')
       process.kill(process.pid, 'SIGKILL')
-    }, 5_000)`
+    }, 2_000)`
   new Worker(watcher, { eval: true, workerData: { trial, ledger } }).unref()
 }
 
