@@ -6,6 +6,7 @@ import { limitRequests } from './authorize-limit.ts'
 import { browserSecret, endBrowserSession, signOutEverywhere } from './browser-session.ts'
 import { connectedApps, disconnect, removeIdentity } from './connections.ts'
 import type { Arrival, ServerContext } from './context.ts'
+import { revokeGrantById } from './grants.ts'
 import { type AccountNotice, PageProblem, page, type Reply, redirect } from './pages.ts'
 import { readPersonForm } from './person-form.ts'
 import { isFreshSignIn, provingProviders } from './proven-sign-in.ts'
@@ -35,6 +36,13 @@ export const accountDecision = async (server: ServerContext, request: Request, a
       const client = form.get('client') ?? ''
       if (visitor.account) await disconnect(server, visitor.account.id, client)
       return redirect(accountLocation(server, request, 'disconnected'))
+    }
+    case 'end_connection': {
+      const ended =
+        visitor.account && (await revokeGrantById(server, form.get('grant') ?? '', 'person', visitor.account.id))
+      // A second click finds nothing, either: the answer is the same, and says nothing of others' grants.
+      if (!ended) refused(server, 'account form: no connection of this account')
+      return redirect(accountLocation(server, request, 'connection_ended'))
     }
     case 'add':
       return add(server, request, arrival, visitor, form.get('provider') ?? '')
@@ -71,6 +79,7 @@ const show = async (server: ServerContext, visitor: Visitor, notice?: AccountNot
 
 const notices: readonly AccountNotice[] = [
   'disconnected',
+  'connection_ended',
   'added',
   'removed',
   'already_yours',

@@ -67,9 +67,11 @@ const remembered = (consents: readonly Consent[]) =>
   consents.map(({ resource, scopes }): [string, readonly string[]] => [resource, scopes])
 
 const connectionOf = (server: ServerContext, grant: Grant): Connection => {
-  if (grant.kind !== 'authorization') return { by: grant.kind, since: grant.createdAt, usedAt: grant.createdAt }
+  const { id } = grant
+  if (grant.kind !== 'authorization') return { id, by: grant.kind, since: grant.createdAt, usedAt: grant.createdAt }
   const redirect = parseRedirectUri(grant.code.redirectUri, server)
   return {
+    id,
     by: grant.kind,
     redirectHost: grant.redirectHost,
     // What can't be read any more was not a web server's: those don't depend on the configuration.

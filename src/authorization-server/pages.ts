@@ -132,6 +132,7 @@ export interface AccountPage {
 
 export type AccountNotice =
   | 'disconnected'
+  | 'connection_ended'
   | 'added'
   | 'removed'
   | 'already_yours'
@@ -163,6 +164,8 @@ export interface AllowedResource {
 }
 
 export interface Connection {
+  /** Of its grant: no secret, but of no use to others. */
+  readonly id: string
   /** The person; another app, whose token was exchanged; or the word of the person's organisation. */
   readonly by: 'authorization' | 'exchange' | 'assertion'
   /** Where the code was sent, if there was one. */

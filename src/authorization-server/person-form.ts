@@ -23,6 +23,7 @@ export const readPersonForm = async (server: ServerContext, request: Request): P
       'password',
       'email',
       'client',
+      'grant',
       'identity',
     ]) {
       if (form.getAll(field).length > 1) throw new OAuthError('invalid_request', `${field} was sent more than once`)

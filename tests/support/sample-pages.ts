@@ -107,6 +107,7 @@ export const samplePages: Readonly<Record<string, Page>> = {
         usedAt: now - 60_000,
         connections: [
           {
+            id: 'grant-1',
             by: 'authorization',
             redirectHost: 'claude.ai',
             redirectKind: 'https',
@@ -123,6 +124,7 @@ export const samplePages: Readonly<Record<string, Page>> = {
         usedAt: now - 2 * day,
         connections: [
           {
+            id: 'grant-2',
             by: 'authorization',
             redirectHost: '127.0.0.1',
             redirectKind: 'loopback',
@@ -130,14 +132,15 @@ export const samplePages: Readonly<Record<string, Page>> = {
             usedAt: now - 2 * day,
           },
           {
+            id: 'grant-3',
             by: 'authorization',
             redirectHost: 'cursor://app',
             redirectKind: 'private',
             since: now - 5 * day,
             usedAt: now - 3 * day,
           },
-          { by: 'exchange', since: now - 4 * day, usedAt: now - 4 * day },
-          { by: 'assertion', since: now - 4 * day, usedAt: now - 4 * day },
+          { id: 'grant-4', by: 'exchange', since: now - 4 * day, usedAt: now - 4 * day },
+          { id: 'grant-5', by: 'assertion', since: now - 4 * day, usedAt: now - 4 * day },
         ],
       },
       {
@@ -153,6 +156,7 @@ export const samplePages: Readonly<Record<string, Page>> = {
     (
       [
         'disconnected',
+        'connection_ended',
         'added',
         'removed',
         'already_yours',

@@ -25,7 +25,7 @@ ${signOut(look, page)}`,
 
 const notice = (look: Look, { notice }: AccountPage): Markup => {
   if (!notice) return nothing
-  const good = notice === 'disconnected' || notice === 'added' || notice === 'removed'
+  const good = ['disconnected', 'connection_ended', 'added', 'removed'].includes(notice)
   return html`<p class="note${good ? ' good' : ' bad'}" role="${good ? 'status' : 'alert'}">${look.say(`account.notice.${notice}`)}</p>`
 }
 
@@ -54,14 +54,17 @@ const times = (look: Look, { now }: AccountPage, { since, usedAt, connections }:
 }
 
 /** One line each where there are several: a device, a browser, or the same app connected again. */
-const connections = (look: Look, { now }: AccountPage, { connections }: ConnectedApp): Markup => {
+const connections = (look: Look, { now, form }: AccountPage, { connections }: ConnectedApp): Markup => {
   if (connections.length < 2) return nothing
   const shown = connections.slice(0, mostConnections)
   return html`<details><summary>${look.say('account.connections', { count: look.number(connections.length) })}</summary>
 <ul class="plain-list quiet">${shown.map(
     (each) =>
-      html`<li>${where(look, each)} ${look.say('account.times', { date: date(look, each.since), ago: ago(look, each.usedAt, now) })}</li>`,
-  )}</ul></details>`
+      html`<li><span id="${each.id}">${where(look, each)} ${look.say('account.times', { date: date(look, each.since), ago: ago(look, each.usedAt, now) })}</span>
+<form method="post" action="${form.action}">${hidden(form)}<input type="hidden" name="grant" value="${each.id}">
+<button class="plain" name="decision" value="end_connection" aria-describedby="${each.id}">${look.say('account.connections.end')}</button></form></li>`,
+  )}</ul>
+<p class="quiet">${look.say('account.connections.what')}</p></details>`
 }
 
 const mostConnections = 50

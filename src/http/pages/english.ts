@@ -67,6 +67,9 @@ export const english = {
   'account.times': 'Connected since {date}, last used {ago}.',
   'account.remembered': 'Not connected now. You allowed this on {date}: if the app asks again, you may not be asked.',
   'account.connections': '{count} connections',
+  'account.connections.what':
+    'Ending one leaves the others, and what you allowed: the app can ask to be connected there again.',
+  'account.connections.end': 'End this connection',
   'account.at': 'At {host}.',
   'account.on_computer': 'An app on a computer ({host}).',
   'account.opened_by': 'An app that is opened by {host}.',
@@ -88,6 +91,7 @@ export const english = {
   'account.sign_out_everywhere': 'Sign out everywhere',
   'account.sign_out.what': 'Signing out does not disconnect apps, and does not sign you out anywhere else.',
   'account.notice.disconnected': 'The app is disconnected.',
+  'account.notice.connection_ended': 'The connection is ended.',
   'account.notice.added': 'From now on you can sign in in this way, too.',
   'account.notice.outdated': 'The page was out of date, so nothing was changed. Please try again.',
   'account.notice.removed': 'You can no longer sign in in that way.',

@@ -105,6 +105,49 @@ test('design 1: disconnecting ends every grant of (account, client), and the con
   expect(to.events.filter((event) => event.type === 'grant.revoked').map(({ by }) => by)).toEqual(['person', 'person'])
 })
 
+/** The forms that end one connection each, in the order of the page: what was used last comes first. */
+const ends = (page: Visit): { readonly action: string; readonly body: URLSearchParams }[] =>
+  page.forms
+    .filter(({ fields }) => fields.some(({ name }) => name === 'grant'))
+    .map(({ action, fields }) => {
+      const body = new URLSearchParams(fields.map(({ name, value }) => [name, value]))
+      body.set('decision', 'end_connection')
+      return { action, body }
+    })
+
+test('design 1: one connection of several can be ended by itself: the other devices and what was allowed stay', async () => {
+  const to = await withClient()
+  const [desktop, phone] = [to.browser(), to.browser()]
+  const lost = await connect(to, desktop)
+  await to.pass(60_000)
+  const kept = await connect(to, phone)
+  const page = await account(to, phone)
+  const forms = ends(page)
+  expect(forms).toHaveLength(2)
+  const [, { action, body } = { action: '', body: new URLSearchParams() }] = forms
+  const after = await phone.post(page.url, action, body)
+  expect(after.text).toContain('The connection is ended.')
+  expect(after.text).toContain('Test App')
+  expect(after.text).not.toContain('2 connections')
+  expect(await refreshed(to, String(lost.refresh_token))).toMatchObject({ error: 'invalid_grant' })
+  expect(await refreshed(to, String(kept.refresh_token))).toHaveProperty('access_token')
+  expect(to.events.filter((event) => event.type === 'grant.revoked')).toMatchObject([{ by: 'person', clientId: 'app' }])
+  // The person allowed the app to do this, on every device: they are not asked again.
+  expect((await desktop.open(authorizeUrl(to))).left?.searchParams.get('code')).toBeTruthy()
+  // A second click, or a tab that was left open.
+  expect((await phone.post(page.url, action, body)).text).toContain('The connection is ended.')
+  expect(await refreshed(to, String(kept.refresh_token))).toHaveProperty('access_token')
+})
+
+test('the only connection has no button of its own: disconnecting the app is that', async () => {
+  const to = await withClient()
+  const browser = to.browser()
+  await connect(to, browser)
+  const page = await account(to, browser)
+  expect(page.text).toContain('Disconnect Test App')
+  expect(ends(page)).toEqual([])
+})
+
 test('design 1: an open stream of the app ends with its connection', async () => {
   const url = 'http://localhost:3000'
   const clients = [{ id: 'app', name: 'App', redirectUris: [webRedirect] }]
@@ -276,6 +319,41 @@ test('another page can’t make a person disconnect or sign out: neither without
   expect(await refreshed(to, String(refresh_token))).toHaveProperty('access_token')
 })
 
+test('nobody ends a connection of somebody else, by whatever id, or without the token of the page', async () => {
+  const to = await withClient()
+  const [alice, bob] = [to.browser(), to.browser()]
+  const mine = [await connect(to, alice), await connect(to, to.browser())]
+  const theirs = [await connect(to, bob, {}, 'Bob'), await connect(to, to.browser(), {}, 'Bob')]
+  const [page, other] = [await account(to, alice), await account(to, bob)]
+  const [own] = ends(page)
+  const foreign = ends(other).map(({ body }) => body.get('grant') ?? '')
+  expect(foreign).toHaveLength(2)
+  if (!own) throw new Error('no form')
+  const send = (edit: (body: URLSearchParams) => void, from = page.url) => {
+    const body = new URLSearchParams(own.body)
+    edit(body)
+    return alice.post(from, own.action, body)
+  }
+  const before = to.events.length
+  for (const grant of [...foreign, '', '../grant', 'A'.repeat(22), `${foreign[0]}\0`, 'app']) {
+    await send((body) => body.set('grant', grant))
+  }
+  const refusals = to.events.slice(before).filter((event) => event.type === 'authorization.refused')
+  expect(refusals).toHaveLength(7)
+  for (const token of ['', 'x', ends(other)[0]?.body.get('csrf') ?? '']) {
+    expect((await send((body) => body.set('csrf', token))).text).toContain('The page was out of date')
+  }
+  expect((await send(() => {}, 'https://evil.example/')).status).toBe(403)
+  expect((await send((body) => body.append('grant', foreign[0] ?? ''))).status).toBe(400)
+  const link = new URL(own.action)
+  for (const [name, value] of own.body) link.searchParams.set(name, value)
+  await alice.open(link.href)
+  for (const { refresh_token } of [...mine, ...theirs]) {
+    expect(await refreshed(to, String(refresh_token))).toHaveProperty('access_token')
+  }
+  expect(to.events.filter((event) => event.type === 'grant.revoked')).toEqual([])
+})
+
 test('a form of one sign-in does nothing in the next, though it is the same browser', async () => {
   const to = await withClient()
   const browser = to.browser()
@@ -305,7 +383,7 @@ test('a link can’t make the page tell what did not happen', async () => {
   const to = await withClient()
   const browser = to.browser()
   await connect(to, browser)
-  for (const notice of ['disconnected', 'disconnected.', 'added.AAAAAAAAAAAAAAAAAAAAAA', '<b>']) {
+  for (const notice of ['disconnected', 'disconnected.', 'connection_ended', 'added.AAAAAAAAAAAAAAAAAAAAAA', '<b>']) {
     const page = await browser.open(`${to.server.endpoints.account}?notice=${encodeURIComponent(notice)}`)
     expect(page.html).not.toContain('role="status"')
     expect(page.html).not.toContain('<b>')
