@@ -48,7 +48,7 @@ export const readClientCredentials = (
   }
   const [first, ...others] = basic.candidates.filter((each) => clientId === undefined || each.clientId === clientId)
   if (!first) throw new OAuthError('invalid_request', 'client_id is not the one of the Authorization header')
-  if (basic.method === 'none' && secret !== undefined) {
+  if (secret !== undefined) {
     return { method: 'client_secret_post', candidates: [candidate(first.clientId, secret)] }
   }
   return { method: basic.method, candidates: [first, ...others] }

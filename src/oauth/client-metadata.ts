@@ -201,7 +201,7 @@ const displayName = (text: string | undefined): string | undefined => {
       .slice(0, 2048)
       .normalize('NFC')
       .replace(/[\p{Z}\p{Cc}]+/gu, ' ')
-      .replace(/\p{C}+/gu, '')
+      .replace(/\p{C}/gu, '')
       // A pile of accents would cover the lines around it.
       .replace(/(\p{M}{3})\p{M}+/gu, '$1')
       .trim(),

@@ -96,13 +96,13 @@ const webUri = (text: string, scheme: 'https' | 'http', authority: string | unde
 const writtenCanonically = (authority: string, url: URL): boolean => {
   const written = authority.toLowerCase()
   const defaultPort = url.protocol === 'https:' ? '443' : '80'
-  return written !== '' && (written === url.host || written === `${url.hostname}:${defaultPort}`)
+  return written === url.host || written === `${url.hostname}:${defaultPort}`
 }
 
 /** With https too: what answers there is whatever process runs on this computer, not a web site. */
 const isThisComputer = (hostname: string): boolean =>
   isLoopbackHost(hostname) ||
-  /^(127\.|0\.0\.0\.0$|\[::\]$|\[::ffff:7f)/.test(hostname) ||
+  /^(127\.|0\.0\.0\.0$|\[::\]|\[::ffff:7f)/.test(hostname) ||
   /(^|\.)localhost\.?$/.test(hostname)
 
 const privateUri = (

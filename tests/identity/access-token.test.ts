@@ -95,6 +95,27 @@ test('design 2, the provider’s own token comes by a method, and where there is
   await expect(bare.kind === 'user' && bare.upstream?.accessToken()).rejects.toMatchObject({ reason: 'none' })
 })
 
+test('design 2, with what is known of the provider’s token, where it is known; for the service that is asked for', async () => {
+  const detailsOf = (more: object) => {
+    const { upstream } = createAccessToken(facts({ upstream: { ...(facts().upstream ?? expect.fail()), ...more } }))
+    return upstream?.accessTokenDetails({ resource: 'https://files.example' })
+  }
+  expect(await detailsOf({})).toStrictEqual({ token: 'upstream-token' })
+  const accessToken = async (target?: object) => JSON.stringify(target)
+  expect(await detailsOf({ accessToken })).toStrictEqual({ token: '{"resource":"https://files.example"}' })
+  const accessTokenDetails = async (target?: object) => ({
+    token: JSON.stringify(target),
+    scopes: ['files'],
+    expiresAt: 7,
+  })
+  expect(await detailsOf({ accessToken, accessTokenDetails })).toStrictEqual({
+    token: '{"resource":"https://files.example"}',
+    scopes: ['files'],
+    expiresAt: 7,
+  })
+  await expect(detailsOf({ accessToken: undefined })).rejects.toMatchObject({ reason: 'none' })
+})
+
 test.each(['none', 'ended', 'down', 'refused'] as const)(
   'without a token of the provider (%s) the error says why',
   (reason) => {

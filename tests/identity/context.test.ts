@@ -42,6 +42,7 @@ test('concurrent callers never see each other', async () => {
 test('design 2, without a token `require` throws and says what to look at', () => {
   expect(() => requireAccessToken()).toThrow(NoAccessToken)
   expect(() => requireUser()).toThrow(/gate/)
+  expect(() => requireUser()).toThrow(expect.objectContaining({ name: 'NoAccessToken' }))
 })
 
 test('design 2, a client’s own token is no user', () => {

@@ -44,6 +44,8 @@ test('what has expired goes as others come, though nobody asks for it again', ()
   for (let old = 0; old < 100; old++) memory.remember(tokenOf(`old ${old}`, 1000), memory.epoch(), `grant ${old}`)
   for (let next = 0; next < 50; next++) {
     expect(memory.recall(`new ${next}`, resource, 1_000_000)).toBeUndefined()
+    // No call pays for all of them.
+    expect(memory.size).toBe(98 - next)
     memory.remember(tokenOf(`new ${next}`, 2000), memory.epoch())
   }
   expect(memory.size).toBe(50)

@@ -177,6 +177,7 @@ test.each([
   'a.!.c',
   `a.${Buffer.from('{"sub":1}').toString('base64url')}.c`,
   jwt({ sub: '' }),
+  jwt({ sub: ['a'] }),
   jwt({}),
 ])('a client_assertion that speaks for nobody is refused: %s', (assertion) => {
   const { code } = refusal(null, asserted({ client_assertion: assertion }))
@@ -201,6 +202,11 @@ test('a client_assertion is a JWT: three parts, and a payload in base64url', () 
     `${header}.${payload}`,
     `${header}.${payload}.${signature}.x`,
     `${header}.${payload}=.${signature}`,
+    // What base64 of other kinds may have around it.
+    ...[1, 2, 3].flatMap((length) => {
+      const [, text] = jwt({ sub: 'a', pad: 'x'.repeat(length) }).split('.')
+      return [`${header}. ${text}.${signature}`, `${header}.${text} .${signature}`, `${header}.${text}=.${signature}`]
+    }),
   ]) {
     expect([odd, refusal(null, asserted({ client_assertion: odd })).code]).toEqual([odd, 'invalid_request'])
   }

@@ -186,6 +186,7 @@ describe('its document', () => {
     ]) {
       expect(reasonOf({ ...good, ...change }), JSON.stringify(change)).not.toBe('it was taken')
     }
+    expect(reasonOf({ ...good, jwks: { keys: [{ kty: 'EC', d: 'x' }] } })).toMatch(/^jwks: a private key/)
     expect(reasonOf({ ...good, jwks: { keys: [{ kty: 'EC', x: 'x', y: 'y' }] } })).toBe('it was taken')
   })
 

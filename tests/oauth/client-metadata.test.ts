@@ -179,6 +179,8 @@ test('a name is one short line of what people can see', () => {
   expect(name('x'.repeat(101))).toBe(`${'x'.repeat(99)}…`)
   expect(name('x'.repeat(1_000_000))).toHaveLength(100)
   expect(name(`a${'\u0334'.repeat(50)}b`)).toBe(`a${'\u0334'.repeat(3)}b`)
+  // No more than its beginning is looked at.
+  expect(name(`${'\u200b'.repeat(2047)}xy`)).toBe('x')
 })
 
 test('for any name, what is shown has nothing invisible and nothing that changes the direction of writing', () => {

@@ -87,6 +87,10 @@ describe('what a proof says', () => {
     const [header] = (await proof()).split('.')
     const [, ...rest] = (await proof({}, {}, other)).split('.')
     await expect(reader([header, ...rest].join('.'), request)).rejects.toMatchObject({ reason: 'signature' })
+    // Nor is what is known of one key taken for another's.
+    const { jkt } = await reader(await proof({}, {}, other), request)
+    expect(jkt).toBe(await calculateJwkThumbprint(other.jwk))
+    expect(jkt).not.toBe(first.jkt)
   })
 
   test('members of the key that make no difference make none', async () => {
@@ -426,4 +430,20 @@ test('a thumbprint is one from its first to its last character', () => {
   for (const text of [` ${thumbprint}`, `x${thumbprint}`, `${thumbprint}x`, `${thumbprint} `]) {
     expect(isThumbprint(text)).toBe(false)
   }
+})
+
+test('a proof has 8192 characters at most', async () => {
+  const sized = async (length: number): Promise<string> => {
+    // Base64url has no texts of some lengths: then another header makes up for it.
+    for (const kid of ['a', 'ab', 'abc']) {
+      const rest = length - (await proof({ pad: '' }, { kid })).length
+      for (const pad of [Math.floor((rest * 3) / 4) - 1, Math.floor((rest * 3) / 4), Math.ceil((rest * 3) / 4)]) {
+        const text = await proof({ pad: 'x'.repeat(pad) }, { kid })
+        if (text.length === length) return text
+      }
+    }
+    throw new Error('no proof of this length')
+  }
+  expect(await read(await sized(8192))).toMatchObject({ jti: 'one' })
+  expect(await refusal(await sized(8193))).toBe('malformed')
 })

@@ -137,6 +137,11 @@ test('a refusal says what is wrong', () => {
     'https://xn--\u00e4.example/cb': /ASCII/,
     'myapp://cb': /scheme myapp/,
     callback: /absolute/,
+    '1app:callback': /absolute/,
+    '': /empty/,
+    [`https://app.example.com/${'x'.repeat(2048)}`]: /longer than 2048/,
+    'https://app.example.com/%zz': /percent/,
+    'https://app.example.com/%00': /control/,
   }
   for (const [text, reason] of Object.entries(reasons)) {
     expect(parseRedirectUri(text)).toEqual({ ok: false, reason: expect.stringMatching(reason) })
@@ -480,4 +485,11 @@ test('a scheme is one from its first to its last character', () => {
   ]) {
     expect([scheme, isReverseDomainScheme(scheme)]).toEqual([scheme, false])
   }
+})
+
+test('a refused registration is told of each URI, the long ones shortened', () => {
+  const uris = [80, 81].map((length) => 'http://b.example/'.padEnd(length, 'x'))
+  const reason = 'http is only for 127.0.0.1, [::1] and localhost'
+  const told = `${uris[0]}: ${reason}; ${'http://b.example/'.padEnd(80, 'x')}...: ${reason}`
+  expect(() => filterRedirectUris(uris)).toThrow(told)
 })

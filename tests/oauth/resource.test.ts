@@ -47,6 +47,7 @@ test('a wrong value is refused with its path and what was expected', () => {
     [{ '/mcp?x=1': {} }, 'resources["/mcp?x=1"]', /without query/],
     [{ 'https://x.example.com/mcp#': {} }, 'resources["https://x.example.com/mcp#"]', /fragment/],
     [{ 'http://x.example.com/mcp': {} }, 'resources["http://x.example.com/mcp"]', /https URL/],
+    [{ 'ftp://localhost/mcp': {} }, 'resources["ftp://localhost/mcp"]', /https URL/],
     [{ 'https://u@x.example.com/mcp': {} }, 'resources["https://u@x.example.com/mcp"]', /https URL/],
     [{ 'https://X.example.com/mcp': {} }, 'resources["https://X.example.com/mcp"]', /usual form/],
     [{ '/mcp': null }, 'resources["/mcp"]', /an object/],
@@ -55,6 +56,7 @@ test('a wrong value is refused with its path and what was expected', () => {
     [{ '/mcp': { scopes: ['a'] } }, 'resources["/mcp"].scopes', /an object/],
     [{ '/mcp': { scopes: { 'a b': 'x' } } }, 'resources["/mcp"].scopes["a b"]', /RFC 6749/],
     [{ '/mcp': { scopes: { a: ' ' } } }, 'resources["/mcp"].scopes["a"]', /in words/],
+    [{ '/mcp': { scopes: { a: 7 } } }, 'resources["/mcp"].scopes["a"]', /in words/],
     [
       { '/mcp': { scopes: { offline_access: 'x' } } },
       'resources["/mcp"].scopes["offline_access"]',
@@ -153,4 +155,10 @@ test('only scheme and host are compared in any case', () => {
   expect(sameResource('api://A', 'api://a')).toBe(true)
   expect(sameResource('x https://A.example/', 'x https://a.example/')).toBe(false)
   expect(sameResource('https://x.example/?u=https://A.example', 'https://x.example/?u=https://a.example')).toBe(false)
+})
+
+test('a scope is named by a text, also where a number would find it', () => {
+  const scopes = { write: 'Write', 7: 'Seven' }
+  expect(failure({ '/mcp': { scopes, implies: { write: [7] } } }).path).toBe('resources["/mcp"].implies["write"]')
+  expect(resolveResources(url, { '/mcp': { scopes, implies: { write: ['7'] } } })).toHaveLength(1)
 })
