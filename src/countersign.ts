@@ -185,33 +185,41 @@ const separated = (resources: Options<unknown>['resources']) => {
   return { described, protectedBy }
 }
 
-/** An administrator who doesn't know the providers leaves it to the servers to end there what he ended here. Answers what ends it. */
+/** What administrators who don't know the providers ended here, and what a provider that was away left over, is ended there by a running server. */
 const watchReleases = async ({ records, custody, logger }: ServerContext): Promise<() => void> => {
   let timer: ReturnType<typeof setTimeout> | undefined
+  let due = Number.POSITIVE_INFINITY
+  let passedAt = Number.NEGATIVE_INFINITY
+  let busy = false
   let stopped = false
   const revoke = async (): Promise<void> => {
-    clearTimeout(timer)
-    const left = await custody.revokePending().catch((error: unknown) => {
+    due = Number.POSITIVE_INFINITY
+    busy = true
+    const again = await custody.revokePending().catch((error: unknown) => {
       if (!stopped) logger.warn('tokens that are over could not be revoked at their provider', { error })
-      return 1
+      return revokeAgainAfter
     })
-    if (stopped) return
-    waitFor(left > 0 ? revokeAgainAfter : lookAgainAfter)
+    busy = false
+    passedAt = performance.now()
+    lookWithin(again ?? lookAgainAfter)
   }
-  const waitFor = (milliseconds: number): void => {
+  /** However often it is told, and one pass after the other: each reads all that is left over. */
+  const lookWithin = (milliseconds: number): void => {
+    const now = performance.now()
+    due = Math.min(due, now + Math.min(milliseconds, lookAgainAfter))
+    if (stopped || busy) return
     clearTimeout(timer)
-    timer = setTimeout(revoke, milliseconds).unref()
+    timer = setTimeout(revoke, Math.max(due, passedAt + revokePause) - now).unref()
   }
   records.store.watch((message) => {
-    if (message === revocationMessage) void revoke()
+    if (message === revocationMessage) lookWithin(0)
     if (!message.startsWith(releaseMessage)) return
     custody.release(message.slice(releaseMessage.length)).catch((error: unknown) => {
       logger.warn('an upstream session could not be released', { error })
     })
   })
   // While nobody ran, nobody heard it; and a message may be lost.
-  if (await custody.hasPending().catch(() => true)) void revoke()
-  else waitFor(lookAgainAfter)
+  lookWithin((await custody.hasPending().catch(() => true)) ? 0 : lookAgainAfter)
   return () => {
     stopped = true
     clearTimeout(timer)
@@ -221,6 +229,7 @@ const watchReleases = async ({ records, custody, logger }: ServerContext): Promi
 /** Milliseconds. */
 const revokeAgainAfter = 5 * 60_000
 const lookAgainAfter = 60 * 60_000
+const revokePause = 5_000
 
 interface Opened {
   readonly stopWatching: () => void

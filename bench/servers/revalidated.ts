@@ -15,7 +15,8 @@ import { notesHandler } from './notes.ts'
 
 const { BENCH_DATA: data, BENCH_PROVIDER: issuer, BENCH_CLIENT: clientId = '', BENCH_REVALIDATE: every } = process.env
 if (data === undefined || issuer === undefined) throw new Error('BENCH_DATA or BENCH_PROVIDER is missing')
-const server = createServer()
+// A connection that is closed just as it is used again would be no figure.
+const server = createServer({ keepAliveTimeout: 600_000 })
 const port = await listen(server)
 
 const auth = countersign({

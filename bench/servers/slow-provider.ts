@@ -17,7 +17,8 @@ export interface Check {
   readonly until: number
 }
 
-const server = createServer()
+// A connection that is closed just as it is used again would be no figure.
+const server = createServer({ keepAliveTimeout: 600_000 })
 const port = await listen(server)
 const issuer = `http://127.0.0.1:${port}`
 const { privateKey, publicKey } = await generateKeyPair('ES256')

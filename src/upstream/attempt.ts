@@ -4,8 +4,9 @@ import { type UpstreamSession, type UpstreamTokens, upstreamSessionRef } from '.
 import { StoreUnavailable } from '../store/store.ts'
 import { replaceStatements } from './claims.ts'
 import type { UpstreamContext } from './context.ts'
+import { revokeUnwanted } from './pending-revocations.ts'
 import { ProviderUnavailable, type Renewal, UpstreamRefused } from './provider.ts'
-import { type ReleaseContext, remaining, revokeTokens } from './release.ts'
+import { type ReleaseContext, remaining } from './release.ts'
 
 export interface AttemptContext extends ReleaseContext, Pick<UpstreamContext, 'random'> {
   /** How long an attempt may take before another may try, in milliseconds. */
@@ -87,7 +88,7 @@ const record = async (
     if (!stored || !current || isOver(current)) {
       // Nobody waits for these tokens any more, so they must not stay good.
       if (outcome.kind === 'answered' && outcome.answer.tokens) {
-        await revokeTokens(context, begun, outcome.answer.tokens)
+        await revokeUnwanted(context, begun, outcome.answer.tokens, attempt, now)
       }
       return
     }

@@ -59,8 +59,8 @@ export interface Custody {
   ): Promise<{ readonly sessions: number; readonly ended: readonly string[] }>
   /**
    * Called after a grant has ended or a browser was signed out: when no live grant stands on the session any more, its tokens are revoked at
-   * the provider (where that ends no other session of the person), and when no browser does either, it is deleted. Never throws because of
-   * the provider.
+   * the provider (where that ends no other session of the person), and when no browser does either, it is deleted. A provider that is away
+   * throws nothing: `revokePending` tries again.
    */
   release(sessionId: string): Promise<void>
   /**
@@ -68,8 +68,11 @@ export interface Custody {
    * that can't be.
    */
   erase(sessionId: string): Promise<Erased>
-  /** Revokes at providers what could not be when its session was erased. Answers how many have to be tried again. @throws StoreUnavailable */
-  revokePending(): Promise<number>
+  /**
+   * Revokes at providers what could not be when its session ended. Answers after how many milliseconds there is something to try again; undefined
+   * where nothing is left. @throws StoreUnavailable
+   */
+  revokePending(): Promise<number | undefined>
   /** Whether there is any of that. @throws StoreUnavailable */
   hasPending(): Promise<boolean>
 }
@@ -203,7 +206,7 @@ export const createCustody = (
     release: (sessionId) => releaseSession({ ...context, providers: byId, lifetime }, sessionId),
     erase: (sessionId) => eraseSession({ ...context, providers: byId, lifetime }, sessionId),
     hasPending: async () => (await records.list(pendingRevocations, '', { limit: 1 })).values.length > 0,
-    revokePending: () => revokePending({ ...context, providers: byId, lifetime }),
+    revokePending: () => revokePending({ ...context, providers: byId }),
   }
 }
 

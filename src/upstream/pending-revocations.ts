@@ -1,52 +1,146 @@
-import { type PendingRevocation, pendingRevocations } from '../records/pending-revocation.ts'
+import {
+  type PendingRevocation,
+  pendingRevocation,
+  pendingRevocations,
+  revocationBusyFor,
+  revocationMessage,
+} from '../records/pending-revocation.ts'
 import { put, type Stored } from '../records/records.ts'
-import { type ReleaseContext, revokeTokens } from './release.ts'
+import type { UpstreamSession, UpstreamTokens } from '../records/upstream-session.ts'
+import type { UpstreamContext } from './context.ts'
+import { ProviderUnavailable, type Voucher } from './provider.ts'
 
-// Longer than a provider may take.
-const busyFor = 60_000
+export interface RevocationContext extends Pick<UpstreamContext, 'records' | 'audit'> {
+  readonly providers: ReadonlyMap<string, Voucher>
+}
+
+// A provider that is away is asked again ever more seldom, until the tokens are no longer kept.
+const firstPause = 30_000
+const longestPause = 6 * 3_600_000
 
 const pageSize = 100
 
 /**
- * Ends at providers what is left over, as far as this server knows them. Several nodes share the work: each is tried by one at a time. Answers how
- * many have to be tried again.
+ * Ends at providers what is left over, as far as this server knows them. Several nodes share the work: each is tried by one at a time. Answers after
+ * how many milliseconds there is something to try again; undefined where nothing is left.
  * @throws StoreUnavailable
  */
-export const revokePending = async (context: ReleaseContext): Promise<number> => {
-  let left = 0
+export const revokePending = async (context: RevocationContext): Promise<number | undefined> => {
+  let soonest: number | undefined
+  // Who has just been away is not asked about each of them.
+  const away = new Set<string>()
   for (let after: string | undefined; ; ) {
     const { values, now } = await context.records.list(pendingRevocations, '', {
       limit: pageSize,
       ...(after === undefined ? {} : { after }),
     })
-    for (const stored of values) if (!(await revokeOne(context, stored, now))) left++
+    for (const stored of values) {
+      const again = away.has(stored.value.provider) ? firstPause : await revokeDue(context, stored, now, away)
+      if (again !== undefined) soonest = Math.min(soonest ?? again, again)
+    }
     const last = values.at(-1)
-    if (!last || values.length < pageSize) return left
-    after = last.value.session
+    if (!last || values.length < pageSize) return soonest
+    after = last.ref.key.slice(pendingRevocations.name.length + 1)
   }
 }
 
-/** Whether nobody needs to come back for it. */
-const revokeOne = async (
-  context: ReleaseContext,
+const revokeDue = async (
+  context: RevocationContext,
   { ref, value, version }: Stored<PendingRevocation>,
   now: number,
-): Promise<boolean> => {
-  const { records, providers } = context
-  const provider = providers.get(value.provider)?.open
+  away: Set<string>,
+): Promise<number | undefined> => {
   // Another server may know it; else it expires.
-  if (!provider) return true
-  if ((value.busyUntil ?? 0) > now) return false
-  const left = Math.max(1, value.until - now)
-  const taken = await records.commit({
+  if (!context.providers.get(value.provider)?.open) return undefined
+  if ((value.busyUntil ?? 0) > now) return (value.busyUntil ?? 0) - now
+  const busy = { ...value, busyUntil: now + revocationBusyFor }
+  const taken = await context.records.commit({
     unchanged: [{ ref, value, version }],
-    puts: [put(ref, { ...value, busyUntil: now + busyFor }, left)],
+    puts: [put(ref, busy, Math.max(1, value.until - now))],
   })
-  if (!taken.committed) return true
-  if (!(await revokeTokens(context, { id: value.session, provider: value.provider }, value.tokens))) {
-    await records.commit({ puts: [put(ref, value, left)] })
+  // Who was faster tries it now.
+  if (!taken.committed) return revocationBusyFor
+  const { again } = await revokeTaken(context, { ref, value: busy, version: taken.version }, now)
+  if (again !== undefined) away.add(value.provider)
+  return again
+}
+
+/** Tries what nobody else does meanwhile. Answers after how many milliseconds it is to be tried again. */
+const revokeTaken = async (
+  context: RevocationContext,
+  taken: Stored<PendingRevocation>,
+  now: number,
+  notify: readonly string[] = [],
+): Promise<{ readonly again: number | undefined; readonly revoked: boolean }> => {
+  const { ref, value } = taken
+  if (await revokeAtProvider(context, value)) {
+    // Where somebody has taken it meanwhile, because this took so long, it is theirs.
+    await context.records.commit({ unchanged: [taken], deletes: [ref] })
+    return { again: undefined, revoked: true }
+  }
+  const tries = (value.tries ?? 0) + 1
+  const again = Math.min(firstPause * 2 ** (tries - 1), longestPause)
+  const next = { ...value, tries, busyUntil: now + again }
+  await context.records.commit({
+    unchanged: [taken],
+    puts: [put(ref, next, Math.max(1, value.until - now))],
+    notify,
+  })
+  return { again, revoked: false }
+}
+
+/**
+ * Tells the provider that these tokens are of no use any more, and answers whether it took it. What goes wrong is only audited: they are over here in
+ * any case.
+ */
+const revokeAtProvider = async (
+  { providers, audit }: Pick<RevocationContext, 'providers' | 'audit'>,
+  { session, provider, tokens }: PendingRevocation,
+): Promise<boolean> => {
+  const open = providers.get(provider)?.open
+  if (open?.kind !== 'redirect' || !open.revoke) return true
+  const event = { provider, session }
+  try {
+    if ((await open.revoke(tokens)) === 'revoked') audit({ type: 'upstream.revoked', ...event })
+    return true
+  } catch (error) {
+    const reason = error instanceof ProviderUnavailable ? (error.detail ?? error.message) : 'revocation failed'
+    audit({ type: 'upstream.failed', ...event, reason })
     return false
   }
-  await records.commit({ deletes: [ref] })
-  return true
+}
+
+/** Whether the provider takes tokens back, as far as is known here. */
+export const canRevoke = ({ providers }: Pick<RevocationContext, 'providers'>, provider: string): boolean => {
+  const open = providers.get(provider)?.open
+  return open?.kind === 'redirect' && open.revoke !== undefined
+}
+
+/**
+ * Ends at the provider what a commit has just put aside. Answers whether it took it; where not, it is tried again later, by whichever server is
+ * running.
+ */
+export const revokePutAside = async (
+  context: RevocationContext,
+  { ref, value }: Pick<ReturnType<typeof pendingRevocation>, 'ref' | 'value'>,
+  version: Stored<unknown>['version'],
+  now: number,
+): Promise<boolean> => (await revokeTaken(context, { ref, value, version }, now, [revocationMessage])).revoked
+
+/**
+ * Ends tokens at the provider that nobody waits for any more.
+ * @param part tells them from others of that session
+ * @throws StoreUnavailable
+ */
+export const revokeUnwanted = async (
+  context: RevocationContext,
+  session: Pick<UpstreamSession, 'id' | 'provider'>,
+  tokens: UpstreamTokens,
+  part: string,
+  now: number,
+): Promise<void> => {
+  if (!canRevoke(context, session.provider)) return
+  const aside = pendingRevocation(session, tokens, now, { tried: true, part })
+  const written = await context.records.commit({ unchanged: [aside.ref], puts: [aside.put] })
+  if (written.committed) await revokePutAside(context, aside, written.version, now)
 }

@@ -1,55 +1,47 @@
 import { sessionBrowsers } from '../records/browser-session.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import { pendingRevocation, revocationMessage } from '../records/pending-revocation.ts'
-import { put, type Records, type RecordType, type Stored } from '../records/records.ts'
+import { put, type Records, type RecordType } from '../records/records.ts'
 import { upstreamExchanges } from '../records/upstream-exchange.ts'
-import {
-  sessionIndexes,
-  type UpstreamSession,
-  type UpstreamTokens,
-  upstreamSessionRef,
-} from '../records/upstream-session.ts'
-import type { UpstreamContext } from './context.ts'
-import { ProviderUnavailable, type Voucher } from './provider.ts'
+import { sessionIndexes, type UpstreamSession, upstreamSessionRef } from '../records/upstream-session.ts'
+import { canRevoke, type RevocationContext, revokePutAside } from './pending-revocations.ts'
 
-export interface ReleaseContext extends Pick<UpstreamContext, 'records' | 'audit'> {
-  readonly providers: ReadonlyMap<string, Voucher>
+export interface ReleaseContext extends RevocationContext {
   readonly lifetime: number
 }
 
 /**
  * Ends what a session has at the provider once no grant stands on it, and deletes it once no browser does.
  *
- * The session is first marked as released, then its tokens are revoked, then they are forgotten: whoever is interrupted leaves tokens that the
- * next release revokes, and nobody gets one of them in between.
+ * One commit takes the tokens away from it and puts them aside to be revoked. Nobody gets one of them from then on, and whoever is interrupted, or
+ * finds the provider away, leaves them to a server that tries again.
  */
 export const releaseSession = async (context: ReleaseContext, sessionId: string): Promise<void> => {
-  const { records, providers } = context
+  const { records } = context
   const ref = upstreamSessionRef(sessionId)
   for (;;) {
     const { values, now } = await records.get(ref)
     const [stored] = values
     if (!stored || (await hasLiveGrant(records, sessionId, now))) return
     const session = stored.value
-    const revoke = providers.get(session.provider)?.open
-    const revocable = session.tokens !== undefined && revoke?.kind === 'redirect' && revoke.revoke !== undefined
+    const { tokens, ...rest } = session
+    const aside =
+      tokens !== undefined && canRevoke(context, session.provider)
+        ? pendingRevocation(session, tokens, now, { tried: true })
+        : undefined
     const kept = (await records.list(sessionBrowsers, sessionId, { limit: 1 })).values.length > 0
-    if (kept && !revocable) return
-    if (!revocable) {
-      const { committed } = await records.commit({ unchanged: [stored], deletes: [ref, ...sessionIndexes(session)] })
-      if (committed) return forgetExchanges(records, sessionId)
-      continue
-    }
-    const marked = await mark(context, stored, now)
-    if (!marked) continue
-    if (session.tokens !== undefined && !(await revokeTokens(context, session, session.tokens))) return
-    const { tokens: _revoked, ...rest } = marked.value
-    const { committed } = await records.commit(
+    if (kept && !aside) return
+    const released: UpstreamSession = { ...rest, ended: { at: now, reason: 'released' } }
+    const puts = aside ? [aside.put] : []
+    const result = await records.commit(
       kept
-        ? { unchanged: [marked], puts: [put(ref, rest, remaining(context, marked.value, now))] }
-        : { unchanged: [marked], deletes: [ref, ...sessionIndexes(session)] },
+        ? { unchanged: [stored], puts: [put(ref, released, remaining(context, session, now)), ...puts] }
+        : { unchanged: [stored], puts, deletes: [ref, ...sessionIndexes(session)] },
     )
-    if (committed) return forgetExchanges(records, sessionId)
+    if (!result.committed) continue
+    await forgetExchanges(records, sessionId)
+    if (aside) await revokePutAside(context, aside, result.version, now)
+    return
   }
 }
 
@@ -59,41 +51,6 @@ const forgetExchanges = async (records: Records, sessionId: string): Promise<voi
     const { values } = await records.list(upstreamExchanges, sessionId, { limit: pageSize })
     if (values.length === 0) return
     await records.commit({ deletes: values.map(({ ref }) => ref) })
-  }
-}
-
-// How long tokens that could not be revoked are kept for another try.
-const keptReleased = 7 * 86_400_000
-
-const mark = async (context: ReleaseContext, stored: Stored<UpstreamSession>, now: number) => {
-  if (stored.value.ended?.reason === 'released') return stored
-  const value: UpstreamSession = { ...stored.value, ended: { at: now, reason: 'released' } }
-  const result = await context.records.commit({
-    unchanged: [stored],
-    puts: [put(stored.ref, value, Math.min(keptReleased, remaining(context, value, now)))],
-  })
-  return result.committed ? { ref: stored.ref, value, version: result.version } : undefined
-}
-
-/**
- * Tells the provider that these tokens are of no use any more, and answers whether it took it. What goes wrong is only audited: the session
- * has ended here in any case.
- */
-export const revokeTokens = async (
-  { providers, audit }: Pick<ReleaseContext, 'providers' | 'audit'>,
-  session: Pick<UpstreamSession, 'id' | 'provider'>,
-  tokens: UpstreamTokens,
-): Promise<boolean> => {
-  const provider = providers.get(session.provider)?.open
-  if (provider?.kind !== 'redirect' || !provider.revoke) return true
-  const event = { provider: session.provider, session: session.id }
-  try {
-    if ((await provider.revoke(tokens)) === 'revoked') audit({ type: 'upstream.revoked', ...event })
-    return true
-  } catch (error) {
-    const reason = error instanceof ProviderUnavailable ? (error.detail ?? error.message) : 'revocation failed'
-    audit({ type: 'upstream.failed', ...event, reason })
-    return false
   }
 }
 
@@ -107,7 +64,7 @@ export const remaining = (
 /** What became of a session's tokens at the provider. `pending`: a server that knows the provider ends them as soon as it can. */
 export type Erased = 'revoked' | 'pending' | 'failed' | 'none'
 
-/** Deletes a session, whatever stands on it; its tokens are revoked first, where that can be done. */
+/** Deletes a session, whatever stands on it; its tokens are revoked, where that can be done. */
 export const eraseSession = async (context: ReleaseContext, sessionId: string): Promise<Erased> => {
   const { records, providers } = context
   const ref = upstreamSessionRef(sessionId)
@@ -115,26 +72,22 @@ export const eraseSession = async (context: ReleaseContext, sessionId: string): 
     const { values, now } = await records.get(ref)
     const [stored] = values
     if (!stored) return 'none'
-    const marked = await mark(context, stored, now)
-    if (!marked) continue
-    const { tokens } = marked.value
-    const provider = providers.get(marked.value.provider)
-    const revocable = provider?.open?.kind === 'redirect' && provider.open.revoke !== undefined
-    const revoked = tokens === undefined || (revocable && (await revokeTokens(context, marked.value, tokens)))
+    const { tokens, provider } = stored.value
+    const tried = canRevoke(context, provider)
     // Who does not know the provider can't know whether it could be done.
-    const pending =
-      revoked || (provider && !revocable) ? [] : pendingRevocation(marked.value, now, provider !== undefined)
-    const unit = {
-      unchanged: [marked],
-      puts: pending,
-      deletes: [ref, ...sessionIndexes(marked.value)],
-      notify: pending.length > 0 ? [revocationMessage] : [],
-    }
-    if (!(await records.commit(unit)).committed) continue
+    const possible = tried || !providers.has(provider)
+    const aside = tokens !== undefined && possible ? pendingRevocation(stored.value, tokens, now, { tried }) : undefined
+    const result = await records.commit({
+      unchanged: [stored],
+      puts: aside ? [aside.put] : [],
+      deletes: [ref, ...sessionIndexes(stored.value)],
+      notify: aside && !tried ? [revocationMessage] : [],
+    })
+    if (!result.committed) continue
     await forgetExchanges(records, sessionId)
     if (tokens === undefined) return 'none'
-    if (revoked) return 'revoked'
-    return pending.length > 0 ? 'pending' : 'failed'
+    if (!aside) return 'failed'
+    return tried && (await revokePutAside(context, aside, result.version, now)) ? 'revoked' : 'pending'
   }
 }
 

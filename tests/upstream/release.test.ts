@@ -1,7 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sessionBrowserRef } from '../../src/records/browser-session.ts'
 import { type AuthorizationGrant, grantRef, sessionGrantRef } from '../../src/records/grant.ts'
-import { put } from '../../src/records/records.ts'
+import { pendingRevocations } from '../../src/records/pending-revocation.ts'
+import { put, type Unit } from '../../src/records/records.ts'
+import type { UpstreamTokens } from '../../src/records/upstream-session.ts'
+import { createCustody } from '../../src/upstream/custody.ts'
+import { ProviderUnavailable, type Renewal } from '../../src/upstream/provider.ts'
+import { stopped } from '../store/movable-clock.ts'
 import { type OidcProvider, startOidcProvider } from '../support/oidc-provider.ts'
 import { rejection } from './context.ts'
 import { account, custodyAt, hour, type Node } from './custody-at.ts'
@@ -96,17 +101,67 @@ describe('release', () => {
     expect(await custody.identity(session.id)).toBe('gone')
   })
 
-  test('a provider that is down hinders nobody; the tokens are kept for another try', async () => {
+  test('a provider that is down hinders nobody; the tokens are put aside for another try', async () => {
     const first = await begun()
+    const { context, custody, session, said } = first
     await provider.control({ listen: false })
-    await first.custody.release(first.session.id)
-    expect(await rejection(first.custody.accessToken(first.session.id))).toMatchObject({ reason: 'ended' })
-    expect(first.context.events.at(-1)).toMatchObject({ type: 'upstream.failed', provider: 'openid' })
+    await custody.release(session.id)
+    expect(await custody.identity(session.id)).toBe('gone')
+    expect(await rejection(custody.accessToken(session.id))).toMatchObject({ reason: 'ended' })
+    expect(context.events.at(-1)).toMatchObject({ type: 'upstream.failed', provider: 'openid', session: session.id })
     await provider.control({ listen: true })
-    expect(await userinfoStatus(first.said.tokens?.accessToken ?? '')).toBe(200)
-    await first.custody.release(first.session.id)
-    expect(await userinfoStatus(first.said.tokens?.accessToken ?? '')).toBe(401)
-    expect(await first.custody.identity(first.session.id)).toBe('gone')
+    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(200)
+    await custody.release(session.id)
+    await context.clock.pass((await custody.revokePending()) ?? 0)
+    expect(await custody.revokePending()).toBeUndefined()
+    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(401)
+    expect(await custody.hasPending()).toBe(false)
+  })
+
+  test('a server that dies while it asks the provider leaves the tokens to the others, and nobody gets them meanwhile', async () => {
+    const first = await begun({}, { clock: stopped() })
+    const { context, session, said, named } = first
+    if (named.open.kind !== 'redirect') throw new Error('unexpected')
+    const dying = createCustody(context, [{ ...named, open: { ...named.open, revoke: () => new Promise(() => {}) } }])
+    const browser = sessionBrowserRef(session.id, 'cookie')
+    await context.records.commit({ puts: [put(browser, {})] })
+    void dying.release(session.id)
+    await expect.poll(() => first.custody.hasPending()).toBe(true)
+    const other = createCustody(context, [named])
+    expect(await rejection(other.accessToken(session.id))).toMatchObject({ reason: 'ended' })
+    expect((await sessionOf(first, session.id))?.tokens).toBeUndefined()
+    // It may be alive still, so long.
+    expect(await other.revokePending()).toBe(60_000)
+    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(200)
+    await context.clock.pass(60_000)
+    expect(await other.revokePending()).toBeUndefined()
+    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(401)
+  })
+
+  test('a grant that is made while a session is released keeps it whole', async () => {
+    const first = await begun()
+    const { context, custody, session, said } = first
+    const { commit } = context.records
+    let raced = false
+    const records = {
+      ...context.records,
+      commit: async (unit: Unit) => {
+        if (!raced) {
+          raced = true
+          const held = await custody.hold(session.id)
+          if (!held) throw new Error('nothing to hold')
+          const grant = grantOn(session.id, 'grant-1')
+          const puts = [held.put, put(grantRef('grant-1'), grant), put(sessionGrantRef(session.id, 'grant-1'), {})]
+          expect((await commit({ unchanged: [held.unchanged], puts })).committed).toBe(true)
+        }
+        return commit(unit)
+      },
+    }
+    await createCustody({ ...context, records }, [first.named]).release(session.id)
+    expect(raced).toBe(true)
+    expect(await custody.accessToken(session.id)).toBe(said.tokens?.accessToken)
+    expect(await custody.hasPending()).toBe(false)
+    expect(await userinfoStatus(said.tokens?.accessToken ?? '')).toBe(200)
   })
 
   test('a renewal whose answer comes after the release does not bring the session back, and its tokens are revoked', async () => {
@@ -125,5 +180,44 @@ describe('release', () => {
     expect(await asked).toMatchObject({ reason: 'ended' })
     expect(await sessionOf(first, session.id)).toMatchObject({ generation: 0, ended: { reason: 'released' } })
     await expect.poll(() => context.events.filter(({ type }) => type === 'upstream.revoked').length).toBe(2)
+    await expect.poll(() => custody.hasPending()).toBe(false)
+  })
+
+  test('tokens that come after the release while the provider takes none back are put aside, too', async () => {
+    const first = await begun()
+    const { context, session, named } = first
+    if (named.open.kind !== 'redirect') throw new Error('unexpected')
+    let answer = () => {}
+    const state = { asked: false, away: true, revoked: [] as (string | undefined)[] }
+    const tokens = { accessToken: 'late', refreshToken: 'too late' }
+    const open = {
+      ...named.open,
+      refresh: () =>
+        new Promise<Renewal>((resolve) => {
+          state.asked = true
+          answer = () => resolve({ tokens, said: [] })
+        }),
+      revoke: async ({ accessToken }: UpstreamTokens) => {
+        if (state.away) throw new ProviderUnavailable('out of reach')
+        state.revoked.push(accessToken)
+        return 'revoked' as const
+      },
+    }
+    const custody = createCustody(context, [{ ...named, open }])
+    await context.clock.pass(hour)
+    const asked = rejection(custody.accessToken(session.id))
+    await expect.poll(() => state.asked).toBe(true)
+    await custody.release(session.id)
+    answer()
+    expect(await asked).toMatchObject({ reason: 'ended' })
+    // Both those that the session had and those that came.
+    const aside = async () => (await context.records.list(pendingRevocations, '')).values
+    await expect.poll(async () => (await aside()).every(({ value }) => value.tries === 1)).toBe(true)
+    expect(await aside()).toHaveLength(2)
+    state.away = false
+    await context.clock.pass(30_000)
+    expect(await custody.revokePending()).toBeUndefined()
+    expect(state.revoked.toSorted()).toEqual([first.said.tokens?.accessToken, 'late'].toSorted())
+    expect(await aside()).toEqual([])
   })
 })
