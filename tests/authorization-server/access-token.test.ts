@@ -1,0 +1,197 @@
+import { decodeJwt } from 'jose'
+import { describe, expect, test } from 'vitest'
+import { issueAccessToken, issueClientToken } from '../../src/authorization-server/access-token.ts'
+import { grantRef } from '../../src/records/grant.ts'
+import { put } from '../../src/records/records.ts'
+import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
+import { createAccounts } from '../../src/upstream/accounts.ts'
+import {
+  approved,
+  mcp,
+  postToken,
+  redeem,
+  refresh,
+  registered,
+  signedIn,
+  type TestServer,
+  type TestServerOptions,
+  testServer,
+} from '../support/authorization-server.ts'
+
+const secret = 'a client secret of more than 32 characters'
+const nightly = { id: 'nightly', secret, scopes: { '/mcp': ['notes:read'] } }
+
+const setUp = async (options: TestServerOptions = {}) => {
+  const to = await testServer(options)
+  const client = await registered(to)
+  return { to, client }
+}
+
+const grantOf = async (to: TestServer, token: string) => {
+  const [stored] = (await to.server.records.get(grantRef(String(decodeJwt(token).grant_id)))).values
+  return stored?.value ?? expect.fail('no grant')
+}
+
+const lastReason = ({ events }: TestServer) => (events.at(-1) as { reason?: string } | undefined)?.reason
+
+describe('a person is never taken for a client (RFC 9700 §4.15)', () => {
+  /** People have the names that their provider gives them. */
+  const named = async () => {
+    const { to, client } = await setUp({ clients: [nightly] })
+    const { records, random, providers } = to.server
+    const accounts = createAccounts({ records, random }, { subject: 'upstream', providers })
+    return { to: { ...to, server: { ...to.server, accounts } }, client }
+  }
+
+  test('one whose name at the provider is a client’s id gets no token, by a code or by refreshing', async () => {
+    const { to, client } = await named()
+    for (const person of ['nightly', client.client_id, 'cs_cl_somebody']) {
+      const { status, body } = await redeem(to, client, await approved(to, client, { person }))
+      expect([person, status, body.error, lastReason(to)]).toEqual([
+        ...[person, 400, 'invalid_grant', 'subject_is_a_client'],
+      ])
+    }
+    const tokens = await signedIn(to, client, { person: 'weekly' })
+    expect(decodeJwt(tokens.access_token).sub).toBe('weekly')
+    // The operator adds a client of that name.
+    const configuredClients = new Map([...to.server.configuredClients].map(([, each]) => ['weekly', each] as const))
+    const later = { ...to, server: { ...to.server, configuredClients } }
+    expect((await refresh(later, client, tokens.refresh_token)).body.error).toBe('invalid_grant')
+    expect(lastReason(to)).toBe('subject_is_a_client')
+  })
+
+  test('what only resembles a client’s id is a name like any other', async () => {
+    const { to, client } = await named()
+    for (const person of ['nightl', 'nightly2', 'cs_cl', 'xcs_cl_a', `${client.client_id.slice(0, 3)}`]) {
+      expect(decodeJwt((await signedIn(to, client, { person })).access_token).sub).toBe(person)
+    }
+  })
+})
+
+describe('what a token says', () => {
+  test('whole seconds, an id of its own, and what it is for', async () => {
+    const { to, client } = await setUp()
+    await to.pass(1_999 - (to.clock.now() % 1_000))
+    const { access_token: token, expires_in: life } = await signedIn(to, client)
+    const now = Math.floor(to.clock.now() / 1000)
+    const grant = await grantOf(to, token)
+    expect(decodeJwt(token)).toStrictEqual({
+      iss: grant.issuer,
+      sub: grant.subject,
+      client_id: client.client_id,
+      auth_time: grant.authTime,
+      grant_id: grant.id,
+      upstream_provider: 'host',
+      upstream_claims: { iss: 'https://host.example', sub: 'alice' },
+      aud: mcp,
+      scope: 'notes:read',
+      iat: now,
+      exp: now + life,
+      jti: expect.stringMatching(/^[\w-]{22}$/),
+    })
+    expect(life).toBe(to.server.lifetimes.accessToken)
+    const { access_token: other } = await signedIn(to, client)
+    expect(decodeJwt(other).jti).not.toBe(decodeJwt(token).jti)
+  })
+
+  test('of the upstream claims those that the server names, where the provider said them', async () => {
+    const { to, client } = await setUp({ tokenClaims: ['groups', 'sub', 'phone', 'constructor', '__proto__'] })
+    const { access_token: token } = await signedIn(to, client, { said: { groups: ['staff'], name: 'Alice' } })
+    const said = decodeJwt(token).upstream_claims as object
+    expect(Object.entries(said)).toEqual([
+      ['groups', ['staff']],
+      ['sub', 'alice'],
+      ['iss', 'https://host.example'],
+    ])
+  })
+
+  test('without scopes there is no member for them', async () => {
+    const { to, client } = await setUp({ mcp: { scopes: {} } })
+    const { access_token: token, ...answer } = await signedIn(to, client, { scopes: [] })
+    expect(decodeJwt(token)).not.toHaveProperty('scope')
+    expect(answer).not.toHaveProperty('scope')
+  })
+
+  test('a resource may have tokens of another lifetime', async () => {
+    const { to, client } = await setUp({ mcp: { lifetimes: { accessToken: 60 } } })
+    const { access_token: token, expires_in: life } = await signedIn(to, client)
+    const { iat = 0, exp } = decodeJwt(token)
+    expect([life, exp]).toEqual([60, iat + 60])
+  })
+
+  test('no token outlives its grant, to the second', async () => {
+    const { to, client } = await setUp({ lifetimes: { grant: 1_000 } })
+    const { refresh_token: first, access_token: token } = await signedIn(to, client)
+    const end = Math.floor((await grantOf(to, token)).expiresAt / 1000)
+    await to.pass(900_000)
+    const { body } = await refresh(to, client, first)
+    expect(decodeJwt(body.access_token).exp).toBe(end)
+    expect(body.expires_in).toBe(end - Math.floor(to.clock.now() / 1000))
+  })
+
+  test('nor what it must not outlive besides; what is over lives for no time', async () => {
+    const { to, client } = await setUp()
+    const grant = await grantOf(to, (await signedIn(to, client)).access_token)
+    const target = { resource: mcp, scopes: [] }
+    const now = to.clock.now()
+    const issue = (longest: number) => issueAccessToken(to.server, grant, target, now, undefined, { longest })
+    expect((await issue(7)).expiresIn).toBe(7)
+    expect(decodeJwt((await issue(7)).token).exp).toBe(Math.floor(now / 1000) + 7)
+    expect((await issue(-7)).expiresIn).toBe(0)
+    expect(decodeJwt((await issue(-7)).token).exp).toBe(Math.floor(now / 1000) - 7)
+  })
+
+  test('who may act for the person, where somebody may', async () => {
+    const { to, client } = await setUp()
+    const grant = await grantOf(to, (await signedIn(to, client)).access_token)
+    const target = { resource: mcp, scopes: [] }
+    const claims = async (mayAct?: string) =>
+      decodeJwt((await issueAccessToken(to.server, grant, target, to.clock.now(), undefined, { mayAct })).token)
+    expect((await claims('agent')).may_act).toEqual({ iss: grant.issuer, sub: 'agent', client_id: 'agent' })
+    expect(await claims()).not.toHaveProperty('may_act')
+  })
+
+  test('to which key it is bound, where it is', async () => {
+    const { to } = await setUp({ clients: [nightly] })
+    const target = { resource: mcp, scopes: ['notes:read'] }
+    const issue = (jkt?: string) => issueClientToken(to.server, 'nightly', target, to.clock.now(), jkt)
+    const bound = await issue('thumbprint')
+    expect([bound.type, decodeJwt(bound.token).cnf]).toEqual(['DPoP', { jkt: 'thumbprint' }])
+    const free = await issue()
+    expect(free.type).toBe('Bearer')
+    expect(decodeJwt(free.token)).not.toHaveProperty('cnf')
+    expect(free).toMatchObject({ id: decodeJwt(free.token).jti, scopes: ['notes:read'] })
+  })
+
+  test('of a client’s own: who it is, and nobody upstream', async () => {
+    const { to } = await setUp({ clients: [nightly] })
+    const proof = { client_id: 'nightly', client_secret: secret }
+    const { body } = await postToken(to, { grant_type: 'client_credentials', ...proof })
+    const now = Math.floor(to.clock.now() / 1000)
+    expect(decodeJwt(body.access_token)).toStrictEqual({
+      iss: to.server.issuer,
+      sub: 'nightly',
+      client_id: 'nightly',
+      aud: mcp,
+      scope: 'notes:read',
+      iat: now,
+      exp: now + to.server.lifetimes.accessToken,
+      jti: expect.any(String),
+    })
+  })
+})
+
+describe('who the person is upstream is asked each time', () => {
+  test('without the upstream session there is no token, and the operator is told why', async () => {
+    const { to, client } = await setUp()
+    const tokens = await signedIn(to, client)
+    const { upstreamSession } = await grantOf(to, tokens.access_token)
+    const [session] = (await to.server.records.get(upstreamSessionRef(upstreamSession))).values
+    await to.server.records.commit({ deletes: [upstreamSessionRef(upstreamSession)] })
+    const { status, body } = await refresh(to, client, tokens.refresh_token)
+    expect([status, body.error, lastReason(to)]).toEqual([400, 'invalid_grant', 'upstream_gone'])
+    // Nothing else has ended.
+    if (session) await to.server.records.commit({ puts: [put(session.ref, session.value)] })
+    expect((await refresh(to, client, tokens.refresh_token)).status).toBe(200)
+  })
+})
