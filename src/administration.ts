@@ -20,7 +20,8 @@ import {
   updateClient,
 } from './authorization-server/clients.ts'
 import type { ServerContext } from './authorization-server/context.ts'
-import { type GrantOwner, type GrantPage, listGrants, revokeGrantById } from './authorization-server/grants.ts'
+import { type GrantOwner, type GrantPage, listGrants } from './authorization-server/grant-list.ts'
+import { revokeGrantById } from './authorization-server/grants.ts'
 import type { KeyInformation, RotateOptions } from './keys/key-information.ts'
 
 /** What an operator does besides serving. */
@@ -46,7 +47,7 @@ export interface AccountAdministration {
 
 export interface GrantAdministration {
   /**
-   * The live grants of a person or of a client, in pages.
+   * The live grants of a person or of a client, in pages: also those that were exchanged from them.
    * @param owner the `sub` of the person's tokens; or an account; or a client
    * @param cursor of the page before
    */

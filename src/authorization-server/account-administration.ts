@@ -9,13 +9,13 @@ import {
 } from '../records/account.ts'
 import { hashedBrowserSessionRef, sessionBrowsers } from '../records/browser-session.ts'
 import { consents } from '../records/consent.ts'
-import { accountGrants, grantRef, sessionGrants } from '../records/grant.ts'
+import { accountExchangeRef, accountExchanges, accountGrants, grantRef, sessionGrants } from '../records/grant.ts'
 import { put, type Records, type RecordType, type Ref, type Stored } from '../records/records.ts'
 import { accountSessions } from '../records/upstream-session.ts'
 import { forgetEmail } from '../upstream/email-link.ts'
 import { deleteLocalAccount } from '../upstream/local.ts'
 import type { ServerContext } from './context.ts'
-import { revokeGrant } from './grants.ts'
+import { indexesOf, revokeGrant } from './grants.ts'
 
 /** An account as an operator sees it. */
 export interface AccountInformation {
@@ -121,6 +121,13 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
     if (!stored || stored.value.account !== id) continue
     await revokeGrant(server, stored, 'operator')
     grants++
+  }
+  // They ended with what they came of: nobody needs to hear of them.
+  for await (const grant of idsWithin(records, accountExchanges, id)) {
+    const [stored] = (await records.get(grantRef(grant))).values
+    await records.commit({
+      deletes: stored ? [stored.ref, ...indexesOf(stored.value)] : [accountExchangeRef(id, grant)],
+    })
   }
   for await (const consent of idsWithin(records, consents, id)) {
     await records.commit({ deletes: [{ type: consents, key: `${consents.name}/${id}/${consent}` }] })

@@ -3,17 +3,16 @@ import type { AuditEvent } from '../events/audit.ts'
 import type { Account } from '../records/account.ts'
 import {
   type AuthorizationGrant,
+  accountExchangeRef,
   accountGrantRef,
-  accountGrants,
+  clientExchangeRef,
   clientGrantRef,
-  clientGrants,
-  clientGrantsOf,
   type Grant,
   grantRef,
   sessionGrantRef,
 } from '../records/grant.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
-import { put, type RecordType, type Ref, type Stored, type Unit } from '../records/records.ts'
+import { put, type Ref, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import type { ServerContext } from './context.ts'
 import { commitRevocation } from './revocations.ts'
@@ -117,12 +116,11 @@ const commitHeld = async (
   throw new StoreUnavailable('the sign-in ended, or changed again and again, while its grant was made')
 }
 
-/** Where a grant is named besides its own record. */
-export const indexesOf = ({ id, account, clientId, upstreamSession }: Grant): readonly Ref<unknown>[] => [
-  accountGrantRef(account, id),
-  clientGrantRef(clientId, id),
-  sessionGrantRef(upstreamSession, id),
-]
+/** Where a grant is named besides its own record. The session of a child lives by the parent: it stands on that alone. */
+export const indexesOf = ({ id, kind, account, clientId, upstreamSession }: Grant): readonly Ref<unknown>[] =>
+  kind === 'exchange'
+    ? [accountExchangeRef(account, id), clientExchangeRef(clientId, id)]
+    : [accountGrantRef(account, id), clientGrantRef(clientId, id), sessionGrantRef(upstreamSession, id)]
 
 export type RevokedBy = Extract<AuditEvent, { type: 'grant.revoked' }>['by']
 
@@ -135,11 +133,9 @@ export const revokeGrant = async (server: ServerContext, stored: Stored<Grant>, 
   const { records, logger } = server
   const { values, now } = await records.get(stored.ref)
   if (!values[0]) return
-  // A child is in no index: it lives by its parent, and the session lives by that, too.
-  const indexes = indexesOf(stored.value)
   // Without a check: whatever a refresh writes at the same time, the grant ends; and its own commit then finds the grant absent.
   await commitRevocation(server, id, now, {
-    deletes: [stored.ref, ...(kind === 'exchange' ? [] : indexes)],
+    deletes: [stored.ref, ...indexesOf(stored.value)],
   })
   server.audit({ type: 'grant.revoked', grant: id, clientId, account, by })
   if (kind === 'exchange') return
@@ -164,79 +160,7 @@ export const revokeGrantById = async (
   return true
 }
 
-const grantIdForm = /^[\w-]{22}$/
+export const grantIdForm = /^[\w-]{22}$/
 
 /** Until its code was redeemed nobody has anything of a grant. */
 export const isRedeemed = (grant: Grant): boolean => grant.kind !== 'authorization' || grant.code.redeemed !== undefined
-
-/** A grant as its person or an operator may see it. Those that were exchanged from it are not shown by themselves: they end with it. */
-export interface GrantSummary {
-  readonly id: string
-  /** `assertion`: no person was asked here, an enterprise's provider said so. */
-  readonly kind: 'authorization' | 'assertion'
-  readonly account: string
-  /** `sub` in its tokens. */
-  readonly subject: string
-  readonly clientId: string
-  /** Where its code was sent, where there was one. */
-  readonly redirectHost?: string
-  /** Resource to scopes. */
-  readonly resources: Grant['resources']
-  /** When the person authenticated, seconds since the epoch. */
-  readonly authTime: number
-  /** Milliseconds since the epoch, as all times below. */
-  readonly createdAt: number
-  /** When its refresh token was last used. */
-  readonly usedAt?: number
-  readonly expiresAt: number
-}
-
-const summariesOf = (grant: Grant): readonly GrantSummary[] => {
-  if (grant.kind === 'exchange' || !isRedeemed(grant)) return []
-  const { id, kind, account, subject, clientId, resources, authTime, createdAt, expiresAt } = grant
-  const facts = { id, kind, account, subject, clientId, resources, authTime, createdAt, expiresAt }
-  if (grant.kind === 'assertion') return [facts]
-  const { redirectHost, refresh } = grant
-  return [{ ...facts, redirectHost, ...(refresh ? { usedAt: refresh.usedAt } : {}) }]
-}
-
-export interface GrantPage {
-  readonly grants: readonly GrantSummary[]
-  /** Where the next page begins; absent at the end. */
-  readonly cursor?: string
-}
-
-/** Whose grants: of a person, by the `sub` of their tokens or by the account; or of a client. */
-export type GrantOwner = string | { readonly account: string } | { readonly clientId: string }
-
-/**
- * The live grants of a person or of a client, in pages: those whose code was redeemed. A page may be short or empty although there is a next one.
- */
-export const listGrants = async (server: ServerContext, owner: GrantOwner, cursor?: string): Promise<GrantPage> => {
-  const { records } = server
-  const index = await indexOf(server, owner)
-  if (!index) return { grants: [] }
-  const listed = await records.list(index.type, index.within, {
-    limit: pageSize,
-    ...(cursor === undefined ? {} : { after: cursor }),
-  })
-  const ids = listed.values.map(({ ref }) => ref.key.slice(ref.key.lastIndexOf('/') + 1))
-  const last = ids.at(-1)
-  if (last === undefined) return { grants: [] }
-  const { values } = await records.get(...ids.map(grantRef))
-  const grants = values.flatMap((stored) => (stored ? summariesOf(stored.value) : []))
-  return { grants, ...(ids.length === pageSize ? { cursor: last } : {}) }
-}
-
-const indexOf = async (
-  { accounts }: ServerContext,
-  owner: GrantOwner,
-): Promise<{ readonly type: RecordType<object>; readonly within: string } | undefined> => {
-  if (typeof owner === 'object' && 'clientId' in owner)
-    return { type: clientGrants, within: clientGrantsOf(owner.clientId) }
-  const account = typeof owner === 'string' ? (await accounts.bySubject(owner))?.id : owner.account
-  // Foreign text becomes no part of a key.
-  return account !== undefined && grantIdForm.test(account) ? { type: accountGrants, within: account } : undefined
-}
-
-const pageSize = 100

@@ -5,7 +5,7 @@ import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
 import { type WorkloadStatement, workloadRef } from '../records/assertion.ts'
 import { type Client, clientRef } from '../records/client.ts'
-import { actorOf, type Grant, grantRef } from '../records/grant.ts'
+import { actorOf, type ExchangeGrant, type Grant, grantRef } from '../records/grant.ts'
 import type { Stored } from '../records/records.ts'
 import { revokedTokenRef } from '../records/revocation.ts'
 import type { ServerContext } from './context.ts'
@@ -91,18 +91,27 @@ const livingChain = async ({ records, ...server }: ServerContext, grant: Grant):
     records.get(...grant.clients.map(clientRef)),
   ])
   const clientsById = new Map(grant.clients.map((id, index) => [id, clients.values[index]]))
-  const lives = (ancestor: Stored<Grant> | undefined): boolean =>
-    ancestor !== undefined &&
-    (ancestor.value.kind !== 'exchange' ||
-      ancestor.value.clientId === grant.clientId ||
-      mayExchange(server, ancestor.value.clientId, clientsById.get(ancestor.value.clientId)))
-  if (!ancestors.values.every(lives)) throw new TokenInvalid('revoked')
-  if (!grant.clients.every((id) => mayLive(server, id, clientsById.get(id)))) throw new TokenInvalid('revoked')
+  if (!chainLives(server, grant, ancestors.values, clientsById)) throw new TokenInvalid('revoked')
   return [...grant.ancestors, grant.id]
 }
 
+/** Whether a child may live, of a client that may exchange: all that it descends from must be there, and may be the client's that it is. */
+export const chainLives = (
+  server: Pick<ServerContext, 'configuredClients'>,
+  { clientId, clients }: ExchangeGrant,
+  ancestors: readonly (Stored<Grant> | undefined)[],
+  clientsById: ReadonlyMap<string, Stored<Client> | undefined>,
+): boolean =>
+  ancestors.every(
+    (ancestor) =>
+      ancestor !== undefined &&
+      (ancestor.value.kind !== 'exchange' ||
+        ancestor.value.clientId === clientId ||
+        mayExchange(server, ancestor.value.clientId, clientsById.get(ancestor.value.clientId))),
+  ) && clients.every((id) => mayLive(server, id, clientsById.get(id)))
+
 /** Whether a client may exchange now, whatever it might when the token was signed. */
-const mayExchange = (
+export const mayExchange = (
   server: Pick<ServerContext, 'configuredClients'>,
   clientId: string,
   stored: Stored<Client> | undefined,

@@ -125,3 +125,19 @@ export const clientGrantRef = (clientId: string, grant: string) => refTo(clientG
  * the grant may): else the session could be released between the two.
  */
 export const sessionGrantRef = (upstreamSession: string, grant: string) => refTo(sessionGrants, upstreamSession, grant)
+
+/**
+ * Indexes: the grants that were exchanged, of an account and of a client. Apart from the others, since there may be very many of them: so nobody who
+ * looks for what people approved reads these. They live as long as the grants, and an entry whose chain has ended is dead.
+ */
+export const accountExchanges = recordType<Record<string, never>>({
+  name: 'account-exchange',
+  schema: 1,
+  sealed: false,
+})
+export const clientExchanges = recordType<Record<string, never>>({ name: 'client-exchange', schema: 1, sealed: false })
+
+export const accountExchangeRef = (account: string, grant: string) => refTo(accountExchanges, account, grant)
+
+export const clientExchangeRef = (clientId: string, grant: string) =>
+  refTo(clientExchanges, clientGrantsOf(clientId), grant)

@@ -8,7 +8,7 @@ import {
   listClients,
   updateClient,
 } from '../../src/authorization-server/clients.ts'
-import { listGrants } from '../../src/authorization-server/grants.ts'
+import { listGrants } from '../../src/authorization-server/grant-list.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { hashSecret } from '../../src/crypto/hash.ts'
 import { resolveResources } from '../../src/oauth/resource.ts'

@@ -1,6 +1,6 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { listGrants } from '../../src/authorization-server/grants.ts'
+import { listGrants } from '../../src/authorization-server/grant-list.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import {
   approved,

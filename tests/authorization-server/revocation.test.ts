@@ -1,6 +1,7 @@
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { listGrants, revokeGrantById } from '../../src/authorization-server/grants.ts'
+import { listGrants } from '../../src/authorization-server/grant-list.ts'
+import { revokeGrantById } from '../../src/authorization-server/grants.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { revokeEndpoint } from '../../src/authorization-server/revoke.ts'
 import { sqlite } from '../../src/store/sqlite.ts'

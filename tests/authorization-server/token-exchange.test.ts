@@ -1,8 +1,10 @@
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { deleteAccount } from '../../src/authorization-server/account-administration.ts'
 import type { ClientOptions } from '../../src/authorization-server/client-options.ts'
 import { createClient, deleteClient } from '../../src/authorization-server/clients.ts'
-import { listGrants, revokeGrantById } from '../../src/authorization-server/grants.ts'
+import { type GrantOwner, type GrantSummary, listGrants } from '../../src/authorization-server/grant-list.ts'
+import { revokeGrantById } from '../../src/authorization-server/grants.ts'
 import { introspectEndpoint } from '../../src/authorization-server/introspect.ts'
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
@@ -92,6 +94,103 @@ const actor = (...ids: readonly string[]): unknown =>
     (before, id) => ({ issuer, subject: id, clientId: id, ...(before ? { actor: before } : {}) }),
     undefined,
   )
+
+const grantOf = (token: string): string => String(decodeJwt(token).grant_id)
+
+/** All pages of a list, one after the other. */
+const listed = async (to: TestServer, owner: GrantOwner): Promise<readonly GrantSummary[]> => {
+  const all: GrantSummary[] = []
+  for (let cursor: string | undefined; ; ) {
+    const page = await listGrants(to.server, owner, cursor)
+    all.push(...page.grants)
+    if (page.cursor === undefined) return all
+    cursor = page.cursor
+  }
+}
+
+describe('what an operator sees of it', () => {
+  test('each grant with its parent and who acts: among those of the person, and of the client that exchanged', async () => {
+    const { to, subject } = await setUp()
+    const first = (await exchange(to, 'worker', subject)).body.access_token
+    const second = (await exchange(to, 'notes', first, { resource: otherMcp })).body.access_token
+    const person = String(decodeJwt(subject).sub)
+    const all = await listed(to, person)
+    expect(all.map(({ id, kind }) => [id, kind]).slice(0, 1)).toEqual([[grantOf(subject), 'authorization']])
+    const facts = { kind: 'exchange', subject: person, account: all[0]?.account }
+    const [ofFirst, ofSecond] = [first, second].map((token) => all.find(({ id }) => id === grantOf(token)))
+    expect(ofFirst).toMatchObject({ ...facts, clientId: 'worker', parent: grantOf(subject), actor: actor('worker') })
+    expect(ofSecond).toEqual({
+      ...facts,
+      ...{ id: grantOf(second), clientId: 'notes', parent: grantOf(first), actor: actor('notes', 'worker') },
+      resources: { [otherMcp]: ['other:read'] },
+      ...{ authTime: expect.any(Number), createdAt: expect.any(Number), expiresAt: expect.any(Number) },
+    })
+    expect(all).toHaveLength(3)
+    expect(await listed(to, { clientId: 'notes' })).toEqual([ofSecond])
+    expect((await listed(to, { clientId: 'app' })).map(({ id }) => id)).toEqual([grantOf(subject)])
+    expect(await revokeGrantById(to.server, grantOf(first), 'operator')).toBe(true)
+    expect((await listed(to, person)).map(({ id }) => id)).toEqual([grantOf(subject)])
+    expect(await listed(to, { clientId: 'notes' })).toEqual([])
+    expect((await to.store.list('account-exchange/')).entries).toHaveLength(1)
+  })
+
+  test('none that ended: with its parent, with a client of its chain, or in time', async () => {
+    const { to, subject, tokens, app } = await setUp()
+    const person = String(decodeJwt(subject).sub)
+    const middle = await createClient(to.server, { exchange: { from: ['*'] } })
+    const by = { client_id: middle.id, client_secret: middle.secret ?? '' }
+    const first = (await exchange(to, by, subject)).body.access_token
+    await exchange(to, 'worker', first)
+    await exchange(to, 'worker', subject)
+    const exchanged = async () => (await listed(to, person)).filter(({ kind }) => kind === 'exchange').length
+    expect(await exchanged()).toBe(3)
+    await deleteClient(to.server, middle.id)
+    expect(await exchanged()).toBe(1)
+    await to.pass(601_000)
+    expect(await exchanged()).toBe(0)
+    // And nothing is kept of them.
+    await to.pass(60_000)
+    for (const prefix of ['account-exchange/', 'client-exchange/']) {
+      expect((await to.store.list(prefix)).entries).toEqual([])
+    }
+    const { body } = await refresh(to, app, tokens.refresh_token)
+    await exchange(to, 'worker', body.access_token)
+    expect(await exchanged()).toBe(1)
+    await revoke(to, app, body.refresh_token)
+    expect(await listed(to, person)).toEqual([])
+  })
+
+  test('however many there are, each once, and people’s own first', async () => {
+    const { to, subject, app } = await setUp()
+    for (let count = 0; count < 103; count++) await signedIn(to, app)
+    const children = new Set<string>()
+    for (let count = 0; count < 205; count++)
+      children.add(grantOf((await exchange(to, 'worker', subject)).body.access_token))
+    const person = String(decodeJwt(subject).sub)
+    const all = await listed(to, person)
+    const kinds = all.map(({ kind }) => kind)
+    expect(kinds).toEqual([...kinds].sort())
+    expect(kinds.filter((kind) => kind === 'authorization')).toHaveLength(104)
+    expect(new Set(all.filter(({ kind }) => kind === 'exchange').map(({ id }) => id))).toEqual(children)
+    expect(new Set(all.map(({ id }) => id)).size).toBe(all.length)
+    expect(await listed(to, { clientId: 'worker' })).toHaveLength(205)
+    for (const cursor of ['exchanged.', 'exchanged.~', 'exchanged./../grant', '~']) {
+      const page = await listGrants(to.server, person, cursor)
+      expect(page.grants.every(({ subject }) => subject === person)).toBe(true)
+    }
+  })
+
+  test('deleting the person’s account leaves nothing of them', async () => {
+    const { to, subject } = await setUp()
+    const first = (await exchange(to, 'worker', subject)).body.access_token
+    await exchange(to, 'notes', first, { resource: otherMcp })
+    const [own] = await listed(to, String(decodeJwt(subject).sub))
+    expect(await deleteAccount(to.server, own?.account ?? '')).toMatchObject({ grants: 1 })
+    for (const prefix of ['grant/', 'account-exchange/', 'client-exchange/']) {
+      expect((await to.store.list(prefix)).entries).toEqual([])
+    }
+  })
+})
 
 describe('who may exchange', () => {
   test('the audience of the token: issuer and subject stay, the client is who exchanged, and the chain says who acts', async () => {
@@ -376,11 +475,9 @@ describe('design 1: a child lives only while its whole chain does', () => {
     expect(inactive.body).toEqual({ active: false })
   })
 
-  test('it keeps nothing alive: the upstream session ends with the person’s grant, and no list shows the child', async () => {
+  test('it keeps nothing alive: the upstream session ends with the person’s grant', async () => {
     const { to, verifier, app, tokens, subject } = await setUp()
     const child = (await exchange(to, 'agent', subject)).body.access_token
-    const { grants } = await listGrants(to.server, String(decodeJwt(subject).sub))
-    expect(grants.map(({ id }) => id)).toEqual([decodeJwt(subject).grant_id])
     expect(await revokeGrantById(to.server, String(decodeJwt(child).grant_id), 'operator')).toBe(true)
     expect(await verifier.verify(subject, mcp)).toMatchObject({ upstream: { subject: 'alice' } })
     await revoke(to, app, tokens.refresh_token)

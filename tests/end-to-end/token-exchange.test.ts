@@ -124,8 +124,12 @@ test.each([
 
     // The person disconnects the application: all that was made of it ends with it.
     const { grants } = await auth.grants.list(direct.subject)
-    expect(grants.map(({ clientId }) => clientId)).toEqual(['desk'])
-    expect(await auth.grants.revoke(grants[0]?.id ?? '')).toBe(true)
+    const [own, ...others] = grants.filter(({ kind }) => kind === 'authorization')
+    expect([own?.clientId, others]).toEqual(['desk', []])
+    const exchanged = grants.filter(({ kind, parent }) => kind === 'exchange' && parent !== undefined)
+    expect(new Set(exchanged.map(({ clientId }) => clientId))).toEqual(new Set(['agent', 'notes-server']))
+    expect(await auth.grants.revoke(own?.id ?? '')).toBe(true)
+    expect((await auth.grants.list(direct.subject)).grants).toEqual([])
     for (const token of [person, agent]) {
       await expect.poll(async () => (await call(token)).status).toBe(401)
     }

@@ -12,6 +12,7 @@ import { StoreUnavailable } from '../../store/store.ts'
 import { issueAccessToken } from '../access-token.ts'
 import type { ServerContext } from '../context.ts'
 import { checkBinding } from '../dpop.ts'
+import { indexesOf } from '../grants.ts'
 import { type Identified, identify } from '../identify.ts'
 import { accessTokenLifetime } from '../lifetimes.ts'
 import { readSignedAccessToken, type SignedAccessToken } from '../signed-access-token.ts'
@@ -247,7 +248,11 @@ const issue = async (
   }
   const accessToken = await issueAccessToken(server, grant, target, now, jkt, client)
   const ref = grantRef(grant.id)
-  const { committed } = await records.commit({ unchanged: [ref], puts: [put(ref, grant, expiresAt - now + margin)] })
+  const life = expiresAt - now + margin
+  const { committed } = await records.commit({
+    unchanged: [ref],
+    puts: [put(ref, grant, life), ...indexesOf(grant).map((index) => put(index, {}, life))],
+  })
   if (!committed) throw new StoreUnavailable('the grant of an exchange was not written')
   server.audit({
     type: 'token.exchanged',

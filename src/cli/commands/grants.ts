@@ -23,6 +23,8 @@ export const grants: Readonly<Record<string, Command>> = {
         'resources',
         'createdAt',
         'usedAt',
+        'parent',
+        'actor',
       ])
     },
   },
