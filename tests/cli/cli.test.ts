@@ -227,7 +227,10 @@ describe('moving house', () => {
       expect([code, error]).toEqual([1, expect.stringMatching(message)])
       expect(error).not.toContain('hunter2')
     }
-    expect((await call('store', 'import', '--file', `${path}/absent`)).code).toBe(1)
+    expect(await call('store', 'import', '--file', `${path}/absent`)).toMatchObject({
+      code: 1,
+      error: expect.stringContaining('can’t be read: ENOENT'),
+    })
     forget()
   })
 

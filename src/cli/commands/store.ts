@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, openSync } from 'node:fs'
-import type { Writable } from 'node:stream'
+import { createWriteStream, openSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { Readable, Writable } from 'node:stream'
 import type { Store } from '../../store/store.ts'
 import { exportStore, importStore } from '../transfer.ts'
 import { CommandFailed } from '../usage.ts'
@@ -49,9 +50,14 @@ export const store: Readonly<Record<string, Command>> = {
     makesStore: true,
     async run({ setting, values, output }) {
       const file = text(values, 'file')
-      const from = file === undefined ? process.stdin : createReadStream(file)
-      const imported = await importStore(await setting.store(), from)
-      output.done(imported, `Imported ${imported.imported} entries; ${imported.expired} had expired.`)
+      const from = file === undefined ? process.stdin : await fileToRead(file)
+      try {
+        const imported = await importStore(await setting.store(), from)
+        output.done(imported, `Imported ${imported.imported} entries; ${imported.expired} had expired.`)
+      } finally {
+        // Where it was refused before its end, nobody reads on.
+        if (file !== undefined) from.destroy()
+      }
     },
   },
 }
@@ -64,6 +70,15 @@ export const migrate: Command = {
     await opened.get(['schema'])
     output.done({ store: opened.location.kind }, 'The store’s schema is up to date.')
   },
+}
+
+/** Opened before anybody listens to the stream: else nobody would hear that it can't be. */
+const fileToRead = async (path: string): Promise<Readable> => {
+  try {
+    return (await open(path)).createReadStream()
+  } catch (error) {
+    throw new CommandFailed(`the file ${path} can’t be read: ${(error as NodeJS.ErrnoException).code}`)
+  }
 }
 
 const newFile = (path: string): Writable => {
