@@ -38,8 +38,8 @@ const phases = [
   [...tests('identity'), ...tests('oauth'), ...tests('policy'), ...tests('crypto')],
   tests('resource-server'),
   [
-    ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'introspection', 'dpop'),
-    ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
+    ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token', 'dpop'),
+    ...tests('authorization-server', 'introspection', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),
