@@ -9,6 +9,7 @@ import { revokeEndpoint } from '../authorization-server/revoke.ts'
 import { tokenEndpoint } from '../authorization-server/token.ts'
 import { metadataPath } from '../oauth/server-metadata.ts'
 import type { RequestInfo } from '../resource-server/handler.ts'
+import { inStep } from './in-step.ts'
 import type { PersonResponder } from './person-routes.ts'
 import type { PersonPath, RoutesOptions } from './routes-options.ts'
 
@@ -80,7 +81,9 @@ const answerMachine = async (
   arrival: Arrival,
 ): Promise<Response> => {
   try {
-    return await endpoint(await options.open(), request, arrival)
+    const server = await options.open()
+    await inStep()
+    return await endpoint(server, request, arrival)
   } catch (error) {
     return trouble(options, error)
   }
