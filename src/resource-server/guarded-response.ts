@@ -46,7 +46,7 @@ interface Step {
 }
 
 const isPlain = ({ headers }: Response): boolean =>
-  (headers.get('content-encoding') ?? 'identity').trim().toLowerCase() === 'identity'
+  (headers.get('content-encoding') ?? 'identity').toLowerCase() === 'identity'
 
 const unfilterable = (response: Response): Response => {
   void response.body?.cancel().catch(() => {})

@@ -44,7 +44,7 @@ export const createMetadataRoutes = (
   })
   const [first] = documents
   if (first && resources.length === 1 && first.pathname !== wellKnown) {
-    documents.push({ ...first, pathname: wellKnown, search: '' })
+    documents.push({ ...first, pathname: wellKnown })
   }
   const paths = new Set(documents.map(({ pathname }) => pathname))
 

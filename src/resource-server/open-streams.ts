@@ -122,7 +122,7 @@ export const createOpenStreams = ({ verifier, clock, audit }: OpenStreamsOptions
     stop(which, comeBack) {
       for (const [key, entry] of [...watched]) {
         const ending = [...entry.streams].filter(({ answers }) => which === 'all' || !answers)
-        if (ending.length > 0) end(key, entry, ending, 'shutdown', comeBack)
+        end(key, entry, ending, 'shutdown', comeBack)
       }
     },
 

@@ -83,10 +83,55 @@ test('a stream that is cut within a character arrives as it was, also at the beg
   }
 })
 
+test('wherever a stream is cut, also between the halves of a line’s end, what says where to go is the caller’s', () => {
+  const wrong: string[][] = []
+  for (const end of ['\n', '\r\n', '\r']) {
+    const said = ['event: endpoint', 'data: /m?s=1', '', 'event: end', 'data: /n', 'id:7', '', ''].join(end)
+    const issued = said.replace('/m?s=1', '/m?s=1&b=1').replace('id:7', 'id: bound-7')
+    for (let first = 0; first <= said.length; first++) {
+      for (let next = first; next <= said.length; next++) {
+        const pieces = [said.slice(0, first), said.slice(first, next), said.slice(next)]
+        // A host may hand on nothing, too.
+        const all = [rewrite(...pieces), rewriteInPassing(...pieces.flatMap((piece) => [piece, '']))]
+        if (all.some((each) => each !== issued)) wrong.push(pieces)
+      }
+    }
+  }
+  expect(wrong).toEqual([])
+})
+
+test('in a stream that is cut within a character nothing passes before the character is whole', () => {
+  // Of one, the bytes before the last are the least that are not ASCII.
+  for (const character of ['\u00c0', '\u{1f000}', '\u{1f511}']) {
+    const encoded = new TextEncoder().encode(character)
+    for (let at = 1; at < encoded.length; at++) {
+      const { passes } = createEventRewriter(ids)
+      const event = new TextEncoder().encode('\n\n')
+      expect(passes(event)).toBe(true)
+      expect(passes(event)).toBe(true)
+      passes(encoded.subarray(0, at))
+      passes(new Uint8Array(0))
+      expect(passes(event), `${character} ${at}`).toBe(false)
+      expect(passes(event)).toBe(true)
+    }
+  }
+})
+
 test('nothing goes on where an endpoint can’t be told in time, or an id has no end', () => {
   expect(() => rewrite('data: /m?s=1\nevent: endpoint\n\n')).toThrow(/endpoint/)
   expect(() => rewrite('da', 'ta: /m?s=1\neve', 'nt: endpoint\n\n')).toThrow(/endpoint/)
   expect(() => rewrite('id: ', ...Array.from({ length: 70 }, () => 'x'.repeat(1_000)))).toThrow(/bound/)
+  // Data may have begun before, in pieces.
+  for (const cut of ['d', 'data', 'data:', 'data: ', 'data: /m']) {
+    const rest = 'data: /m?s=1'.slice(cut.length)
+    expect(() => rewrite(cut, `${rest}\nevent: endpoint\n\n`), cut).toThrow(/endpoint/)
+    expect(() => rewrite(cut, rest, '\nevent: endpoint\n\n'), cut).toThrow(/endpoint/)
+    expect(() => rewrite(`${cut}${rest.slice(0, 1)}`, rest.slice(1), '\n', 'event: endpoint\n'), cut).toThrow(
+      /endpoint/,
+    )
+  }
+  expect(rewrite('id: '.padEnd(65_536, 'x'), '\n')).toBe(`id: bound-${'x'.repeat(65_532)}\n`)
+  expect(() => rewrite('id: '.padEnd(65_537, 'x'))).toThrow(/bound/)
 })
 
 test('data are sent on as they come, and never kept', () => {

@@ -190,6 +190,7 @@ test.each([
   ['\r\n', false],
   ['x\n', false],
   ['x\r\n', false],
+  ['\nx\n', false],
   ['\n\nx', false],
   ['\n\n\r', false],
   ['\n\rx', false],

@@ -28,6 +28,28 @@ describe('a proof is good once', () => {
   })
 })
 
+describe('what is over is forgotten', () => {
+  const life = dpopWindow * 1000 + 60_000
+
+  test('at its time exactly', async () => {
+    const memory = createProofMemory()
+    await memory.use(proof('a', '1', start), start)
+    await memory.use(proof('b', '1', start + life - 30_000), start + life - 30_000)
+    expect(memory.size).toBe(2)
+    await memory.use(proof('b', '2', start + life), start + life)
+    expect(memory.size).toBe(2)
+  })
+
+  test('also by a clock that was set back', async () => {
+    const memory = createProofMemory()
+    const hour = 3_600_000
+    await memory.use(proof('a', '1', start + hour), start + hour)
+    await memory.use(proof('b', '1', start), start)
+    await memory.use(proof('c', '1', start + life), start + life)
+    expect(memory.size).toBe(2)
+  })
+})
+
 describe('bounded', () => {
   test('what had to be forgotten is not good again, and only for the key that used most', async () => {
     const memory = createProofMemory({ capacity: 64 })
@@ -42,6 +64,30 @@ describe('bounded', () => {
     expect(await memory.use(victim, now)).toBe(false)
     for (const each of flood) expect(await memory.use(each, now)).toBe(false)
     expect(await memory.use(proof('victim', 'second', now, -100), now)).toBe(true)
+  })
+
+  test('what was forgotten stays refused until its own time is over, whatever else its key used', async () => {
+    // The newest that may be, and the oldest: the first is good for longer, and is forgotten first.
+    const memory = createProofMemory({ capacity: 1 })
+    const late = proof('a', 'late', start, dpopWindow)
+    const early = proof('a', 'early', start, 1 - dpopWindow)
+    expect(await memory.use(early, start)).toBe(true)
+    expect(await memory.use(late, start)).toBe(true)
+    // The first was forgotten, and with it all that is as old.
+    expect(await memory.use(early, start)).toBe(false)
+    const other = createProofMemory({ capacity: 1 })
+    expect(await other.use(late, start)).toBe(true)
+    expect(await other.use(proof('b', 'quiet', start), start)).toBe(true)
+    expect(await other.use(late, start)).toBe(false)
+    const until = start + 2 * dpopWindow * 1000 + 60_000
+    // By then nothing of that key is known but its floor.
+    for (const now of [until - 30_001, until - 1]) {
+      await other.use(proof('c', `${now}`, now), now)
+      expect(await other.use(late, now)).toBe(false)
+    }
+    // The time of the proof alone refuses it now: what is not needed is not kept.
+    await other.use(proof('c', 'last', until + 30_000), until + 30_000)
+    expect(await other.use(late, until + 30_000)).toBe(true)
   })
 
   test('property: no proof is ever taken twice, whatever is used in whatever order', async () => {
