@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { issueAccessToken, issueClientToken } from '../../src/authorization-server/access-token.ts'
 import { grantRef } from '../../src/records/grant.ts'
@@ -60,6 +60,17 @@ describe('a person is never taken for a client (RFC 9700 §4.15)', () => {
     expect(lastReason(to)).toBe('subject_is_a_client')
   })
 
+  test('nor where its client’s id is the URL of a document', async () => {
+    const { to, client } = await setUp()
+    const grant = await grantOf(to, (await signedIn(to, client)).access_token)
+    const target = { resource: mcp, scopes: [] }
+    const clientId = 'https://app.example.com/client.json'
+    const issue = (subject: string) =>
+      issueAccessToken(to.server, { ...grant, clientId, subject }, target, to.clock.now(), undefined)
+    await expect(issue(clientId)).rejects.toMatchObject({ code: 'invalid_grant', reason: 'subject_is_a_client' })
+    expect(decodeJwt((await issue(`${clientId}/alice`)).token).client_id).toBe(clientId)
+  })
+
   test('what only resembles a client’s id is a name like any other', async () => {
     const { to, client } = await named()
     for (const person of ['nightl', 'nightly2', 'cs_cl', 'xcs_cl_a', `${client.client_id.slice(0, 3)}`]) {
@@ -90,6 +101,8 @@ describe('what a token says', () => {
       jti: expect.stringMatching(/^[\w-]{22}$/),
     })
     expect(life).toBe(to.server.lifetimes.accessToken)
+    const { id: kid, algorithm: alg } = to.server.keys.signingKey()
+    expect(decodeProtectedHeader(token)).toStrictEqual({ alg, kid, typ: 'at+jwt' })
     const { access_token: other } = await signedIn(to, client)
     expect(decodeJwt(other).jti).not.toBe(decodeJwt(token).jti)
   })
@@ -151,6 +164,17 @@ describe('what a token says', () => {
     expect(await claims()).not.toHaveProperty('may_act')
   })
 
+  test('who acts for the person, where somebody does: the whole chain', async () => {
+    const { to, client } = await setUp()
+    const grant = await grantOf(to, (await signedIn(to, client)).access_token)
+    const actor = { issuer: grant.issuer, subject: 'b', clientId: 'b', actor: { issuer: grant.issuer, subject: 'a' } }
+    const chain = { kind: 'exchange', ancestors: ['parent'], clients: [], limits: {}, actor } as const
+    const target = { resource: mcp, scopes: [] }
+    const { token } = await issueAccessToken(to.server, { ...grant, ...chain }, target, to.clock.now(), undefined)
+    const before = { iss: grant.issuer, sub: 'a' }
+    expect(decodeJwt(token).act).toEqual({ iss: grant.issuer, sub: 'b', client_id: 'b', act: before })
+  })
+
   test('to which key it is bound, where it is', async () => {
     const { to } = await setUp({ clients: [nightly] })
     const target = { resource: mcp, scopes: ['notes:read'] }
@@ -177,6 +201,20 @@ describe('what a token says', () => {
       iat: now,
       exp: now + to.server.lifetimes.accessToken,
       jti: expect.any(String),
+    })
+  })
+
+  test('of a workload’s own: what its platform says that it is, as far as the server names it', async () => {
+    const { to } = await setUp({ clients: [nightly], tokenClaims: ['repository'] })
+    const claims = { repository: 'org/notes', actor: 'somebody' }
+    const upstream = { provider: 'ci', issuer: 'https://ci.example', subject: 'repo:org/notes', claims }
+    const target = { resource: mcp, scopes: ['notes:read'] }
+    const { token } = await issueClientToken(to.server, 'nightly', target, to.clock.now(), undefined, upstream)
+    expect(decodeJwt(token)).toMatchObject({ sub: 'nightly', upstream_provider: 'ci' })
+    expect(decodeJwt(token).upstream_claims).toStrictEqual({
+      repository: 'org/notes',
+      iss: 'https://ci.example',
+      sub: 'repo:org/notes',
     })
   })
 })

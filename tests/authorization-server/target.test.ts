@@ -152,6 +152,14 @@ describe('a server’s rule for people bounds what they can give', () => {
     expect((await redeem(to, client, code)).body.scope).toBe('notes:read')
   })
 
+  test('also where only one of several providers has a rule', async () => {
+    const { to, grant } = await granted({ admit: async () => ({ scopes: ['notes:read'] }) })
+    const [ruled] = to.server.providers
+    const { admit: _admit, ...without } = ruled ?? expect.fail('no provider')
+    const server = { ...to.server, providers: [...to.server.providers, { ...without, id: 'another' }] }
+    expect(await permittedResources(server, grant.upstreamSession, both)).toMatchObject({ [mcp]: ['notes:read'] })
+  })
+
   test('without a rule no sign-in is looked up for it', async () => {
     const { to } = await granted()
     const custody = { ...to.server.custody, identity: () => expect.fail('it was looked up') }
