@@ -15,18 +15,20 @@ test('what is under way is counted once, and waited for', async () => {
   const activity = createActivity()
   expect([activity.stopped, activity.underWay]).toEqual([false, 0])
   expect(await activity.settled(0)).toBe(true)
-  const [one, two] = [activity.begin(), activity.begin()]
+  const [zero, one, two] = [activity.begin(), activity.begin(), activity.begin()]
+  expect(activity.underWay).toBe(3)
+  one()
+  one()
   expect(activity.underWay).toBe(2)
-  one()
-  one()
-  expect(activity.underWay).toBe(1)
   activity.stop()
   expect(activity.stopped).toBe(true)
   let settled: boolean | undefined
   const waiting = activity.settled(3_600_000).then((value) => {
     settled = value
   })
-  await Promise.resolve()
+  zero()
+  // Whoever waits hears of it, if at all, in this turn.
+  await new Promise((resolve) => setImmediate(resolve))
   expect(settled).toBeUndefined()
   two()
   await waiting
@@ -173,6 +175,20 @@ test('metadata are read, and nothing else is done with them', async () => {
   })
   expect(await ask('POST', '/other')).toBeUndefined()
   expect([routes.handles(new URL(wellKnown).pathname), routes.handles('/mcp')]).toEqual([true, false])
+})
+
+test('by whatever name a server is reached, one resource alone has the metadata at its place', async () => {
+  for (const [identifier, path] of [
+    ['https://a.example', ''],
+    ['https://a.example/mcp', ''],
+    ['https://a.example/mcp', '/mcp'],
+    ['https://a.example/mcp?tenant=1', ''],
+  ] as const) {
+    const routes = createMetadataRoutes([resourceAt(identifier)], [])
+    const place = `http://10.0.0.7:8080/.well-known/oauth-protected-resource${path}`
+    const response = await routes.respond(new Request(place, { headers: { Host: '10.0.0.7:8080' } }))
+    expect(await response?.json(), identifier + path).toMatchObject({ resource: identifier })
+  }
 })
 
 test('of two resources that differ in their query, each has its own metadata', async () => {

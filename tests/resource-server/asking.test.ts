@@ -128,6 +128,19 @@ test('another issuer’s metadata, and metadata without the member, are passed o
   })
 })
 
+test('where no metadata can be read, an operator is told what each place said', async () => {
+  const fetch: Fetch = async (url) => {
+    if (url === places[0]) throw new Error('connection refused')
+    // What hosts throw need not be an error.
+    if (url === places[1]) throw 'out of order'
+    return new Response('no', { status: 404 })
+  }
+  await expect(discoverUrl(issuer, 'jwks_uri', fetch, signal)).rejects.toMatchObject({
+    name: 'VerifierUnavailable',
+    message: `no metadata of ${issuer} could be read: connection refused; out of order; ${places[2]} answered 404`,
+  })
+})
+
 test('an address that is not safe is not used, whatever stands elsewhere', async () => {
   const [first = '', second = ''] = places
   const documents = {

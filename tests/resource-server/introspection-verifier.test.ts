@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { introspection } from '../../src/resource-server/introspection-verifier.ts'
@@ -153,6 +155,7 @@ test.each<[string, (seconds: number) => JsonObject, object, string]>([
   ['begins at the end of the skew', (now) => ({ nbf: now + 30 }), {}, 'taken'],
   ['begins after the skew', (now) => ({ nbf: now + 30.001 }), {}, 'not_yet_valid'],
   ['begins at no time', () => ({ nbf: 'soon' }), {}, 'not_yet_valid'],
+  ['begins at what is no number', () => ({ nbf: '5' }), {}, 'not_yet_valid'],
   ['ends at no time', () => ({ exp: 'soon' }), {}, 'claims'],
   ['is for several', () => ({ aud: ['https://other.example', `${resource}/`] }), {}, 'taken'],
   ['is for none of several', () => ({ aud: ['https://other.example', 7, null] }), {}, 'audience'],
@@ -179,6 +182,8 @@ test('a token that needs a proof is taken with it', async () => {
 test('an answer is used again for its time exactly, and not by a clock that was set back', async () => {
   const { verifier, asked, clock } = exact(() => ({}))
   await verifier.verify('opaque', resource)
+  await verifier.verify('opaque', resource)
+  expect(asked).toHaveLength(1)
   await clock.pass(4_999)
   await verifier.verify('opaque', resource)
   expect(asked).toHaveLength(1)
@@ -188,6 +193,49 @@ test('an answer is used again for its time exactly, and not by a clock that was 
   await clock.pass(-1)
   await verifier.verify('opaque', resource)
   expect(asked).toHaveLength(3)
+})
+
+test('what was asked is recalled without asking, for its time and its resource', async () => {
+  const { verifier, asked, clock } = exact(() => ({}))
+  expect(verifier.recall?.('opaque', resource)).toBeUndefined()
+  const token = await verifier.verify('opaque', resource)
+  expect(verifier.recall?.('opaque', resource)).toBe(token)
+  expect(verifier.recall?.('opaque', 'https://other.example')).toBeUndefined()
+  await clock.pass(5_000)
+  expect(verifier.recall?.('opaque', resource)).toBeUndefined()
+  expect(asked).toHaveLength(1)
+})
+
+test('as many answers are remembered as was said', async () => {
+  for (const [remembered, expected] of [
+    [undefined, 2],
+    [0, 4],
+    [1, 4],
+    [2, 2],
+  ]) {
+    const { verifier, asked } = exact(() => ({}), remembered === undefined ? {} : { remembered })
+    for (const token of ['one', 'two', 'one', 'two']) await verifier.verify(token, resource)
+    expect([remembered, asked.length]).toEqual([remembered, expected])
+  }
+})
+
+test('fault 5: what went wrong is in the log, and with the error; the token is in neither', async () => {
+  const logged: unknown[] = []
+  const nothing = () => {}
+  const problem = new Error('the connection was refused')
+  const { verifier } = exact(() => ({}), {
+    fetch: () => Promise.reject(problem),
+    logger: {
+      debug: nothing,
+      info: nothing,
+      warn: nothing,
+      error: (...given: unknown[]) => void logged.push(...given),
+    },
+  })
+  const failed: unknown = await verifier.verify('opaque-token', resource).catch((error: unknown) => error)
+  expect(failed).toMatchObject({ name: 'VerifierUnavailable', cause: problem })
+  expect(logged).toEqual([expect.stringContaining(issuer), { error: problem }])
+  expect(JSON.stringify([logged, String(failed)])).not.toContain('opaque-token')
 })
 
 test('who asks at once asks once, for one resource', async () => {
@@ -228,6 +276,33 @@ test('where to ask is found once, in the issuer’s metadata', async () => {
   await verifier.verify('opaque', resource)
   await verifier.verify('opaque', resource)
   expect(found).toEqual([`${issuer}/.well-known/oauth-authorization-server`, endpoint, endpoint])
+})
+
+test('fault 5: at start it is known whether there is somebody to ask', async () => {
+  const more = { endpoint: undefined, fetch: async () => new Response('no', { status: 404 }) }
+  const { verifier } = exact(() => ({}), more)
+  await expect(verifier.ready?.()).rejects.toMatchObject({ name: 'VerifierUnavailable' })
+  await exact(() => ({})).verifier.ready?.()
+})
+
+test('by default an issuer is asked by the host’s own fetch', async () => {
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`)
+    request.resume()
+    const answer = { active: true, sub: 'alice', client_id: 'app', aud: resource, exp: 9_999_999_999 }
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(answer))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  try {
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const verifier = introspection(origin, { clientId: 'rs', clientSecret: 's', endpoint: `${origin}/introspect` })
+    expect((await verifier.verify('opaque', resource)).subject).toBe('alice')
+    expect(asked).toEqual(['POST /introspect'])
+  } finally {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
 })
 
 test.each([
