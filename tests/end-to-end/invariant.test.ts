@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { type ExchangeFault, endExchange, exchange } from './support/exchange-commands.ts'
 import {
   advance,
   authorize,
@@ -16,7 +17,18 @@ import {
   signOut,
 } from './support/grant-commands.ts'
 import { emptyModel, type Redemption, type Refreshing } from './support/grant-model.ts'
-import { CLIENTS, createWorld, PEOPLE, type PersonName, SCOPES, SHARED } from './support/world.ts'
+import {
+  CALENDAR,
+  CLIENTS,
+  createWorld,
+  EXCHANGERS,
+  type ExchangerName,
+  PEOPLE,
+  type PersonName,
+  RESOURCE,
+  SCOPES,
+  SHARED,
+} from './support/world.ts'
 
 const person = fc.constantFrom(...(Object.keys(PEOPLE) as PersonName[]))
 const client = fc.constantFrom(...CLIENTS)
@@ -31,6 +43,12 @@ const fault = fc.oneof(
   fc.constantFrom('verifier' as const, 'client' as const),
 )
 const refreshFault = fc.oneof({ weight: 5, arbitrary: fault }, fc.constant('wider' as const))
+const exchanger = fc.constantFrom(...(Object.keys(EXCHANGERS) as ExchangerName[]))
+const resource = fc.constantFrom(RESOURCE, CALENDAR)
+const exchangeFault = fc.oneof(
+  { weight: 8, arbitrary: fc.constant<ExchangeFault>('none') },
+  fc.constantFrom<ExchangeFault>('wider', 'stranger'),
+)
 // No sum of them falls on a border, where either answer would be right.
 const time = fc.constantFrom(3_001, 11_003, 25_007, 130_011, 700_013)
 
@@ -47,13 +65,79 @@ const shapes: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<Comman
   [1, fc.tuple(person, fc.nat(3)).map((args) => endByOperator(...args))],
   [1, fc.tuple(person, device, client).map((args) => disconnect(...args))],
   [1, fc.tuple(person, device, fc.boolean()).map((args) => signOut(...args))],
+  [
+    5,
+    fc
+      .tuple(fc.constant(0), fc.nat(2), exchanger, resource, fc.boolean(), exchangeFault)
+      .map((args) => exchange(...args)),
+  ],
+  [1, fc.tuple(index, fc.nat(9), exchanger, resource, fc.boolean(), exchangeFault).map((args) => exchange(...args))],
+  [1, fc.tuple(index, fc.nat(9), either('client', 'another', 'operator')).map((args) => endExchange(...args))],
   [4, time.map(advance)],
   [1, fc.constant(restart())],
 ]
 // fast-check picks evenly among what it is given.
 const commands = shapes.flatMap(([weight, arbitrary]) => Array.from({ length: weight }, () => arbitrary))
 
+/** Meets everything that exchanges can come to, whatever chance brings below. */
+const exchanges: readonly Command[] = [
+  connect('ada', 1, 'web', ['notes:read', 'notes:write']),
+  exchange(0, 0, 'notes-server', CALENDAR, false, 'none'),
+  exchange(0, 0, 'calendar-server', RESOURCE, true, 'none'),
+  exchange(0, 0, 'support', RESOURCE, false, 'none'),
+  exchange(0, 0, 'agent', RESOURCE, false, 'wider'),
+  exchange(0, 0, 'agent', RESOURCE, false, 'stranger'),
+  exchange(0, 0, 'agent', CALENDAR, false, 'none'),
+  exchange(0, 0, 'calendar-server', RESOURCE, false, 'none'),
+  // Up to the most that may follow one another, and one more.
+  ...Array.from({ length: 6 }, () => exchange(0, 0, 'agent', RESOURCE, false, 'none')),
+  endByOperator('ada', 1),
+  connect('bob', 2, 'desktop', ['notes:share']),
+  // Nothing of it is what that server may get back.
+  exchange(0, 0, 'notes-server', CALENDAR, false, 'none'),
+  exchange(0, 0, 'calendar-server', RESOURCE, false, 'none'),
+  exchange(0, 0, 'notes-server', RESOURCE, false, 'none'),
+  endExchange(0, 1, 'another'),
+  endExchange(0, 1, 'client'),
+  exchange(0, 0, 'agent', RESOURCE, false, 'none'),
+  endByOperator('bob', 0),
+  connect('bob', 2, 'web', ['notes:read']),
+  exchange(0, 0, 'agent', RESOURCE, false, 'none'),
+  exchange(0, 0, 'agent', RESOURCE, false, 'none'),
+  refresh(0, 0, 1, 'none', false),
+  restart(),
+  endExchange(0, 0, 'operator'),
+  disconnect('bob', 2, 'web'),
+  connect('ada', 1, 'mobile', ['notes:read']),
+  exchange(0, 0, 'agent', RESOURCE, false, 'none'),
+  advance(700_013),
+  exchange(0, 0, 'agent', RESOURCE, false, 'none'),
+  advance(130_011),
+  endByOperator('ada', 0),
+]
+
+it('design 1: whatever servers and agents exchange a token for, it is the same person’s, of no more, and ends with what it came of', async () => {
+  const world = await createWorld()
+  met.clear()
+  try {
+    await fc.asyncModelRun(() => ({ model: emptyModel(), real: world }), exchanges)
+  } finally {
+    await world.dispose()
+  }
+  expect([...met].filter((each) => each.includes('exchange')).sort()).toEqual(exchangeOutcomes)
+})
+
+const exchangeOutcomes = [
+  'exchanged',
+  'exchanged again',
+  'an exchange ended by itself',
+  ...['invalid_request', 'invalid_scope', 'invalid_target', 'unauthorized_client'].map(
+    (each) => `exchange refused: ${each}`,
+  ),
+].sort()
+
 it('design 1: whatever people, clients and devices do, a handler sees what was granted', async () => {
+  met.clear()
   await fc.assert(
     fc.asyncProperty(fc.commands(commands, { maxCommands: 60, size: 'max' }), async (sequence) => {
       const world = await createWorld()
@@ -67,7 +151,7 @@ it('design 1: whatever people, clients and devices do, a handler sees what was g
   )
   const redemptions: Redemption[] = ['redeems', 'refused', 'revokes']
   const refreshings: Refreshing[] = ['rotates', 'repeats', 'revokes', 'refused']
-  expect([...met].sort()).toEqual(
+  expect([...met].filter((each) => !each.includes('exchange')).sort()).toEqual(
     [
       'consent skipped',
       'another person signed in',

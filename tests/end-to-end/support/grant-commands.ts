@@ -1,7 +1,9 @@
 import type fc from 'fast-check'
 import { expect } from 'vitest'
+import type { Actor } from '../../../src/identity/actor.ts'
 import {
   consentOf,
+  isExchangeLive,
   isLive,
   type Model,
   type ModelGrant,
@@ -13,11 +15,13 @@ import {
 import {
   type ClientName,
   ISSUER,
+  type Listed,
   PEOPLE,
   type PersonName,
   PROVIDER,
   RESOURCE,
   SCOPES,
+  type Seen,
   SHARED,
   type TokenAnswer,
   type World,
@@ -31,7 +35,7 @@ export const met = new Set<string>()
 export type Command = fc.AsyncCommand<Model, World>
 
 /** Each command ends with the invariant itself: every token that was ever issued shows what was granted, or nothing. */
-const command = (
+export const command = (
   name: string,
   ready: (model: Model) => boolean,
   act: (model: Model, world: World) => Promise<void>,
@@ -66,24 +70,47 @@ async function holds(model: Model, world: World): Promise<void> {
         expect(seen, 'a token whose grant has ended, or that has expired').toBe(401)
         continue
       }
-      const { subject, claims } = PEOPLE[grant.person]
       expect(seen).toMatchObject({
-        kind: 'user',
-        issuer: ISSUER,
-        subject: model.subjects.get(grant.person),
         clientId: world.clients[grant.client].id,
         scopes: issued.scopes,
         resource: RESOURCE,
       })
-      expect((seen as { upstream: unknown }).upstream).toEqual({
-        provider: PROVIDER.id,
-        issuer: PROVIDER.issuer,
-        subject,
-        claims: expect.objectContaining(claims),
-      })
+      expect(seen).not.toHaveProperty('actor')
+      isOf(model, grant, seen)
+    }
+    for (const exchange of grant.exchanged) {
+      const live = isExchangeLive(grant, exchange, world.now())
+      if (live === undefined) continue
+      const seen = await world.call(exchange.token, exchange.resource)
+      if (!live) {
+        expect(seen, 'an exchanged token that something of its chain has ended').toBe(401)
+        continue
+      }
+      const { client, scopes, resource } = exchange
+      expect(seen).toMatchObject({ clientId: client, scopes, resource })
+      expect((seen as Seen).actor).toEqual(chainOf(exchange.actors))
+      isOf(model, grant, seen)
     }
   }
 }
+
+/** The person, and all that their provider said: whoever acts for them, and whatever the token is for. */
+function isOf(model: Model, { person }: ModelGrant, seen: Seen | number): void {
+  const { subject, claims } = PEOPLE[person]
+  expect(seen).toMatchObject({ kind: 'user', issuer: ISSUER, subject: model.subjects.get(person) })
+  expect((seen as Seen).upstream).toEqual({
+    provider: PROVIDER.id,
+    issuer: PROVIDER.issuer,
+    subject,
+    claims: expect.objectContaining(claims),
+  })
+}
+
+const chainOf = (actors: readonly string[]): Actor | undefined =>
+  actors.reduceRight<Actor | undefined>(
+    (before, id) => ({ issuer: ISSUER, subject: id, clientId: id, ...(before && { actor: before }) }),
+    undefined,
+  )
 
 export const authorize = (
   asking: PersonName,
@@ -113,7 +140,7 @@ export const authorize = (
       const scopes = shown ? asked.filter((scope) => !without.includes(scope)) : asked
       for (const scope of scopes) remembered.add(scope)
       const issued = { code, verifier, issuedAt: world.now() }
-      model.grants.push({ person, client, scopes, code: issued, refresh: [], access: [], ended: false })
+      model.grants.push({ person, client, scopes, code: issued, refresh: [], access: [], exchanged: [], ended: false })
     },
   )
 
@@ -241,13 +268,31 @@ export const endByOperator = (who: PersonName, nth: number) =>
       const live = model.grants.filter(({ person, access, ended }) => person === who && access.length > 0 && !ended)
       // Without configuration the subject is the account's own id.
       const listed = await world.list(model.subjects.get(who) ?? '')
-      expect([...listed].sort()).toEqual(live.map(grantId).sort())
+      const own = listed.filter(({ kind }) => kind === 'authorization')
+      expect(own.map(({ id }) => id).sort()).toEqual(live.map(idOf).sort())
+      listsExchanges(live, listed, world.now())
       const grant = live[nth % live.length]
       if (grant === undefined) return
-      expect(await world.end(grantId(grant))).toBe(true)
+      expect(await world.end(idOf(grant))).toBe(true)
       grant.ended = true
     },
   )
+
+/** Each that lives, none that ended, with what it came of. */
+function listsExchanges(grants: readonly ModelGrant[], listed: readonly Listed[], now: number): void {
+  const shown = new Map(listed.flatMap(({ id, kind, parent }) => (kind === 'exchange' ? [[id, parent]] : [])))
+  for (const grant of grants) {
+    for (const exchange of grant.exchanged) {
+      const id = grantId(exchange.token)
+      const live = isExchangeLive(grant, exchange, now)
+      if (live !== undefined) expect(shown.has(id), 'listed as long as it lives').toBe(live)
+      const [parent] = exchange.before.slice(-1)
+      if (live) expect(shown.get(id)).toBe(parent ? grantId(parent.token) : idOf(grant))
+      shown.delete(id)
+    }
+  }
+  expect([...shown], 'nothing that nobody exchanged, and nobody else’s').toEqual([])
+}
 
 export const disconnect = (person: PersonName, device: number, client: ClientName) =>
   command(
@@ -280,8 +325,10 @@ const later = async (turns: number) => {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-const grantId = ({ access }: ModelGrant): string => {
-  const [, payload = ''] = access[0]?.token.split('.') ?? []
+const idOf = ({ access }: ModelGrant): string => grantId(access[0]?.token ?? '')
+
+export const grantId = (token: string): string => {
+  const [, payload = ''] = token.split('.')
   return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { grant_id: string }).grant_id
 }
 
@@ -317,7 +364,7 @@ async function learn(
   model.subjects.set(grant.person, seen.subject)
 }
 
-function pick(model: Model, index: number, suits: (grant: ModelGrant) => boolean = () => true): ModelGrant {
+export function pick(model: Model, index: number, suits: (grant: ModelGrant) => boolean = () => true): ModelGrant {
   const suitable = model.grants.filter(suits)
   const grant = suitable[suitable.length - 1 - (index % suitable.length)]
   if (grant === undefined) throw new Error('no grant')

@@ -2,7 +2,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ExchangeSettings } from '../../../src/authorization-server/exchange-options.ts'
 import { type Countersign, countersign } from '../../../src/countersign.ts'
+import type { Actor } from '../../../src/identity/actor.ts'
 import type { JsonObject } from '../../../src/identity/json.ts'
 import { sqlite } from '../../../src/store/sqlite.ts'
 import { type Provider, SignInRefused } from '../../../src/upstream/provider.ts'
@@ -13,7 +15,9 @@ import { signIn, type Walk } from './sign-in.ts'
 
 export const ISSUER = 'https://auth.example.com'
 export const RESOURCE = `${ISSUER}/mcp`
+export const CALENDAR = 'https://calendar.example.org/mcp'
 export const SCOPES = ['notes:read', 'notes:write', 'notes:share'] as const
+export const CALENDAR_SCOPES = ['calendar:read', 'calendar:write'] as const
 export const LIFETIMES = { code: 60, accessToken: 600, refreshGrace: 60 } as const
 export type Scope = (typeof SCOPES)[number]
 
@@ -36,6 +40,15 @@ const REGISTRATIONS = {
 export type ClientName = keyof typeof REGISTRATIONS
 export const CLIENTS = Object.keys(REGISTRATIONS) as ClientName[]
 
+/** Who may exchange people's tokens, each allowed to in another way. None of them is anybody's application. */
+export const EXCHANGERS = {
+  'notes-server': { serves: [RESOURCE], to: { [CALENDAR]: ['calendar:read'] } },
+  'calendar-server': { serves: [CALENDAR], to: { [RESOURCE]: ['notes:read', 'notes:write'] } },
+  agent: { from: ['*'] },
+  support: { from: ['*'], impersonates: true },
+} as const satisfies Readonly<Record<string, ExchangeSettings>>
+export type ExchangerName = keyof typeof EXCHANGERS
+
 export interface RegisteredClient {
   readonly id: string
   readonly secret?: string
@@ -49,7 +62,14 @@ export interface Seen {
   readonly clientId: string
   readonly scopes: readonly string[]
   readonly resource: string
+  readonly actor?: Actor
   readonly upstream: Readonly<Record<string, unknown>>
+}
+
+export interface Listed {
+  readonly id: string
+  readonly kind: string
+  readonly parent?: string
 }
 
 export interface TokenAnswer {
@@ -76,12 +96,12 @@ export interface World {
     scopes: readonly string[],
     without: readonly string[],
   ): Promise<Authorized>
-  token(client: ClientName, parameters: Readonly<Record<string, string>>): Promise<TokenAnswer>
-  revoke(client: ClientName, token: string): Promise<number>
-  /** What a handler sees of this token, or the status that the gate answers. */
-  call(accessToken: string): Promise<Seen | number>
-  /** The ids of the live grants of an account. */
-  list(account: string): Promise<readonly string[]>
+  token(client: ClientName | ExchangerName, parameters: Readonly<Record<string, string>>): Promise<TokenAnswer>
+  revoke(client: ClientName | ExchangerName, token: string): Promise<number>
+  /** What a handler of the resource sees of this token, or the status that the gate answers. */
+  call(accessToken: string, resource?: string): Promise<Seen | number>
+  /** The live grants of an account, all pages of them. */
+  list(account: string): Promise<readonly Listed[]>
   /** Ends a grant as the operator. */
   end(grant: string): Promise<boolean>
   /** The person disconnects a client on the page of connected apps. False where it is not there. */
@@ -93,6 +113,7 @@ export interface World {
 export async function createWorld(): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-world-'))
   const secret = randomBytes(32).toString('base64url')
+  const exchangersSecret = randomBytes(32).toString('base64url')
   let time = Date.UTC(2026, 0, 1)
   const clock = { now: () => time }
 
@@ -108,10 +129,13 @@ export async function createWorld(): Promise<World> {
       upstream: people,
       resources: {
         '/mcp': { scopes: Object.fromEntries(SCOPES.map((scope) => [scope, scope])), defaultScopes: ['notes:read'] },
+        [CALENDAR]: { scopes: Object.fromEntries(CALENDAR_SCOPES.map((scope) => [scope, scope])) },
       },
+      clients: Object.entries(EXCHANGERS).map(([id, exchange]) => ({ id, secret: exchangersSecret, exchange })),
     })
-    const handler = auth.gate('/mcp', (_request, { accessToken }) => Response.json({ ...accessToken }))
-    return { auth, handler }
+    const handlerOf = (resource: string) =>
+      auth.gate(resource, (_request, { accessToken }) => Response.json({ ...accessToken }))
+    return { auth, handlers: new Map([RESOURCE, CALENDAR].map((resource) => [resource, handlerOf(resource)])) }
   }
   let current = start()
   const send = async (request: Request) => (await respond(current.auth, request)) ?? new Response(null, { status: 404 })
@@ -128,8 +152,15 @@ export async function createWorld(): Promise<World> {
     await Promise.all(CLIENTS.map(async (name) => [name, await register(send, name)] as const)),
   ) as Record<ClientName, RegisteredClient>
 
-  const post = (client: ClientName, path: string, parameters: Readonly<Record<string, string>>) => {
-    const { id, secret: clientSecret } = clients[client]
+  const known = (client: ClientName | ExchangerName): Pick<RegisteredClient, 'id' | 'secret'> =>
+    client in EXCHANGERS ? { id: client, secret: exchangersSecret } : clients[client as ClientName]
+
+  const post = (
+    client: ClientName | ExchangerName,
+    path: string,
+    parameters: Readonly<Record<string, string>>,
+  ): Promise<Response> => {
+    const { id, secret: clientSecret } = known(client)
     const authorization = clientSecret && `Basic ${Buffer.from(`${id}:${clientSecret}`).toString('base64')}`
     const body = new URLSearchParams({ ...parameters, ...(authorization ? {} : { client_id: id }) })
     const headers = new Headers(authorization ? { authorization } : {})
@@ -176,13 +207,22 @@ export async function createWorld(): Promise<World> {
       return { status: response.status, body: (await response.json()) as Record<string, string> }
     },
     revoke: async (client, token) => (await post(client, '/revoke', { token })).status,
-    async call(accessToken) {
-      const response = await current.handler(
-        new Request(RESOURCE, { method: 'POST', body: '{}', headers: { authorization: `Bearer ${accessToken}` } }),
-      )
+    async call(accessToken, resource = RESOURCE) {
+      const headers = { authorization: `Bearer ${accessToken}` }
+      const handler = current.handlers.get(resource)
+      if (!handler) throw new Error(`nobody serves ${resource}`)
+      const response = await handler(new Request(resource, { method: 'POST', body: '{}', headers }))
       return response.ok ? ((await response.json()) as Seen) : response.status
     },
-    list: async (account) => (await current.auth.grants.list(account)).grants.map(({ id }) => id),
+    async list(account) {
+      const all: Listed[] = []
+      for (let cursor: string | undefined; ; ) {
+        const page = await current.auth.grants.list(account, cursor)
+        all.push(...page.grants)
+        if (page.cursor === undefined) return all
+        cursor = page.cursor
+      }
+    },
     end: (grant) => current.auth.grants.revoke(grant),
     async disconnect(person, device, client) {
       const browser = browserOf(person, device)
