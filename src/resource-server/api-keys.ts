@@ -87,7 +87,7 @@ const base64url = (bytes: Uint8Array): string =>
   btoa(String.fromCharCode(...bytes))
     .replace(/\+/g, '-')
     .replace(/\//g, '_')
-    .replace(/=+$/, '')
+    .replaceAll('=', '')
 
 const fromBase64url = (text: string): Uint8Array => {
   if (!/^[A-Za-z0-9_-]{43}$/.test(text)) return new Uint8Array(0)
