@@ -38,7 +38,8 @@ const phases = [
   [...tests('identity'), ...tests('oauth'), ...tests('policy'), ...tests('crypto')],
   tests('resource-server'),
   [
-    ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token', 'dpop'),
+    ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
+    ...tests('authorization-server', 'presented-token', 'dpop-checks', 'dpop'),
     ...tests('authorization-server', 'introspection', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
   ],
   [
