@@ -44,10 +44,10 @@ const tokens = async (form: URLSearchParams) => {
   const clientId = form.get('client_id') ?? ''
   const presented = form.get('code') ?? form.get('refresh_token') ?? ''
   const { person, nonce } = given.get(presented) ?? {}
-  given.delete(presented)
   if (delay > 0) await wait(delay)
   if (person === undefined) return undefined
-  const refreshToken = randomUUID()
+  // It does not rotate: an answer that is lost on a busy machine must not end the sign-in.
+  const refreshToken = form.get('refresh_token') ?? randomUUID()
   given.set(refreshToken, { person })
   const idToken = await new SignJWT({ name: person, ...(nonce === undefined ? {} : { nonce }) })
     .setProtectedHeader({ alg: 'ES256', kid: 'key-1' })

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../identity/json.ts'
+import type { AuthTimeAssumed } from '../policy/sign-in.ts'
 import type { Account } from '../records/account.ts'
 import type { ServerContext } from './context.ts'
 import type { ShownAccount } from './pages.ts'
@@ -10,7 +11,7 @@ export interface Somebody {
   /** Seconds since the epoch. */
   readonly authTime: number
   /** The provider did not say it. */
-  readonly authTimeAssumed?: boolean
+  readonly authTimeAssumed?: AuthTimeAssumed | undefined
   /** As whom the person signed in: one of the account's identities. */
   readonly identity: { readonly issuer: string; readonly subject: string }
   /** How the person recognises themselves. */
@@ -46,7 +47,7 @@ export const identifyAccount = async (server: ServerContext, facts: SignInFacts)
     identity: { issuer, subject },
     upstreamSession: facts.upstreamSession,
     authTime: facts.authTime,
-    ...(identified.session.authTimeAssumed ? { authTimeAssumed: true } : {}),
+    authTimeAssumed: identified.session.authTimeAssumed,
     shown: shownAccount(provider.name, identified.facts.claims),
   }
 }

@@ -3,6 +3,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { findResource, sameResource } from '../oauth/resource.ts'
 import { offlineAccess, parseScope } from '../oauth/scope.ts'
 import { withImplied } from '../oauth/scope-hierarchy.ts'
+import { statedAuthTime } from '../policy/sign-in.ts'
 import { type SignIn, SignInRefused } from '../upstream/provider.ts'
 import { type Assertion, refusedAssertion } from './assertion.ts'
 import type { EnterpriseIssuer } from './assertion-options.ts'
@@ -45,13 +46,13 @@ const boundKey = (cnf: unknown): string | undefined => {
 
 /** The person, as the enterprise's provider would say who signs in. @throws OAuthError `invalid_grant` */
 export const signInOf = ({ issuer, subject, issuedAt, claims }: Assertion<EnterpriseIssuer>, now: number): SignIn => {
-  const { auth_time: authTime } = claims
+  const authTime = statedAuthTime(claims.auth_time, now)
   const named = issuer.subjectClaim === undefined ? subject : claims[issuer.subjectClaim]
   if (!isText(named)) throw refusedAssertion('no_subject')
   return {
     issuer: issuer.issuer,
     subject: named,
-    authTime: typeof authTime === 'number' && Number.isSafeInteger(authTime) ? authTime : (issuedAt ?? now / 1000),
+    authTime: authTime ?? issuedAt ?? Math.floor(now / 1000),
     said: [{ source: 'assertion', at: now, claims }],
   }
 }

@@ -1,5 +1,6 @@
 import { base64url } from '../crypto/bytes.ts'
 import { hashSecret, hashStrings, matchesSecret } from '../crypto/hash.ts'
+import type { AuthTimeAssumed } from '../policy/sign-in.ts'
 import type { Account } from '../records/account.ts'
 import { mergedClaims } from '../upstream/claims.ts'
 import { type NamedProvider, ProviderUnavailable, SignInRefused } from '../upstream/provider.ts'
@@ -19,7 +20,7 @@ export interface Visitor {
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
   /** The provider did not say it. */
-  readonly authTimeAssumed?: boolean
+  readonly authTimeAssumed?: AuthTimeAssumed | undefined
   /** Signed in by us; otherwise the host says at each request who this is. */
   readonly signedInHere: boolean
   /** In the forms of the page. */
@@ -37,7 +38,7 @@ export const whoVisits = async (
   const somebody = await readBrowserSession(server, request)
   const secret = browserSecret(server, request)
   if (somebody && secret !== undefined) {
-    const { account, identity, shown, authTime, authTimeAssumed = false } = somebody
+    const { account, identity, shown, authTime, authTimeAssumed } = somebody
     const csrf = hashStrings('account', secret, account.id)
     return { visitor: { account, identity, shown, authTime, authTimeAssumed, signedInHere: true, csrf, cookies: [] } }
   }
@@ -55,7 +56,8 @@ const visitorOfHost = async (server: ServerContext, request: Request, host: Name
   const cookies = known === undefined ? [setCookie(server.issuer, cookieName, cookie, 86_400)] : []
   const shown = shownAccount(host.name, mergedClaims(answer))
   const csrf = hashStrings('account', cookie, answer.issuer, answer.subject)
-  return { visitor: { account, shown, authTime: answer.authTime, signedInHere: false, csrf, cookies } }
+  const { authTime, authTimeAssumed } = answer
+  return { visitor: { account, shown, authTime, authTimeAssumed, signedInHere: false, csrf, cookies } }
 }
 
 /** Asks the host. Its sign-in leads back to the account page. @throws PageProblem */

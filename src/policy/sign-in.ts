@@ -53,10 +53,23 @@ export interface PromptFacts {
   readonly now: number
 }
 
+/**
+ * Nobody said when a person authenticated, and it is taken for the moment of the answer; they may have signed in long before. `asked`: it was the
+ * answer to a request to sign them in again.
+ */
+export type AuthTimeAssumed = true | 'asked'
+
 interface AuthenticatedAt {
   readonly authTime: number
-  readonly authTimeAssumed?: boolean
+  readonly authTimeAssumed?: AuthTimeAssumed | undefined
 }
+
+/** What clocks may differ, in seconds. */
+export const authTimeSkew = 60
+
+/** When a person authenticated, where that was said and can be. @param now milliseconds since the epoch */
+export const statedAuthTime = (stated: unknown, now: number): number | undefined =>
+  typeof stated === 'number' && Number.isFinite(stated) && stated <= now / 1000 + authTimeSkew ? stated : undefined
 
 export type PromptDecision =
   | {
@@ -93,4 +106,8 @@ export const decidePrompt = (facts: PromptFacts): PromptDecision => {
 
 /** `max_age=0` means `prompt=login`, also within the second of the last sign-in. Of whom nobody said when, it may be as long ago as it likes. */
 const isTooOld = ({ authTime, authTimeAssumed }: AuthenticatedAt, { maxAge, now }: PromptFacts): boolean =>
-  maxAge !== undefined && (maxAge === 0 || authTimeAssumed === true || now / 1000 - authTime > maxAge)
+  maxAge !== undefined &&
+  (maxAge === 0 ||
+    authTimeAssumed !== undefined ||
+    statedAuthTime(authTime, now) === undefined ||
+    now / 1000 - authTime > maxAge)

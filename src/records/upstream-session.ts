@@ -1,5 +1,6 @@
 import { hashStrings } from '../crypto/hash.ts'
 import type { JsonObject } from '../identity/json.ts'
+import type { AuthTimeAssumed } from '../policy/sign-in.ts'
 import { type Ref, recordType, refTo } from './records.ts'
 
 /** A sign-in at a provider: home of the provider's tokens and of what it said. */
@@ -14,7 +15,7 @@ export interface UpstreamSession {
   /** When the person authenticated at the provider, seconds since the epoch. */
   readonly authTime: number
   /** Nobody said when: it is when the answer came. */
-  readonly authTimeAssumed?: boolean
+  readonly authTimeAssumed?: AuthTimeAssumed
   /** What the provider said, each source as it was; a later entry overrides an earlier one, claim by claim. */
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens

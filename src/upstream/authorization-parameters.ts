@@ -1,4 +1,4 @@
-import { type BeginRequest, SignInRefused } from './provider.ts'
+import type { BeginRequest } from './provider.ts'
 
 const ownParameters = new Set([
   ...['client_id', 'response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce'],
@@ -53,15 +53,3 @@ const maxAgeOf = ({ maxAge, reauthenticate }: BeginRequest): Record<string, stri
   const asked = maxAge ?? (reauthenticate ? 0 : undefined)
   return asked === undefined ? {} : { max_age: String(asked) }
 }
-
-export const asksForReauthentication = ({ reauthenticate, maxAge }: BeginRequest): boolean =>
-  reauthenticate || maxAge !== undefined
-
-/** For a provider that can't do it. */
-export const withoutReauthentication = ({ maxAge: _unknown, ...request }: BeginRequest): BeginRequest => ({
-  ...request,
-  reauthenticate: false,
-})
-
-export const notReauthenticated = (): SignInRefused =>
-  new SignInRefused('interaction_required', { detail: 'this provider can’t be asked to sign a person in again' })

@@ -153,7 +153,7 @@ export const createCustody = (
         subject,
         createdAt: now,
         authTime,
-        ...(signIn.authTimeAssumed ? { authTimeAssumed: true } : {}),
+        ...(signIn.authTimeAssumed ? { authTimeAssumed: signIn.authTimeAssumed } : {}),
         said,
         ...(tokens === undefined ? {} : { tokens, tokensAt: now }),
         generation: 0,

@@ -9,6 +9,8 @@ export interface GoogleOptions<Claims = UpstreamClaims> extends PresetOptions<Cl
   readonly domain?: string
   /** Ask for a refresh token, so that `upstream.accessToken()` works when the person is away. Default: true. */
   readonly offline?: boolean
+  /** Google can't be made to sign a person in again. */
+  readonly reauthenticates?: false
 }
 
 /**
@@ -20,7 +22,9 @@ export interface GoogleOptions<Claims = UpstreamClaims> extends PresetOptions<Cl
  * @see https://developers.google.com/identity/protocols/oauth2/web-server
  */
 export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>): Provider<Claims> => {
-  const { domain, offline = true, ...common } = options
+  const { domain, offline = true, reauthenticates = false, ...common } = options
+  if (reauthenticates)
+    throw new TypeError('google: Google can’t be made to sign a person in again: leave out reauthenticates')
   return openid({
     id: 'google',
     name: 'Google',
@@ -32,7 +36,7 @@ export const google = <Claims = UpstreamClaims>(options: GoogleOptions<Claims>):
       ...(domain === undefined ? {} : { hd: domain }),
     },
     revokeTokens: false,
-    reauthenticates: false,
+    reauthenticates,
     // Google's page is a help for the person: whoever changes the address of it may choose any account.
     ...(domain === undefined
       ? {}

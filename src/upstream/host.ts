@@ -1,5 +1,6 @@
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
+import { statedAuthTime } from '../policy/sign-in.ts'
 import type { UpstreamContext } from './context.ts'
 import { type ClaimsSchema, type HostProvider, type Provider, type SignIn, SignInRefused } from './provider.ts'
 
@@ -56,15 +57,17 @@ const openHost = (identify: IdentifyHostSession, issuer: string, { clock }: Upst
     if (typeof answer?.subject !== 'string' || answer.subject === '') {
       throw new TypeError('hostSession: expected a Response, or an identity with a subject that is a non-empty string')
     }
-    const { subject, authTime, claims = {} } = answer
+    const { subject, claims = {} } = answer
+    const now = clock.now()
+    const authTime = statedAuthTime(answer.authTime, now)
     if (options.reauthenticate && authTime === undefined) {
       throw new SignInRefused('interaction_required', { detail: 'the host did not say when the person authenticated' })
     }
-    const now = clock.now()
     const signIn: SignIn = {
       issuer,
       subject,
       authTime: authTime ?? Math.floor(now / 1000),
+      ...(authTime === undefined ? { authTimeAssumed: true } : {}),
       said: [{ source: 'host', at: now, claims: structuredClone(claims) }],
     }
     return signIn

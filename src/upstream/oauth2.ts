@@ -3,14 +3,7 @@ import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import type { AdmissionOptions } from './admission.ts'
-import {
-  asksForReauthentication,
-  authorizationParameters,
-  checkedUrl,
-  checkParameters,
-  notReauthenticated,
-  withoutReauthentication,
-} from './authorization-parameters.ts'
+import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import { type AuthenticateClient, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
@@ -25,6 +18,7 @@ import {
   type Renewal,
   type SignIn,
 } from './provider.ts'
+import { asksForReauthentication, notReauthenticated, withoutReauthentication } from './reauthentication.ts'
 import { describedProvider, type RedirectOptions } from './redirect-options.ts'
 import type { RevalidationOptions } from './revalidation.ts'
 import { tokensOf } from './token-answer.ts'

@@ -4,6 +4,7 @@ import type { AdmissionOptions } from './admission.ts'
 import type { BoundedFetch } from './bounded-fetch.ts'
 import type { OnBehalfOf } from './on-behalf-of.ts'
 import type { LogoutEnds } from './provider.ts'
+import type { Reauthenticates } from './reauthentication.ts'
 import type { RedirectOptions } from './redirect-options.ts'
 import type { RevalidationOptions } from './revalidation.ts'
 
@@ -47,11 +48,16 @@ export interface OpenidOptions<Claims = UpstreamClaims> extends RedirectOptions<
    */
   readonly onBehalfOf?: OnBehalfOf
   /**
-   * Whether the provider can be made to sign a person in again (`prompt=login`, `max_age=0`) and then says when that was (`auth_time`). False for
-   * one that can't: it is not asked to, a client's `prompt=login` or `max_age` is refused, and who has no better way to sign in may change
-   * those without such a proof. Default: true.
+   * Whether the provider can be made to sign a person in again (`prompt=login`, `max_age=0`) and then says when that was (`auth_time`). Default: true.
+   *
+   * `unstated`: it can, and says nothing of when. Its answer to such a request then counts as a new sign-in for who has no better way, and a client's
+   * `max_age` asks for one, however old the last is. Where the provider takes pushed authorization requests (RFC 9126), that request is pushed:
+   * without, who sits at the browser can take out of the URL what asks for it.
+   *
+   * False: it can't. It is not asked to, a client's `prompt=login` or `max_age` is refused, and who has no better way to sign in may change those
+   * without such a proof.
    */
-  readonly reauthenticates?: boolean
+  readonly reauthenticates?: Reauthenticates
   /** `form_post`: the provider posts its answer in place of sending it in a URL. For those that insist on it. */
   readonly responseMode?: 'form_post'
   /** What the answer itself says, in parameters beside `code`. The browser brought it, and nobody signed it: names at most. */

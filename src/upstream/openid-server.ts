@@ -1,5 +1,6 @@
-import { compactVerify, createRemoteJWKSet, customFetch, type JWTVerifyGetKey } from 'jose'
+import { compactVerify, createRemoteJWKSet, customFetch, type FetchImplementation, type JWTVerifyGetKey } from 'jose'
 import type { ClientAuth, Configuration, ServerMetadata } from 'openid-client'
+import type { Clock } from '../events/clock.ts'
 import { boundedFetch, requestTimeout } from './bounded-fetch.ts'
 import type { AuthenticateClient } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
@@ -34,6 +35,8 @@ const metadataFreshFor = 3_600_000
 const discoveryRetryAfter = 3_000
 // Unknown key ids mean that the provider has just changed its keys, or come in what strangers say is its logout: of that there is little.
 const keysCooldown = 2_000
+// After keys could not be had nobody asks again so long: who sends tokens, without having to prove anything, must not make us.
+const keysRetryAfter = 3_000
 
 /** The server behind an issuer: discovered when it is first needed, never at start, and again every hour. @throws ProviderUnavailable */
 export const openidServer = (
@@ -58,7 +61,7 @@ export const openidServer = (
       const configuration = await library.discovery(address, client.clientId, {}, authenticate, options)
       const metadata: ReturnType<Configuration['serverMetadata']> = configuration.serverMetadata()
       checkIssuer(client, metadata)
-      const verify = signatureVerifier(metadata, address, bounded)
+      const verify = signatureVerifier(metadata, address, bounded, clock)
       const fetchUserinfo = async (accessToken: string, subject: string): Promise<object> => {
         // One for this request alone, so that what was answered to it can be seen.
         const { supportsPKCE: _helper, ...plain } = metadata
@@ -109,7 +112,12 @@ const checkIssuer = ({ issuerTemplate, discovery }: OpenidClient, { issuer }: Se
  * The library leaves out the signature of a token that came straight from the token endpoint, as OpenID Connect Core §3.1.3.7 allows. It is
  * checked here: a proxy or a name server between us would otherwise be believed. Symmetric algorithms and `none` are never accepted.
  */
-const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded: ReturnType<typeof boundedFetch>) => {
+const signatureVerifier = (
+  metadata: ServerMetadata,
+  { protocol }: URL,
+  bounded: ReturnType<typeof boundedFetch>,
+  clock: Clock,
+) => {
   const { jwks_uri: uri } = metadata
   if (uri === undefined) throw new ProviderUnavailable('the provider publishes no keys')
   // The library checks what it fetches itself. Keys that came over plain http would be anybody's.
@@ -119,7 +127,7 @@ const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded:
     })
   }
   const keys = createRemoteJWKSet(new URL(uri), {
-    [customFetch]: (url, init) => bounded(url, init),
+    [customFetch]: sparing((url, init) => bounded(url, init), clock),
     timeoutDuration: requestTimeout,
     cooldownDuration: keysCooldown,
   }) as JWTVerifyGetKey
@@ -141,6 +149,24 @@ const signatureVerifier = (metadata: ServerMetadata, { protocol }: URL, bounded:
         )
         if (verified) return
       }
+      throw error
+    }
+  }
+}
+
+/** Known keys are used all the while. */
+const sparing = (ask: FetchImplementation, clock: Clock): FetchImplementation => {
+  let failedAt = Number.NEGATIVE_INFINITY
+  return async (url, init) => {
+    const since = clock.now() - failedAt
+    if (since >= 0 && since < keysRetryAfter)
+      throw new ProviderUnavailable('the provider’s keys were out of reach just now')
+    try {
+      const answer = await ask(url, init)
+      if (answer.status !== 200) failedAt = clock.now()
+      return answer
+    } catch (error) {
+      failedAt = clock.now()
       throw error
     }
   }

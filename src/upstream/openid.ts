@@ -3,15 +3,9 @@ import type { TokenEndpointResponse, TokenEndpointResponseHelpers } from 'openid
 import { base64url } from '../crypto/bytes.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { Json, JsonObject } from '../identity/json.ts'
+import { statedAuthTime } from '../policy/sign-in.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
-import {
-  asksForReauthentication,
-  authorizationParameters,
-  checkedUrl,
-  checkParameters,
-  notReauthenticated,
-  withoutReauthentication,
-} from './authorization-parameters.ts'
+import { authorizationParameters, checkedUrl, checkParameters } from './authorization-parameters.ts'
 import { boundedFetch } from './bounded-fetch.ts'
 import { type AuthenticateClient, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
@@ -32,6 +26,14 @@ import {
   SignInRefused,
   UpstreamRefused,
 } from './provider.ts'
+import {
+  asksForReauthentication,
+  assumedTime,
+  checkReauthenticates,
+  isBestPushed,
+  notReauthenticated,
+  possibleRequest,
+} from './reauthentication.ts'
 import { describedProvider } from './redirect-options.ts'
 import { tokensOf } from './token-answer.ts'
 
@@ -49,6 +51,7 @@ export const openid = <Claims = UpstreamClaims>(options: OpenidOptions<Claims>):
   const scopes = options.scopes ?? ['openid', 'profile', 'email']
   if (!scopes.includes('openid')) throw new TypeError('openid: scopes must contain "openid"')
   checkParameters('openid', options.authorizationParameters)
+  checkReauthenticates('openid', options.reauthenticates)
   const authenticate = clientCredential(options.id ?? 'openid', options)
   return {
     ...describedProvider(options.id ?? 'openid', options.name ?? issuer.host, options),
@@ -73,6 +76,8 @@ type Pending = {
   readonly maxAge?: number
   /** The person was to prove again who they are, which nobody can make this provider do. */
   readonly impossible?: boolean
+  /** The request did not come through the browser, so nobody there has changed it. */
+  readonly pushed?: boolean
 }
 
 const openProvider = (
@@ -82,6 +87,7 @@ const openProvider = (
   context: UpstreamContext,
 ): RedirectProvider => {
   const { clock, random, logger } = context
+  const { reauthenticates = true } = options
   const client: OpenidClient = {
     issuer,
     clientId: options.clientId,
@@ -93,8 +99,10 @@ const openProvider = (
   const bounded = boundedFetch(context.fetch)
 
   const begin = async (asked: BeginRequest): Promise<{ url: string; pending: JsonObject }> => {
-    const { library, configuration } = await server()
-    const request = options.reauthenticates === false ? withoutReauthentication(asked) : asked
+    const { library, configuration, metadata } = await server()
+    const request = possibleRequest(asked, reauthenticates)
+    const pushed =
+      isBestPushed(request, reauthenticates) && metadata.pushed_authorization_request_endpoint !== undefined
     const pending: Pending = {
       state: request.state,
       nonce: base64url(random.bytes(24)),
@@ -102,16 +110,24 @@ const openProvider = (
       begunAt: Math.floor(clock.now() / 1000),
       reauthenticate: request.reauthenticate,
       ...(request.maxAge === undefined ? {} : { maxAge: request.maxAge }),
-      ...(request !== asked && asksForReauthentication(asked) ? { impossible: true } : {}),
+      ...(reauthenticates === false && asksForReauthentication(asked) ? { impossible: true } : {}),
+      ...(pushed ? { pushed } : {}),
     }
-    const url = library.buildAuthorizationUrl(configuration, {
+    const parameters = {
       ...authorizationParameters(options.authorizationParameters ?? {}, options.scopes, request),
       nonce: pending.nonce,
       ...(options.responseMode === undefined ? {} : { response_mode: options.responseMode }),
       code_challenge: await library.calculatePKCECodeChallenge(pending.verifier),
       code_challenge_method: 'S256',
-    })
-    return { url: url.href, pending }
+    }
+    try {
+      const url = pushed
+        ? await library.buildAuthorizationUrlWithPAR(configuration, parameters)
+        : library.buildAuthorizationUrl(configuration, parameters)
+      return { url: url.href, pending }
+    } catch (error) {
+      throw unavailable(error)
+    }
   }
 
   const complete = async (callback: URL, kept: JsonObject, redirectUri: string): Promise<SignIn> => {
@@ -132,7 +148,10 @@ const openProvider = (
       const claims = answer.claims()
       if (!claims || answer.id_token === undefined) throw new SignInRefused('untrusted', { detail: 'no id_token' })
       await at.verifySignature(answer.id_token)
-      const { auth_time: stated } = claims
+      const stated = statedAuthTime(claims.auth_time, clock.now())
+      if (stated === undefined && pending.maxAge !== undefined) {
+        throw new SignInRefused('untrusted', { detail: 'auth_time is in the future' })
+      }
       const authTime = stated ?? Math.floor(clock.now() / 1000)
       if (pending.reauthenticate && authTime + skew < pending.begunAt) {
         throw new SignInRefused('untrusted', { detail: 'the provider did not ask the person to sign in again' })
@@ -149,7 +168,7 @@ const openProvider = (
         issuer: knownIssuer(claims.iss),
         subject,
         authTime,
-        ...(stated === undefined ? { authTimeAssumed: true } : {}),
+        ...(stated === undefined ? assumedTime(pending, reauthenticates) : {}),
         said: [
           ...(options.answerClaims ? [statement('answer', options.answerClaims(callback.searchParams))] : []),
           ...(access ? [access] : []),
@@ -316,7 +335,7 @@ const openProvider = (
   return {
     kind: 'redirect',
     ...(options.responseMode === 'form_post' ? { postsAnswer: true } : {}),
-    ...(options.reauthenticates === false ? { reauthenticates: false } : {}),
+    ...(reauthenticates === true ? {} : { reauthenticates }),
     begin,
     complete,
     refresh,

@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import type { UpstreamTarget } from '../identity/upstream-target.ts'
+import type { AuthTimeAssumed } from '../policy/sign-in.ts'
 import type { Statement, UpstreamTokens } from '../records/upstream-session.ts'
 import type { Admit } from './admission.ts'
 import type { UpstreamContext } from './context.ts'
@@ -54,8 +55,11 @@ export type OpenProvider = RedirectProvider | PasswordProvider | HostProvider
 /** The browser is sent to the provider and comes back to `redirectUri`. */
 export interface RedirectProvider {
   readonly kind: 'redirect'
-  /** False where the provider can't be made to sign a person in again, and so says nothing of when they did. Absent: it can. */
-  readonly reauthenticates?: false
+  /**
+   * False where the provider can't be made to sign a person in again, and so says nothing of when they did. `unstated`: it can, and says nothing of
+   * when. Absent: it can, and says when.
+   */
+  readonly reauthenticates?: false | 'unstated'
   /** The provider posts its answer. */
   readonly postsAnswer?: boolean
   /** @throws ProviderUnavailable */
@@ -127,7 +131,7 @@ export interface SignIn {
   /** When the person authenticated, seconds since the epoch. */
   readonly authTime: number
   /** The provider did not say when: `authTime` is when its answer came, and the person may have signed in there long before. */
-  readonly authTimeAssumed?: boolean
+  readonly authTimeAssumed?: AuthTimeAssumed
   readonly said: readonly Statement[]
   readonly tokens?: UpstreamTokens
 }

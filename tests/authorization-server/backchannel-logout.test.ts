@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openid } from '../../src/upstream/openid.ts'
+import { stopped } from '../store/movable-clock.ts'
 import { CookieJar, type OidcProvider, signInAt, signOutAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { upstreamWorld, type World, type WorldOptions, worldUrl } from '../support/upstream-world.ts'
 import { type Lie, startLyingProvider } from '../upstream/lying-provider.ts'
@@ -231,7 +232,45 @@ describe('logout tokens', () => {
     expect((await tell(restarted, token)).status).toBe(503)
     expect((await world.call(signedIn.accessToken)).status).toBe(200)
     provider.tell({})
+    await restarted.clock.pass(3_000)
     expect((await tell(restarted, token)).status).toBe(200)
+    expect((await world.call(signedIn.accessToken)).status).toBe(401)
+  })
+
+  test('attack: while the provider’s keys can’t be had nobody is shut out by what nobody can check, and it is asked seldom, whoever sends how many', async () => {
+    const clock = stopped()
+    const world = server({}, { clock })
+    const signedIn = await connected(world)
+    const restarted = server({}, { clock, store: world.store })
+    const token = await logoutToken()
+    const from = async (remoteAddress: string, logout_token: string) => {
+      const request = new Request(worldUrl + path, { method: 'POST', body: new URLSearchParams({ logout_token }) })
+      return ((await restarted.auth.respond(request, { remoteAddress })) as Response).status
+    }
+    provider.tell({ keysStatus: 500 })
+    const before = provider.keyRequests
+    for (let count = 0; count < 120; count++) expect(await from('192.0.2.9', token)).toBe(503)
+    expect(provider.keyRequests).toBe(before + 1)
+    await clock.pass(3_000)
+    expect(await from('192.0.2.9', token)).toBe(503)
+    expect(provider.keyRequests).toBe(before + 2)
+    // What can be told to be none is still counted, and by itself.
+    for (let count = 0; count < 100; count++) expect(await from('192.0.2.10', 'abc')).toBe(400)
+    expect(await from('192.0.2.10', token)).toBe(429)
+    provider.tell({})
+    await clock.pass(3_000)
+    expect(await from('192.0.2.9', token)).toBe(200)
+    expect((await world.call(signedIn.accessToken)).status).toBe(401)
+  })
+
+  test('keys that are known are used while they can’t be had anew: what names another does not hinder who tells the truth', async () => {
+    const world = server()
+    const signedIn = await connected(world)
+    const foreign = { signature: 'unknown key', keysStatus: 500 } as const
+    const status = async (lie: Lie) => (await tell(world, await logoutToken({}, lie))).status
+    // At first the keys were read so lately that a key which is not among them is nobody's.
+    await expect.poll(() => status(foreign)).toBe(503)
+    expect(await status({ keysStatus: 500 })).toBe(200)
     expect((await world.call(signedIn.accessToken)).status).toBe(401)
   })
 

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decidePrompt, type Prompt, type PromptFacts, parseMaxAge, parsePrompt } from '../../src/policy/sign-in.ts'
+import {
+  decidePrompt,
+  type Prompt,
+  type PromptFacts,
+  parseMaxAge,
+  parsePrompt,
+  statedAuthTime,
+} from '../../src/policy/sign-in.ts'
 
 const authTime = 1_800_000_000
 const facts: PromptFacts = { prompt: [], session: { authTime }, consentSkippable: true, now: (authTime + 100) * 1000 }
@@ -52,11 +59,23 @@ test('prompt asks for its pages', () => {
 test('max_age asks for a new sign-in when the last one is older', () => {
   expect(decidePrompt({ ...facts, maxAge: 100 })).toEqual(nothing)
   expect(decidePrompt({ ...facts, maxAge: 99 })).toEqual({ ...nothing, signIn: true })
-  const assumed = { ...facts, session: { authTime, authTimeAssumed: true } }
+  const assumed = { ...facts, session: { authTime, authTimeAssumed: true } as const }
   expect(decidePrompt({ ...assumed, maxAge: 100 })).toEqual({ ...nothing, signIn: true })
   expect(decidePrompt(assumed)).toEqual(nothing)
   expect(decidePrompt({ ...facts, maxAge: 0, now: authTime * 1000 })).toEqual({ ...nothing, signIn: true })
   expect(decidePrompt({ ...facts, maxAge: 100, now: (authTime - 5) * 1000 })).toEqual(nothing)
+  const asked = { ...facts, session: { authTime, authTimeAssumed: 'asked' } as const }
+  expect(decidePrompt({ ...asked, maxAge: 100 })).toEqual({ ...nothing, signIn: true })
+})
+
+test('attack: a time in the future is no time, but for what clocks differ by', () => {
+  const now = 1_000_000
+  const times = [now / 1000, now / 1000 + 60, 0, -5]
+  expect(times.map((each) => statedAuthTime(each, now))).toEqual(times)
+  const none = [now, now / 1000 + 61, Number.NaN, Number.POSITIVE_INFINITY, '5', null, undefined, {}]
+  for (const each of none) expect(statedAuthTime(each, now), String(each)).toBeUndefined()
+  const session = { authTime: now / 1000 + 61 }
+  expect(decidePrompt({ ...facts, session, now, maxAge: 100 })).toEqual({ ...nothing, signIn: true })
 })
 
 test('a sign-in in the course of the request satisfies login, create, select_account and any max_age, and not consent', () => {

@@ -9,6 +9,7 @@ import {
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { createServerDpop } from '../../src/authorization-server/server-dpop.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
 import { systemRandom } from '../../src/events/random.ts'
@@ -111,7 +112,9 @@ export const redirectProvider = (
       if (provider.behaviour === 'lack claims') throw new SignInRefused('claims', { detail: 'email' })
       if (provider.behaviour === 'slow') await new Promise((resolve) => setTimeout(resolve, 700))
       const signIn = signInOf(`https://${id}.example`, callback.searchParams.get('code') ?? 'Alice', now())
-      return provider.statesTime ? signIn : { ...signIn, authTimeAssumed: true }
+      if (provider.statesTime) return signIn
+      const again = facts.reauthenticates === 'unstated' && asked.at(-1)?.reauthenticate
+      return { ...signIn, authTimeAssumed: again ? 'asked' : true }
     },
   }
   const provider: RedirectStandIn = { id, name, open, asked, behaviour: 'sign in', statesTime: true }
@@ -208,13 +211,14 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     random,
     logger,
   }
+  const serving = { ...server, verifier: createOwnVerifier(server) }
   const routes = createRoutes({
     issuer,
     endpoints: server.endpoints,
     providerIds: providers.map(({ id }) => id),
     branding: { name: 'Example Notes', ...options.branding },
     logger,
-    open: async () => server,
+    open: async () => serving,
   })
   const info = { remoteAddress: options.address ?? '192.0.2.7' }
   return {

@@ -42,9 +42,19 @@ test('the host’s own response signs in, and is told where to return to', async
 
 test('without the time of the host’s sign-in nobody counts as having signed in again', async () => {
   const provider = await open(() => ({ subject: 'one' }))
-  expect(await provider.identify(request, asked)).toMatchObject({ subject: 'one' })
+  expect(await provider.identify(request, asked)).toMatchObject({ subject: 'one', authTimeAssumed: true })
   const refused = await rejection(provider.identify(request, { ...asked, reauthenticate: true }))
   expect(refused).toMatchObject({ name: 'SignInRefused', reason: 'interaction_required' })
+})
+
+test('attack: a time of the future, such as one in milliseconds, is none either', async () => {
+  const provider = await open(() => ({ subject: 'one', authTime: Date.now() }))
+  const signIn = await provider.identify(request, asked)
+  if (signIn instanceof Response) throw new Error('a response')
+  expect(signIn.authTimeAssumed).toBe(true)
+  expect(signIn.authTime).toBeLessThanOrEqual(Date.now() / 1000)
+  const refused = await rejection(provider.identify(request, { ...asked, reauthenticate: true }))
+  expect(refused).toMatchObject({ reason: 'interaction_required' })
 })
 
 test('an answer without a subject is a mistake of the host’s, and nobody', async () => {

@@ -105,6 +105,11 @@ describe('services that are OpenID Providers', () => {
   test('Google has no prompt=login and says no auth_time: it is not asked for them, and nothing is made up', async () => {
     const { open, signIn } = await at(google(mine), { base: 'https://accounts.google.com' }, {})
     expect(open.reauthenticates).toBe(false)
+    expect(google({ ...mine, reauthenticates: false })).toBeTruthy()
+    for (const reauthenticates of [true, 'unstated'] as const) {
+      // @ts-expect-error: it would promise what Google does not keep
+      expect(() => google({ ...mine, reauthenticates })).toThrow(/can’t be made to sign a person in again/)
+    }
     expect(await signIn()).toMatchObject({ authTimeAssumed: true })
     for (const asked of [{ reauthenticate: true }, { maxAge: 60 }]) {
       const { url, pending } = await open.begin({ ...plainRequest, ...asked })

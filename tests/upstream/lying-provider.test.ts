@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { openid } from '../../src/upstream/openid.ts'
+import { type OpenidOptions, openid } from '../../src/upstream/openid.ts'
 import { ProviderUnavailable, SignInRefused } from '../../src/upstream/provider.ts'
 import { plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
 import { type Lie, startLyingProvider } from './lying-provider.ts'
@@ -14,12 +14,12 @@ beforeAll(async () => {
 afterAll(() => provider.stop())
 beforeEach(() => provider.tell({}))
 
-const open = async () =>
-  redirecting(openid({ issuer: provider.issuer, clientId: 'me', clientSecret }).open(await testContext()))
+const open = async (more: Pick<OpenidOptions, 'reauthenticates'> = {}) =>
+  redirecting(openid({ issuer: provider.issuer, clientId: 'me', clientSecret, ...more }).open(await testContext()))
 
-const signIn = async (lie: Lie, request: object = {}) => {
+const signIn = async (lie: Lie, request: object = {}, more: Pick<OpenidOptions, 'reauthenticates'> = {}) => {
   provider.tell(lie)
-  const at = await open()
+  const at = await open(more)
   const { url, pending } = await at.begin({ ...plainRequest, ...request })
   const response = await fetch(url, { redirect: 'manual' })
   return at.complete(new URL(response.headers.get('location') ?? ''), pending, redirectUri)
@@ -83,6 +83,79 @@ describe('fault 14: an id_token that is not for us, not from it, or not of now, 
     expect(await signIn({}, { reauthenticate: true })).toMatchObject({ authTimeAssumed: true })
     expect(await signIn({})).toMatchObject({ authTimeAssumed: true })
     expect(await signIn({ claims: { auth_time: now() } }, { maxAge: 60, reauthenticate: true })).toBeTruthy()
+  })
+
+  test('attack: an auth_time of the future is none: nobody stays freshly signed in by it', async () => {
+    // As a provider says it whose unit is milliseconds, or whose clock is wrong.
+    for (const auth_time of [Date.now(), now() + 3_600]) {
+      const future = { claims: { auth_time } }
+      const said = await signIn(future)
+      expect(said.authTimeAssumed).toBe(true)
+      expect(said.authTime).toBeLessThanOrEqual(now())
+      expect(await signIn(future, { reauthenticate: true })).toMatchObject({ authTimeAssumed: true })
+      expect(await rejection(signIn(future, { maxAge: 60 }))).toMatchObject({ reason: 'untrusted' })
+    }
+    // What clocks differ by.
+    const ahead = { claims: { auth_time: now() + 30 } }
+    expect(await signIn(ahead)).toMatchObject({ authTime: ahead.claims.auth_time })
+    expect(await signIn(ahead)).not.toHaveProperty('authTimeAssumed')
+  })
+})
+
+describe('a provider that signs people in again when it is asked to, and does not say that it did', () => {
+  const unstated = { reauthenticates: 'unstated' } as const
+
+  test('what it answers is told apart from who just came by; a client’s max_age means being asked again', async () => {
+    expect(await signIn({}, {}, unstated)).toMatchObject({ authTimeAssumed: true })
+    expect(await signIn({}, { reauthenticate: true }, unstated)).toMatchObject({ authTimeAssumed: 'asked' })
+    const at = await open(unstated)
+    for (const request of [{ reauthenticate: true }, { maxAge: 60 }, { maxAge: 60, reauthenticate: true }]) {
+      const { searchParams } = new URL((await at.begin({ ...plainRequest, ...request })).url)
+      expect([searchParams.get('prompt'), searchParams.get('max_age')]).toEqual(['login', '0'])
+    }
+    expect(await signIn({}, { maxAge: 60 }, unstated)).toMatchObject({ authTimeAssumed: 'asked' })
+  })
+
+  test('where it does say it, that counts, and one that is old is refused', async () => {
+    const at = (auth_time: number) => signIn({ claims: { auth_time } }, { reauthenticate: true }, unstated)
+    expect(await at(now())).not.toHaveProperty('authTimeAssumed')
+    expect(await rejection(at(now() - 600))).toMatchObject({ reason: 'untrusted' })
+  })
+
+  test('attack: who sits at the browser can take nothing out of a request that was pushed, and so its answer is a proof', async () => {
+    const before = provider.pushed.length
+    provider.tell({ pushed: 'taken' })
+    const at = await open(unstated)
+    const { url, pending } = await at.begin({ ...plainRequest, reauthenticate: true })
+    expect([...new URL(url).searchParams.keys()].toSorted()).toEqual(['client_id', 'request_uri'])
+    expect(provider.pushed.slice(before).map((sent) => [sent.get('prompt'), sent.get('max_age')])).toEqual([
+      ['login', '0'],
+    ])
+    const response = await fetch(url, { redirect: 'manual' })
+    const said = await at.complete(new URL(response.headers.get('location') ?? ''), pending, redirectUri)
+    expect(said).not.toHaveProperty('authTimeAssumed')
+    // Another request in its place has another nonce.
+    const again = await at.begin({ ...plainRequest, reauthenticate: true })
+    const plain = await at.begin(plainRequest)
+    const stripped = await fetch(plain.url, { redirect: 'manual' })
+    const callback = new URL(stripped.headers.get('location') ?? '')
+    expect(await rejection(at.complete(callback, again.pending, redirectUri))).toMatchObject({ reason: 'untrusted' })
+    // Only what must not be changed is pushed.
+    expect(provider.pushed).toHaveLength(before + 2)
+    expect(await at.complete(callback, plain.pending, redirectUri)).toMatchObject({ authTimeAssumed: true })
+  })
+
+  test('a provider that refuses what is pushed is not asked by the browser in its place', async () => {
+    provider.tell({ pushed: 'refused' })
+    const at = await open(unstated)
+    const failure = await rejection(at.begin({ ...plainRequest, reauthenticate: true }))
+    expect(failure).toBeInstanceOf(ProviderUnavailable)
+    expect((await at.begin(plainRequest)).url).toContain('/authorize?')
+  })
+
+  test('any other value is refused at start', () => {
+    const options = { issuer: 'https://idp.example.com', clientId: 'me', reauthenticates: 'yes' as 'unstated' }
+    expect(() => openid(options)).toThrow(/reauthenticates is/)
   })
 })
 

@@ -19,16 +19,20 @@ export interface Lie {
   readonly metadata?: Readonly<Record<string, unknown>>
   /** The answer at the key set. */
   readonly keysStatus?: number
+  /** It takes pushed authorization requests, and of an authorization request by their name nothing else; or it refuses them. */
+  readonly pushed?: 'taken' | 'refused'
 }
 
 /** An OpenID Provider that says what a test wants: sign-in is one redirect, everybody is `sub-1`. */
 export const startLyingProvider = async () => {
-  const state: { lie: Lie; nonce: string; keyRequests: number; tokenRequest: URLSearchParams; authorization: string } =
-    {
-      ...{ lie: {}, nonce: '', keyRequests: 0 },
-      tokenRequest: new URLSearchParams(),
-      authorization: '',
-    }
+  const state = {
+    lie: {} as Lie,
+    nonce: '',
+    keyRequests: 0,
+    tokenRequest: new URLSearchParams(),
+    authorization: '',
+    pushed: [] as URLSearchParams[],
+  }
   const pairs = { true: await generateKeyPair('RS256'), foreign: await generateKeyPair('RS256') }
   const publicJwk: JWK = { ...(await exportJWK(pairs.true.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }
 
@@ -82,14 +86,24 @@ export const startLyingProvider = async () => {
         response_types_supported: ['code'],
         id_token_signing_alg_values_supported: ['RS256', 'HS256', 'none'],
         userinfo_signing_alg_values_supported: ['RS256', 'none'],
+        ...(state.lie.pushed ? { pushed_authorization_request_endpoint: `${issuer}/par` } : {}),
         ...state.lie.metadata,
       })
     }
+    if (pathname === '/par') {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      if (state.lie.pushed !== 'taken') return json({ error: 'invalid_request' }, 400)
+      state.pushed.push(new URLSearchParams(body))
+      return json({ request_uri: `urn:example:${state.pushed.length - 1}`, expires_in: 60 }, 201)
+    }
     if (pathname === '/authorize') {
-      state.nonce = searchParams.get('nonce') ?? ''
-      const back = new URL(searchParams.get('redirect_uri') ?? '')
+      const named = /^urn:example:(\d+)$/.exec(searchParams.get('request_uri') ?? '')?.[1]
+      const asked = (named === undefined ? undefined : state.pushed[Number(named)]) ?? searchParams
+      state.nonce = asked.get('nonce') ?? ''
+      const back = new URL(asked.get('redirect_uri') ?? '')
       back.searchParams.set('code', 'code')
-      back.searchParams.set('state', searchParams.get('state') ?? '')
+      back.searchParams.set('state', asked.get('state') ?? '')
       response.writeHead(302, { location: back.href })
       return response.end()
     }
@@ -136,6 +150,10 @@ export const startLyingProvider = async () => {
     /** The last request to the token endpoint. */
     get tokenRequest() {
       return { form: state.tokenRequest, authorization: state.authorization }
+    },
+    /** The authorization requests that were pushed. */
+    get pushed(): readonly URLSearchParams[] {
+      return state.pushed
     },
     get keyRequests() {
       return state.keyRequests

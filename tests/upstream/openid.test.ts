@@ -112,6 +112,29 @@ describe('a provider that rotates', () => {
     expect(await open.complete(callback, again.pending, redirectUri)).toMatchObject({ authTimeAssumed: true })
   })
 
+  test('attack: nor can they where the request is pushed: the provider asks for the password, whatever the URL says', async () => {
+    const { open } = await at(provider, { reauthenticates: 'unstated' })
+    const jar = new CookieJar()
+    await signInAt((await open.begin(plainRequest)).url, { login: 'alice', jar })
+    const again = await open.begin({ ...plainRequest, reauthenticate: true })
+    const changed = new URL(again.url)
+    expect(changed.searchParams.get('request_uri')).toBeTruthy()
+    for (const [name, value] of [
+      ['prompt', 'consent'],
+      ['max_age', '86400'],
+    ] as const) {
+      changed.searchParams.set(name, value)
+    }
+    const asked = await fetch(changed, { redirect: 'manual', headers: { cookie: jar.header } })
+    jar.take(asked)
+    const page = await fetch(new URL(asked.headers.get('location') ?? '', changed), { headers: { cookie: jar.header } })
+    expect(await page.text()).toContain('name="password"')
+    // The true one leads there as well, and on.
+    const other = await open.begin({ ...plainRequest, reauthenticate: true })
+    const callback = new URL(await signInAt(other.url, { login: 'alice', jar }))
+    expect(await open.complete(callback, other.pending, redirectUri)).toMatchObject({ subject: oidcSubject('alice') })
+  })
+
   test('a person who says no is "denied"; the provider’s words stay in the detail', async () => {
     const { open } = await at(provider)
     const { url, pending } = await open.begin(plainRequest)

@@ -271,7 +271,7 @@ test('where the subject is the provider’s, nothing can be added', async () => 
 
 describe('a provider that does not say when a person authenticated', () => {
   /** `idp` at which people are, and another to add. */
-  const setting = async (facts: { readonly reauthenticates?: false } = {}, local = false) => {
+  const setting = async (facts: { readonly reauthenticates?: false | 'unstated' } = {}, local = false) => {
     const made: RedirectStandIn[] = []
     const to = await personServer({
       providers: (issuer, now) => {
@@ -352,29 +352,56 @@ describe('a provider that does not say when a person authenticated', () => {
     expect(await identities()).toHaveLength(2)
   })
 
-  test('attack: but not for an account that has a better way, which is then the only one that is offered', async () => {
-    const { to, idp, other, browser, back, visit } = await setting({ reauthenticates: false }, true)
-    const { account: mine } = await to.server.accounts.resolve('idp', {
-      ...{ issuer: 'https://idp.example', subject: 'subject-of-Alice', authTime: 0, said: [] },
-    })
-    await to.server.accounts.link(mine.id, 'local', {
-      ...{ issuer: to.issuer, subject: 'subject-of-Alice', authTime: 0, said: [] },
-    })
+  test('where it asks people again and does not say so, its answer to that is enough; that they came by before is not, however new', async () => {
+    const { to, idp, other, browser, back, visit, identities } = await setting({ reauthenticates: 'unstated' })
     await visit()
     const confirm = await browser.submit(await account(to, browser), 'add')
     expect(confirm.text).toContain('again, so that nobody else')
-    expect(confirm.forms.flatMap(({ buttons }) => buttons.map(({ value }) => value))).not.toContain('idp')
-    const before = idp.asked.length
-    const [form] = confirm.forms
-    const fields = new URLSearchParams([
-      ...(form?.fields ?? [])
-        .filter(({ name }) => name === 'interaction' || name === 'csrf')
-        .map((each): [string, string] => [each.name, each.value]),
-      ['provider', 'idp'],
-    ])
-    expect((await browser.post(confirm.url, form?.action ?? '', fields)).status).toBe(400)
-    expect(idp.asked).toHaveLength(before)
-    await browser.submit(await signInAs(browser, confirm, 'Alice'), 'other')
+    await browser.submit(confirm, 'idp')
+    expect(idp.asked.at(-1)).toMatchObject({ reauthenticate: true })
+    await browser.submit(await back(idp, 'Alice'), 'other')
     expect((await back(other, 'Ally')).text).toContain('From now on')
+    expect(await identities()).toHaveLength(2)
+    // For as long as any: then they are asked again.
+    await to.pass(11 * 60_000)
+    expect((await browser.submit(await account(to, browser), 'remove')).text).toContain('again, so that nobody else')
   })
+
+  test('attack: somebody else who answers there changes nothing of the first one’s account', async () => {
+    const { to, idp, other, browser, back, visit, identities } = await setting({ reauthenticates: 'unstated' })
+    await visit()
+    await browser.submit(await browser.submit(await account(to, browser), 'add'), 'idp')
+    await back(idp, 'Mallory')
+    expect(other.asked).toEqual([])
+    expect(await identities()).toHaveLength(1)
+  })
+
+  test.each([false, 'unstated'] as const)(
+    'attack: but not for an account that has a better way, which is then the only one that is offered (%s)',
+    async (reauthenticates) => {
+      const { to, idp, other, browser, back, visit } = await setting({ reauthenticates }, true)
+      const { account: mine } = await to.server.accounts.resolve('idp', {
+        ...{ issuer: 'https://idp.example', subject: 'subject-of-Alice', authTime: 0, said: [] },
+      })
+      await to.server.accounts.link(mine.id, 'local', {
+        ...{ issuer: to.issuer, subject: 'subject-of-Alice', authTime: 0, said: [] },
+      })
+      await visit()
+      const confirm = await browser.submit(await account(to, browser), 'add')
+      expect(confirm.text).toContain('again, so that nobody else')
+      expect(confirm.forms.flatMap(({ buttons }) => buttons.map(({ value }) => value))).not.toContain('idp')
+      const before = idp.asked.length
+      const [form] = confirm.forms
+      const fields = new URLSearchParams([
+        ...(form?.fields ?? [])
+          .filter(({ name }) => name === 'interaction' || name === 'csrf')
+          .map((each): [string, string] => [each.name, each.value]),
+        ['provider', 'idp'],
+      ])
+      expect((await browser.post(confirm.url, form?.action ?? '', fields)).status).toBe(400)
+      expect(idp.asked).toHaveLength(before)
+      await browser.submit(await signInAs(browser, confirm, 'Alice'), 'other')
+      expect((await back(other, 'Ally')).text).toContain('From now on')
+    },
+  )
 })
