@@ -1,6 +1,7 @@
 import type { JWK } from 'jose'
 import * as errors from 'jose/errors'
 import { jose } from './jose.ts'
+import { verifyJwt } from './verify-jwt.ts'
 
 /** The signature algorithms of DPoP proofs: never one with a shared secret, never none. @see RFC 9449 §11.6, RFC 9864 */
 export const dpopAlgorithms = ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'] as const
@@ -90,7 +91,7 @@ export const createDpopProofReader = (): DpopProofReader => {
 interface ProofKey {
   readonly jkt: string
   readonly algorithm: string
-  readonly key: CryptoKey | Uint8Array
+  readonly key: CryptoKey
 }
 
 const rememberedKeys = 1_024
@@ -108,7 +109,8 @@ const readKey = async (text: string): Promise<ProofKey> => {
       throw new DpopProofInvalid('algorithm')
     }
     const members = publicMembers(jwk)
-    return { jkt: await calculateJwkThumbprint(members), algorithm, key: await importJWK(members, algorithm) }
+    const key = (await importJWK(members, algorithm)) as CryptoKey
+    return { jkt: await calculateJwkThumbprint(members), algorithm, key }
   } catch (error) {
     throw error instanceof DpopProofInvalid ? error : new DpopProofInvalid('key', { cause: error })
   }
@@ -131,10 +133,9 @@ const isText = (value: unknown, longest: number): value is string =>
   typeof value === 'string' && value !== '' && value.length <= longest
 
 const verified = async (text: string, { key, algorithm }: ProofKey, now: number) => {
-  const { jwtVerify } = await jose()
   try {
     const options = { algorithms: [algorithm], typ: 'dpop+jwt', currentDate: new Date(now), clockTolerance: dpopWindow }
-    return (await jwtVerify(text, key, options)).payload
+    return (await verifyJwt(text, key, options)).payload
   } catch (error) {
     throw new DpopProofInvalid(reasonOf(error), { cause: error })
   }

@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { CryptoKey, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
+import type { CryptoKey } from 'jose'
 import * as errors from 'jose/errors'
 import { systemClock } from '../events/clock.ts'
 import { silentLogger } from '../events/logger.ts'
@@ -9,8 +9,8 @@ import type { JsonObject } from '../identity/json.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
 import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
-import { jose } from '../oauth/jose.ts'
 import { sameResource } from '../oauth/resource.ts'
+import { type JwtChecks, type JwtKeyLookup, verifyJwt } from '../oauth/verify-jwt.ts'
 import { checkSecureUrl, type Discovered, discover, fetchJson } from './discovery.ts'
 import type { IssuerVerifier } from './issuer.ts'
 import { readJwtFacts } from './jwt-facts.ts'
@@ -81,17 +81,16 @@ export const jwks = <Upstream = UpstreamClaims>(
     [audience ?? []].flat().some((each) => sameResource(each, resource) || options.audiences?.includes(each))
 
   const verifySigned = async (token: string, resource: string): Promise<Signed> => {
-    const checks: JWTVerifyOptions = {
+    const checks: JwtChecks = {
       issuer,
       algorithms,
       clockTolerance: clockSkew,
       requiredClaims: ['exp', 'aud', 'sub'],
       currentDate: new Date(clock.now()),
     }
-    const { jwtVerify } = await jose()
     let candidates: Awaited<ReturnType<typeof keys.keysFor>> = []
     let epoch = memory.epoch()
-    const firstKey: JWTVerifyGetKey<CryptoKey> = async (header, jws) => {
+    const firstKey: JwtKeyLookup = async (header, jws) => {
       // Taken with the keys: that they were fetched for this very token is no reason to forget it, but that they are gone by the end is.
       do {
         epoch = memory.epoch()
@@ -103,14 +102,14 @@ export const jwks = <Upstream = UpstreamClaims>(
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
       for (const key of candidates.slice(1)) {
         try {
-          return await jwtVerify(token, key, checks)
+          return await verifyJwt(token, key, checks)
         } catch (next) {
           if (!(next instanceof errors.JWSSignatureVerificationFailed)) throw next
         }
       }
       throw error
     }
-    const verified = await jwtVerify(token, firstKey, checks).catch(verifyWithOthers)
+    const verified = await verifyJwt(token, firstKey, checks).catch(verifyWithOthers)
     if (!isFor(verified.payload.aud, resource)) throw new TokenInvalid('audience')
     if (!types.has(mediaType(verified.protectedHeader.typ ?? ''))) throw new TokenInvalid('type')
     return { payload: verified.payload as JsonObject, epoch }

@@ -306,38 +306,68 @@ describe('an issuer’s keys', () => {
     expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
   })
 
-  test('a token whose key was taken back while its signature was checked is not remembered', async () => {
-    const { verify, clock } = verifier()
-    const token = await issuer.sign()
-    let checking = () => {}
-    let go = () => {}
-    const begun = new Promise<void>((resolve) => {
-      checking = resolve
-    })
-    const held = new Promise<void>((resolve) => {
-      go = resolve
-    })
-    const { subtle } = globalThis.crypto
-    const check = subtle.verify.bind(subtle)
-    const spy = vi.spyOn(subtle, 'verify').mockImplementationOnce(async (...given) => {
-      checking()
-      await held
-      return check(...given)
-    })
-    try {
+  describe('a token whose key was taken back while it was verified is not remembered', () => {
+    /** Something that can be seen to have begun, and is held until it is let go. */
+    const held = () => {
+      let begin = () => {}
+      let go = () => {}
+      const begun = new Promise<void>((resolve) => {
+        begin = resolve
+      })
+      const end = new Promise<void>((resolve) => {
+        go = resolve
+      })
+      const hold = async () => {
+        begin()
+        await end
+      }
+      return { begun, go, hold }
+    }
+
+    const takeBackDuring = async (
+      { verify, clock }: ReturnType<typeof verifier>,
+      { begun, go }: ReturnType<typeof held>,
+    ) => {
+      const upstream_claims = { iss: 'https://id.example', sub: 'a person' }
+      const token = await issuer.sign({ upstream_claims })
       const first = verify(token, resource)
       await begun
       await issuer.rotate()
       issuer.retire()
       clock.ahead += 11_000
-      await verify(await issuer.sign({ sub: 'bob' }), resource)
+      await verify(await issuer.sign({ sub: 'bob', upstream_claims }), resource)
       go()
       // Its key was good when it was looked up.
       await first
-    } finally {
-      spy.mockRestore()
+      expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
     }
-    expect(await reasonOf(verify(token, resource))).toBe('unknown_key')
+
+    test('while its signature was checked, in another thread', async () => {
+      await issuer.rotate('ES384')
+      const checking = held()
+      const { subtle } = globalThis.crypto
+      const check = subtle.verify.bind(subtle)
+      const spy = vi.spyOn(subtle, 'verify').mockImplementationOnce(async (...given) => {
+        await checking.hold()
+        return check(...given)
+      })
+      try {
+        await takeBackDuring(verifier(), checking)
+      } finally {
+        spy.mockRestore()
+      }
+    })
+
+    test('while its claims were checked', async () => {
+      const checking = held()
+      let checked = 0
+      const validate = async (value: unknown) => {
+        if (checked++ === 0) await checking.hold()
+        return { value: value as object }
+      }
+      const claims = { '~standard': { version: 1, vendor: 'test', validate } } as const
+      await takeBackDuring(verifier({ claims }), checking)
+    })
   })
 
   test('a token without key id is tried with every key that fits, and with no other', async () => {
