@@ -8,6 +8,7 @@ export interface Harmless {
 
 const filled = '["Stryker was here"]'
 const text = '"Stryker was here!"'
+const fieldOfEvent = '/^([^:]*)(?::[ ]?(.*))?$/s'
 
 /** By the reason why nobody could tell, or why it does not matter. */
 const reasons: Readonly<Record<string, readonly Harmless[]>> = {
@@ -46,6 +47,16 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/api-keys.ts', original: 'id === undefined', replacement: 'false' },
     { file: 'src/resource-server/api-keys.ts', original: 'found.expiresAt !== undefined', replacement: 'true' },
     { file: 'src/resource-server/static-tokens.ts', original: 'found.expiresAt !== undefined', replacement: 'true' },
+    {
+      file: 'src/resource-server/event-rewriter.ts',
+      original: fieldOfEvent,
+      replacement: fieldOfEvent.replace('^', ''),
+    },
+    {
+      file: 'src/resource-server/event-rewriter.ts',
+      original: fieldOfEvent,
+      replacement: fieldOfEvent.replace('$', ''),
+    },
     { file: 'src/resource-server/gate.ts', original: 'origin !== null', replacement: 'true' },
     { file: 'src/resource-server/guarded-response.ts', original: '!filter && !stream', replacement: 'false' },
     { file: 'src/resource-server/guarded-response.ts', original: 'ended', replacement: 'false' },

@@ -134,6 +134,20 @@ test('nothing goes on where an endpoint can’t be told in time, or an id has no
   expect(() => rewrite('id: '.padEnd(65_537, 'x'))).toThrow(/bound/)
 })
 
+test('only lines that may be changed are waited for, also in an event that says where to go', () => {
+  const { push } = createEventRewriter(ids)
+  const pieces = ['event: endpoint\n: pi', 'ng\n', 'retry: 5', '\n', 'data: /m', '?s=1\n\n', ': pi', 'ng\n']
+  expect(pieces.map(push)).toEqual([...pieces.slice(0, 4), '', 'data: /m?s=1&b=1\n\n', ...pieces.slice(6)])
+  // A comment in pieces is no data.
+  expect(push('event: endpoint\ndata: /m\n\n')).toBe('event: endpoint\ndata: /m&b=1\n\n')
+})
+
+test('a field without a colon is empty: an event of no name is no endpoint any more', () => {
+  const text = 'event: endpoint\nevent\ndata: /m?s=1\n\nevent: endpoint\nevent:\ndata: /m?s=1\n\n'
+  expect(rewrite(text)).toBe(text)
+  expect(rewrite('event: endpoint\ndata\n\n')).toBe('event: endpoint\ndata: &b=1\n\n')
+})
+
 test('data are sent on as they come, and never kept', () => {
   const { push } = createEventRewriter(ids)
   expect(push('event: message\nid: 1\ndata: {"text":"')).toBe('event: message\nid: bound-1\ndata: {"text":"')

@@ -81,13 +81,9 @@ describe('bounded', () => {
     expect(await other.use(late, start)).toBe(false)
     const until = start + 2 * dpopWindow * 1000 + 60_000
     // By then nothing of that key is known but its floor.
-    for (const now of [until - 30_001, until - 1]) {
-      await other.use(proof('c', `${now}`, now), now)
-      expect(await other.use(late, now)).toBe(false)
-    }
+    for (const before of [60_000, 30_000, 1]) expect(await other.use(late, until - before)).toBe(false)
     // The time of the proof alone refuses it now: what is not needed is not kept.
-    await other.use(proof('c', 'last', until + 30_000), until + 30_000)
-    expect(await other.use(late, until + 30_000)).toBe(true)
+    expect(await other.use(late, until)).toBe(true)
   })
 
   test('property: no proof is ever taken twice, whatever is used in whatever order', async () => {
