@@ -92,7 +92,9 @@ describe('RFC 9449 §8: where nonces are asked for', () => {
   test('elsewhere none is checked, and none is named', async () => {
     const { server, read, proof } = await setUp()
     expect(await read(await proof({ nonce: 'whatever' }))).toMatchObject({ nonce: 'whatever' })
-    expect(await nextNonce(server, { jkt: 'key', jti: 'one', issuedAt: 0 })).toEqual({})
+    const used = { jkt: 'key', jti: 'one', issuedAt: 0 }
+    expect(await nextNonce(server, used)).toStrictEqual({})
+    expect(await nextNonce(server, { ...used, nonce: 'whatever' })).toStrictEqual({})
   })
 })
 
