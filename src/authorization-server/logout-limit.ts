@@ -18,7 +18,7 @@ export const limitRefusedLogouts = async <T>(
   arrival: Arrival,
   run: () => Promise<T>,
 ): Promise<T> => {
-  const { id, most } = counterOf(arrival, mostRefused)
+  const { id, most } = counterOf(arrival.address, mostRefused)
   const key = `limit/logout/${id}`
   const { value, expiresIn } = await store.increment(key, 0, period)
   if (value >= most) {
