@@ -41,20 +41,21 @@ const refuse = (error: OAuthError): Response => respond(error.status, oauthError
 const refusedMethod = (allow: string): Response =>
   refuse(new OAuthError('invalid_request', `use ${allow}`, { status: 405, headers: { Allow: allow } }))
 
-const uncached = { 'Cache-Control': 'no-store', Pragma: 'no-cache' }
+const always = { ...corsHeaders, 'X-Content-Type-Options': 'nosniff' }
+const uncached = { ...always, 'Cache-Control': 'no-store', Pragma: 'no-cache' }
+const json = { 'Content-Type': 'application/json' }
+/** Of most answers: made once. */
+const uncachedJson = { ...uncached, ...json }
 
 const respond = (
   status: number,
   body: object | string | undefined,
-  headers: Readonly<Record<string, string>> = {},
-): Response =>
-  new Response(body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body), {
+  headers: Readonly<Record<string, string>> | undefined,
+): Response => {
+  const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body)
+  if (!headers) return new Response(text, { status, headers: text === null ? uncached : uncachedJson })
+  return new Response(text, {
     status,
-    headers: {
-      ...corsHeaders,
-      'X-Content-Type-Options': 'nosniff',
-      ...('Cache-Control' in headers ? {} : uncached),
-      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-      ...headers,
-    },
+    headers: { ...('Cache-Control' in headers ? always : uncached), ...(text === null ? {} : json), ...headers },
   })
+}

@@ -1,5 +1,5 @@
-import { base64url, equalBytes, fromBase64url } from '../crypto/bytes.ts'
-import { hmacSha256 } from '../crypto/hash.ts'
+import { base64url, equalTexts, fromBase64url } from '../crypto/bytes.ts'
+import { hmacText } from '../crypto/hash.ts'
 import type { Random } from '../events/random.ts'
 import type { MacKey } from '../keys/ring.ts'
 
@@ -41,14 +41,12 @@ export interface RefreshToken {
   readonly keyId: string
   /** What the MAC is over. */
   readonly signed: string
-  readonly mac: Uint8Array
+  readonly mac: string
 }
 
 export const parseRefreshToken = (text: string): RefreshToken | undefined => {
-  const [, signed, grant, session, generation, keyId, encodedMac] = refreshTokenForm.exec(text) ?? []
-  const mac = encodedMac === undefined ? undefined : fromBase64url(encodedMac)
-  if (signed === undefined || grant === undefined || session === undefined || keyId === undefined || !mac)
-    return undefined
+  const [, signed, grant, session, generation, keyId, mac] = refreshTokenForm.exec(text) ?? []
+  if (!signed || !grant || !session || !keyId || !mac) return undefined
   if (!isCanonical(grant) || !isCanonical(session)) return undefined
   return { grant, session, generation: Number(generation), keyId, signed, mac }
 }
@@ -61,15 +59,18 @@ export const deriveRefreshToken = (
   key: MacKey,
 ): string => {
   const signed = `cs_rt_${grant}.${session}.${generation}.${key.id}`
-  return `${signed}.${base64url(macOf(signed, salt, key))}`
+  return `${signed}.${macOf(signed, salt, key)}`
 }
 
 /** Constant-time. `key` is the one that the token names. */
 export const isGenuine = (token: RefreshToken, salt: string, key: MacKey): boolean =>
-  key.id === token.keyId && equalBytes(token.mac, macOf(token.signed, salt, key))
+  key.id === token.keyId && equalTexts(token.mac, macOf(token.signed, salt, key))
 
-// Keyed by both, so that neither a stolen database nor a stolen secret alone makes tokens.
-const macOf = (signed: string, salt: string, { key }: MacKey): Uint8Array =>
-  hmacSha256(hmacSha256(key, `refresh token ${salt}`), signed)
+/**
+ * Under the server's key, and over random bytes that only the grant has: neither a stolen database nor a stolen secret alone makes tokens. The
+ * salt's length is always the same, so that no two pairs read alike.
+ */
+const macOf = (signed: string, salt: string, { key }: MacKey): string =>
+  hmacText(key, `refresh token ${salt} ${signed}`)
 
 const isCanonical = (text: string): boolean => fromBase64url(text) !== undefined

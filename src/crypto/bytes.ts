@@ -19,3 +19,6 @@ export const fromBase64url = (text: string): Uint8Array | undefined => {
 
 /** Constant-time for equal lengths; the length itself is no secret. */
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b)
+
+/** As `equalBytes`. */
+export const equalTexts = (a: string, b: string): boolean => equalBytes(utf8(a), utf8(b))

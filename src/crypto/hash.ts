@@ -16,6 +16,10 @@ export const matchesSecret = (presented: string, stored: string): boolean => {
 export const hmacSha256 = (key: Uint8Array, data: string | Uint8Array): Uint8Array =>
   createHmac('sha256', secretKey(key)).update(data).digest()
 
+/** base64url. */
+export const hmacText = (key: Uint8Array, text: string): string =>
+  createHmac('sha256', secretKey(key)).update(text).digest('base64url')
+
 /** One hash for several strings, unambiguous: no two different lists of strings hash alike. */
 export const hashStrings = (...parts: readonly string[]): string => hashSecret(JSON.stringify(parts))
 

@@ -1,7 +1,7 @@
 import { type KeyObject, sign as signSync } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { KeyObject as AnyKeyObject } from 'jose'
-import { base64url, utf8 } from './bytes.ts'
+import { base64url } from './bytes.ts'
 import type { SigningAlgorithm } from './signing-algorithm.ts'
 
 export interface SigningKey {
@@ -14,15 +14,26 @@ export interface SigningKey {
 
 /** @param type the `typ`, without `application/` */
 export const signJwt = async (
-  { id, algorithm, key }: SigningKey,
+  signingKey: SigningKey,
   type: string,
   claims: Readonly<Record<string, unknown>>,
 ): Promise<string> => {
-  const input = `${encodeJson({ alg: algorithm, kid: id, typ: type })}.${encodeJson(claims)}`
-  return `${input}.${base64url(await signatures[algorithm](utf8(input), key as KeyObject))}`
+  const { algorithm, key } = signingKey
+  const input = `${headerOf(signingKey, type)}.${encodeJson(claims)}`
+  return `${input}.${base64url(await signatures[algorithm](Buffer.from(input, 'latin1'), key as KeyObject))}`
 }
 
-const encodeJson = (value: object): string => base64url(utf8(JSON.stringify(value)))
+const encodeJson = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+
+/** The same for all that a key signs of one type. */
+const headerOf = (signingKey: SigningKey, type: string): string => {
+  const known = headers.get(signingKey)
+  if (known?.type === type) return known.header
+  const header = encodeJson({ alg: signingKey.algorithm, kid: signingKey.id, typ: type })
+  headers.set(signingKey, { type, header })
+  return header
+}
+const headers = new WeakMap<SigningKey, { readonly type: string; readonly header: string }>()
 
 const signInBackground = promisify(signSync)
 

@@ -1,6 +1,7 @@
 import { withAccessToken } from '../identity/context.ts'
 import type { AuthInfo, FetchHandler } from '../resource-server/handler.ts'
 import type { Admission, Auth } from './auth.ts'
+import { pathOf } from './path.ts'
 
 export type { Admission, Auth, AuthInfo, FetchHandler }
 
@@ -78,13 +79,5 @@ const variables = (context: HonoContext) =>
 /** Of the socket, where the application runs on Node's HTTP server. */
 const remoteAddress = ({ env }: HonoContext): string | undefined =>
   (env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket?.remoteAddress
-
-/** Without parsing the URL: this runs before every request of the application. */
-const pathOf = (url: string): string => {
-  const start = url.indexOf('/', url.indexOf('://') + 3)
-  if (start < 0) return '/'
-  const end = url.slice(start).search(/[?#]/)
-  return end < 0 ? url.slice(start) : url.slice(start, start + end)
-}
 
 const unused = () => new Response(null, { status: 500 })

@@ -10,6 +10,7 @@ import { tokenEndpoint } from '../authorization-server/token.ts'
 import { metadataPath } from '../oauth/server-metadata.ts'
 import type { RequestInfo } from '../resource-server/handler.ts'
 import { inStep } from './in-step.ts'
+import { pathOf } from './path.ts'
 import type { PersonResponder } from './person-routes.ts'
 import type { PersonPath, RoutesOptions } from './routes-options.ts'
 
@@ -34,7 +35,7 @@ export const createRoutes = (options: RoutesOptions): Routes => {
   return {
     handles: (pathname) => table.has(pathname),
     async respond(request, { remoteAddress } = {}) {
-      const route = table.get(new URL(request.url).pathname)
+      const route = table.get(pathOf(request.url))
       if (!route) return undefined
       const arrival = remoteAddress === undefined ? {} : { address: remoteAddress }
       if ('machine' in route) return answerMachine(options, route.machine, request, arrival)
@@ -50,7 +51,6 @@ export const createRoutes = (options: RoutesOptions): Routes => {
 }
 
 const routeTable = ({ issuer, endpoints, providerIds }: RoutesOptions): ReadonlyMap<string, Route> => {
-  const pathOf = (url: string) => new URL(url).pathname
   return new Map<string, Route>([
     [metadataPath(issuer), { machine: metadataEndpoint }],
     [pathOf(endpoints.jwks), { machine: jwksEndpoint }],

@@ -128,25 +128,24 @@ const joined = (chunks: readonly Uint8Array[]): Uint8Array => {
 /** How long a whole body may take, in milliseconds: who sends a byte a minute must not keep us. */
 const maximumTime = 30_000
 
-const inTime = async (reading: Reading): Promise<readonly Uint8Array[]> => {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(tooSlow()), maximumTime)
+const inTime = ({ chunks, stop }: Reading): Promise<readonly Uint8Array[]> =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => fail(tooSlow()), maximumTime)
+    const fail = (error: unknown) => {
+      clearTimeout(timer)
+      stop()
+      reject(error)
+    }
+    chunks.then((read) => {
+      clearTimeout(timer)
+      resolve(read)
+    }, fail)
   })
-  try {
-    return await Promise.race([reading.chunks, late])
-  } catch (error) {
-    reading.stop()
-    throw error
-  } finally {
-    clearTimeout(timer)
-  }
-}
 
 interface Reading {
   readonly chunks: Promise<readonly Uint8Array[]>
   /** Not waited for: what sends may never end. */
-  stop(): void
+  readonly stop: () => void
 }
 
 const readWhole = (request: Request, maxBytes: number): Reading => {

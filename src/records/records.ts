@@ -98,11 +98,13 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
     }
   }
   const encode = ({ ref, value }: Put): Uint8Array => {
-    const json = utf8(JSON.stringify(value))
+    const json = JSON.stringify(value)
     const { schema, sealed } = ref.type
-    const body = sealed ? sealer.seal(json, contextOf(ref, schema)) : json
+    // Both are numbers below 128, and characters of one byte.
+    if (!sealed) return utf8(String.fromCharCode(plainFormat, schema) + json)
+    const body = sealer.seal(utf8(json), contextOf(ref, schema))
     const bytes = new Uint8Array(body.length + 2)
-    bytes[0] = sealed ? sealedFormat : plainFormat
+    bytes[0] = sealedFormat
     bytes[1] = schema
     bytes.set(body, 2)
     return bytes
