@@ -1,13 +1,10 @@
-import { hashStrings } from '../crypto/hash.ts'
-import { addressBlock } from '../net/address-block.ts'
+import { type ArrivalLimit, counterOf } from './arrival-limit.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
 
 // Generous: whole offices come from one address. It bounds what one address can make us store, or ask of others.
-const mostOfAddress = 3_000
-/** Of all together, where the host does not say where they come from. */
-const mostOfUnknown = 30_000
+const most: ArrivalLimit = { ofAddress: 3_000, ofUnknown: 30_000 }
 const period = 600_000
 
 /** An authorization request makes us store something. @throws PageProblem */
@@ -18,10 +15,10 @@ export const limitRequests = (server: ServerContext, arrival: Arrival): Promise<
 export const limitSignIns = (server: ServerContext, arrival: Arrival): Promise<void> =>
   count(server, arrival, 'sign-in', 'sign-ins at providers')
 
-const count = async (server: ServerContext, { address }: Arrival, of: string, what: string): Promise<void> => {
-  const whose = address === undefined ? 'unknown' : hashStrings(addressBlock(address))
-  const { value, expiresIn } = await server.records.store.increment(`limit/${of}/${whose}`, 1, period)
-  if (value <= (address === undefined ? mostOfUnknown : mostOfAddress)) return
+const count = async (server: ServerContext, arrival: Arrival, of: string, what: string): Promise<void> => {
+  const counter = counterOf(arrival.address, most)
+  const { value, expiresIn } = await server.records.store.increment(`limit/${of}/${counter.id}`, 1, period)
+  if (value <= counter.most) return
   refused(server, `too many ${what} from one address`)
   throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
 }

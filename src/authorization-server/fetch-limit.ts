@@ -1,9 +1,8 @@
-import { hashStrings } from '../crypto/hash.ts'
-import { addressBlock } from '../net/address-block.ts'
+import { type ArrivalLimit, counterOf } from './arrival-limit.ts'
 import type { Arrival, ServerContext } from './context.ts'
 
 // Everybody behind one address uses the same few documents and keys, which are kept.
-const mostFetches = 120
+const mostFetches: ArrivalLimit = { ofAddress: 120, ofUnknown: 1_200 }
 const period = 600_000
 
 /**
@@ -12,10 +11,9 @@ const period = 600_000
  */
 export const countFetch = async (
   { records }: Pick<ServerContext, 'records'>,
-  { address }: Arrival,
+  arrival: Arrival,
 ): Promise<number | undefined> => {
-  if (address === undefined) return undefined
-  const key = `limit/client-document/${hashStrings(addressBlock(address))}`
-  const { value, expiresIn } = await records.store.increment(key, 1, period)
-  return value <= mostFetches ? undefined : Math.max(1, Math.ceil(expiresIn / 1000))
+  const { id, most } = counterOf(arrival.address, mostFetches)
+  const { value, expiresIn } = await records.store.increment(`limit/client-document/${id}`, 1, period)
+  return value <= most ? undefined : Math.max(1, Math.ceil(expiresIn / 1000))
 }

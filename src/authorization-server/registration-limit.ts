@@ -1,6 +1,7 @@
 import { hashStrings } from '../crypto/hash.ts'
 import { addressBlock } from '../net/address-block.ts'
 import { OAuthError } from '../oauth/errors.ts'
+import { counterOf } from './arrival-limit.ts'
 import type { ServerContext } from './context.ts'
 
 const hour = 3_600_000
@@ -15,24 +16,21 @@ export const countRegistration = async (
   address: string | undefined,
 ): Promise<void> => {
   if (address !== undefined) {
-    await count(
-      records.store,
-      `registrations/of/${hashStrings(addressBlock(address))}`,
-      registration.perAddress,
-      'per_address',
-    )
+    const key = `registrations/of/${hashStrings(addressBlock(address))}`
+    await count(records.store, key, registration.perAddress, 'per_address')
   }
   await count(records.store, 'registrations/all', registration.total, 'total')
 }
 
-/** Counts a change of a registration, for its address. @throws OAuthError with status 429 and `Retry-After` */
+/** Counts a change of a registration, for its address, or for all where addresses are not known. @throws OAuthError with status 429 and `Retry-After` */
 export const countChange = async (
   { registration, records }: ServerContext,
   address: string | undefined,
 ): Promise<void> => {
-  if (address === undefined) return
-  const key = `registrations/changed-by/${hashStrings(addressBlock(address))}`
-  await count(records.store, key, registration.perAddress, 'changes_per_address')
+  const { perAddress: ofAddress, total: ofUnknown } = registration
+  const { id, most } = counterOf(address, { ofAddress, ofUnknown })
+  const which = address === undefined ? 'changes_total' : 'changes_per_address'
+  await count(records.store, `registrations/changed-by/${id}`, most, which)
 }
 
 const count = async (

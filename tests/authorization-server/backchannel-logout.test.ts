@@ -214,6 +214,27 @@ describe('logout tokens', () => {
     expect((await world.call(signedIn.accessToken)).status).toBe(401)
   })
 
+  test('where nobody says where they come from, they are counted together, more generously', async () => {
+    const world = server()
+    const signedIn = await connected(world)
+    const send = async (token: string) => {
+      const body = new URLSearchParams({ logout_token: token })
+      return (await world.auth.respond(new Request(worldUrl + path, { method: 'POST', body }))) as Response
+    }
+    for (let count = 0; count < 110; count++) expect((await send('abc')).status).toBe(400)
+    expect((await send(await logoutToken({ sid: 'sid of another' }))).status).toBe(200)
+    await world.store.increment('limit/logout/unknown', 10_000 - 110, 600_000)
+    const good = await logoutToken()
+    expect((await send(good)).status).toBe(429)
+    expect(world.events).toContainEqual(expect.objectContaining({ reason: 'rate_limit_total' }))
+    // Not for those whose address is known, and not for ever.
+    const known = new Request(worldUrl + path, { method: 'POST', body: new URLSearchParams({ logout_token: 'abc' }) })
+    expect((await world.auth.respond(known, { remoteAddress: '192.0.2.8' }))?.status).toBe(400)
+    await world.store.increment('limit/logout/unknown', -1, 600_000)
+    expect((await send(good)).status).toBe(200)
+    expect((await world.call(signedIn.accessToken)).status).toBe(401)
+  })
+
   test('two providers: one can’t sign out the people of the other', async () => {
     const one = server({ id: 'openid' })
     const signedIn = await connected(one)

@@ -139,6 +139,21 @@ test('an error before the person has acted is not redirected to a web site that 
   expect([page.status, page.left]).toEqual([400, undefined])
 })
 
+test('nor can all together, where nobody says where they come from; what is known already is not in their way', async () => {
+  const to = await withDocuments()
+  const open = async (id: string) => (await to.routes.respond(new Request(authorizeUrl(to, { client_id: id }))))?.status
+  expect(await open(client_id)).toBe(303)
+  await to.server.records.store.increment('limit/client-document/unknown', 1_198, 600_000)
+  expect(await open(`${client_id}?1`)).toBe(303)
+  const asked = web.requests.length
+  expect(await open(`${client_id}?2`)).toBe(429)
+  expect(web.requests.length).toBe(asked)
+  expect(await open(client_id)).toBe(303)
+  // Who is known to come from somewhere has a budget of their own.
+  const request = new Request(authorizeUrl(to, { client_id: `${client_id}?3` }))
+  expect((await to.routes.respond(request, { remoteAddress: '192.0.2.9' }))?.status).toBe(303)
+})
+
 test('one address can’t make us fetch documents without end', async () => {
   const to = await withDocuments()
   const statuses: number[] = []

@@ -267,6 +267,18 @@ test('a client that names no resource gets the first; one trailing slash makes n
   expect(await title([`${to.issuer}/other`, `${to.issuer}/other/`])).toContain('to use Second')
 })
 
+test('where nobody says where they come from, all share a budget', async () => {
+  const to = await withClient()
+  const request = () => to.routes.respond(new Request(authorizeUrl(to)))
+  await to.server.records.store.increment('limit/interaction/unknown', 29_999, 600_000)
+  expect((await request())?.status).toBe(303)
+  expect((await request())?.status).toBe(429)
+  const known = await to.routes.respond(new Request(authorizeUrl(to)), { remoteAddress: '198.51.100.9' })
+  expect(known?.status).toBe(303)
+  await to.pass(601_000)
+  expect((await request())?.status).toBe(303)
+})
+
 test('requests from one address are bounded, generously', async () => {
   const to = await withClient()
   const request = () => to.routes.respond(new Request(authorizeUrl(to)), { remoteAddress: '198.51.100.9' })
