@@ -13,23 +13,23 @@ import { requestWithSession, responseWithSession } from '../../src/resource-serv
 const challenge: Challenge = {
   error: 'invalid_token',
   description: 'say "why"\\ now\r\n\u00e4',
-  scopes: ['a', 'b c', '"', 'd', ''],
+  scopes: ['ab', 'b c', '"', 'd', ''],
   metadataUrl: 'https://x.example/"meta',
 }
 const refusal = 'error="invalid_token", error_description="say \'why\'\' now"'
 const place = 'resource_metadata="https://x.example/\'meta"'
 
 test('a challenge is Bearer first, in quoted values that need no escapes', () => {
-  expect(challengeHeader(challenge)).toBe(`Bearer ${refusal}, scope="a d", ${place}`)
+  expect(challengeHeader(challenge)).toBe(`Bearer ${refusal}, scope="ab d", ${place}`)
   expect(challengeHeader({ ...challenge, scopes: [] })).toBe(`Bearer ${refusal}, ${place}`)
 })
 
 test('who speaks DPoP reads the error in the challenge of DPoP', () => {
   const algorithms = ['ES256', 'EdDSA']
-  const bearer = `Bearer ${refusal}, scope="a d", ${place}`
+  const bearer = `Bearer ${refusal}, scope="ab d", ${place}`
   expect(challengeHeader({ ...challenge, algorithms })).toBe(`${bearer}, DPoP algs="ES256 EdDSA"`)
   expect(challengeHeader({ ...challenge, algorithms, speaksDpop: true })).toBe(
-    `Bearer scope="a d", ${place}, DPoP ${refusal}, scope="a d", algs="ES256 EdDSA"`,
+    `Bearer scope="ab d", ${place}, DPoP ${refusal}, scope="ab d", algs="ES256 EdDSA"`,
   )
 })
 

@@ -148,3 +148,15 @@ test('an algorithm that no key set can have is told as what it is', async () => 
   const { set } = setUp()
   await expect(set.keysFor({ alg: 'HS256' }, token)).rejects.toMatchObject({ code: 'ERR_JOSE_NOT_SUPPORTED' })
 })
+
+test('keys of which none can be used are none, however often they are asked for', async () => {
+  const { set, respond } = setUp()
+  const broken = { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA', alg: 'ES256' }
+  respond(() => ({ keys: [broken, broken] }))
+  for (let time = 0; time < 3; time += 1) {
+    await expect(set.keysFor(header(), token)).rejects.toMatchObject({ reason: 'unknown_key' })
+  }
+  const { set: mixed, respond: answer } = setUp()
+  answer(() => ({ keys: [broken, ...keys, broken] }))
+  for (let time = 0; time < 3; time += 1) expect(await mixed.keysFor(header(), token)).toHaveLength(3)
+})
