@@ -147,6 +147,16 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
   'A member that is undefined is as good as none': [
     { file: 'src/oauth/client-authentication.ts', original: 'secret === undefined', replacement: 'false' },
     { file: 'src/resource-server/client-proof.ts', original: 'clientKey.kid === undefined', replacement: 'false' },
+    {
+      file: 'src/resource-server/introspection-verifier.ts',
+      original: 'options.remembered === undefined',
+      replacement: 'false',
+    },
+    {
+      file: 'src/resource-server/jwks-verifier.ts',
+      original: 'options.remembered === undefined',
+      replacement: 'false',
+    },
     { file: 'src/resource-server/metadata.ts', original: 'resource.name === undefined', replacement: 'false' },
     { file: 'src/resource-server/metadata.ts', original: 'signed === undefined', replacement: 'false' },
   ],
