@@ -1,3 +1,4 @@
+import { utf8 } from '../crypto/bytes.ts'
 import { type ClientMetadata, clientInformationResponse, parseClientMetadata } from '../oauth/client-metadata.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import type { Client } from '../records/client.ts'
@@ -12,7 +13,23 @@ export const readRegistration = (server: ServerContext, body: unknown): ClientMe
   if (keys && 'jwksUri' in keys && !clientMetadataDocuments?.mayFetch(keys.jwksUri)) {
     throw new OAuthError('invalid_client_metadata', 'jwks_uri: keys are not fetched from there: send jwks')
   }
+  checkSize(metadata)
   return metadata
+}
+
+/**
+ * Whoever registers has us keep it for a month, and may register again: what nobody needs adds up. A client of today comes to less than one thousand
+ * bytes, or to four with its keys.
+ */
+const mostKept = 8_192
+
+const checkSize = (metadata: ClientMetadata): void => {
+  if (utf8(JSON.stringify(registered(metadata, undefined))).length <= mostKept) return
+  throw new OAuthError(
+    'invalid_client_metadata',
+    `the registration: expected at most ${mostKept} bytes of redirect URIs, keys and addresses together`,
+    { reason: 'too_large' },
+  )
 }
 
 type Registered = Omit<Client, 'id' | 'source' | 'createdAt' | 'expiresAt' | 'management'>

@@ -104,6 +104,16 @@ describe('changing', () => {
     })
   })
 
+  test('fault 8: what is kept is bounded here, too', async () => {
+    const to = await testServer()
+    const registration = await register(to)
+    const { client_id } = registration
+    const many = Array.from({ length: 32 }, (_, index) => `https://app.example/${index}`.padEnd(300, 'x'))
+    const answer = await manage(to, registration, 'PUT', { ...open, client_id, redirect_uris: many })
+    expect(outcome(answer)).toEqual([400, 'invalid_client_metadata'])
+    expect((await manage(to, registration, 'GET')).registration).toMatchObject({ redirect_uris: open.redirect_uris })
+  })
+
   test('gives a new token; the old one is good until that was used', async () => {
     const to = await testServer()
     const first = await register(to)

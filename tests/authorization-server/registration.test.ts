@@ -67,6 +67,35 @@ describe('registration', () => {
     expect(eventTypes(to)).toEqual(['client.refused'])
   })
 
+  test('fault 8: what is kept of a registration is bounded, whatever it is made of', async () => {
+    const to = await testServer()
+    const uri = (index: number, length: number) => `https://app.example/${index}`.padEnd(length, 'x')
+    const key = { kty: 'RSA', n: 'A'.repeat(1366), e: 'AQAB', kid: 'x'.repeat(400), certificate: 'x'.repeat(2_000) }
+    const web = { redirect_uris: ['https://app.example/callback'], token_endpoint_auth_method: 'none' }
+    const keys = (count: number) => ({
+      redirect_uris: ['https://app.example/callback'],
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: Array.from({ length: count }, (_, index) => ({ ...key, kid: `${key.kid}${index}` })) },
+    })
+    const page = `https://app.example/${'ü'.repeat(2_000)}`
+    const many = (length: number) => ({
+      ...web,
+      redirect_uris: Array.from({ length: 32 }, (_, index) => uri(index, length)),
+    })
+    for (const tooMuch of [many(300), keys(5), { ...web, logo_uri: page }, { ...web, client_uri: page }]) {
+      const { status, body } = await register(to, tooMuch)
+      expect([status, body.error]).toEqual([400, 'invalid_client_metadata'])
+      expect(body.error_description).toContain('8192 bytes')
+    }
+    expect((await to.store.list('client/')).entries).toEqual([])
+    expect(to.events).toContainEqual(expect.objectContaining({ type: 'client.refused', reason: 'too_large' }))
+    // What clients of today send, and much more, is taken.
+    for (const body of [many(200), keys(4), { ...many(60), client_name: '測'.repeat(100), contacts: [page] }]) {
+      expect((await register(to, body)).status).toBe(201)
+    }
+    for (const { value } of (await to.store.list('client/')).entries) expect(value.length).toBeLessThan(9_000)
+  })
+
   test('fault 8: registrations of one address are limited: 429 with Retry-After; others go on', async () => {
     const to = await limited(3, 100)
     for (let turn = 0; turn < 3; turn++) expect((await register(to, open, '192.0.2.1')).status).toBe(201)
