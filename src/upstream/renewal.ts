@@ -23,7 +23,7 @@ export interface Renewer {
 const longestMargin = 30_000
 // After a failure that says nothing of the person, nobody asks again for this long.
 const backOff = 5_000
-// How long a caller waits for another's renewal.
+// How long a caller waits for a renewal that another has begun.
 const patience = 15_000
 const longestPoll = 500
 // How many sessions one node renews at a time: more would only queue at the provider, until they time out there.
@@ -51,7 +51,7 @@ export const createRenewal = (context: AttemptContext): Renewer => {
   const slots = limited(mostAtOnce)
 
   const drive = async <T>(sessionId: string, decide: Decide<T>): Promise<T> => {
-    const started = performance.now()
+    let waitingSince: number | undefined
     const hints = hintsOf(records, sessionId)
     let first: number | undefined
     const consider = async () => {
@@ -67,10 +67,13 @@ export const createRenewal = (context: AttemptContext): Renewer => {
         if (decision.act === 'answer') return decision.answer
         if (decision.act === 'refuse') throw new UpstreamTokenUnavailable(decision.reason)
         if (decision.act === 'wait') {
-          if (performance.now() - started > patience) throw new UpstreamTokenUnavailable('down')
+          waitingSince ??= performance.now()
+          if (performance.now() - waitingSince > patience) throw new UpstreamTokenUnavailable('down')
           await hints.next(poll)
         } else {
           const { ask } = decision
+          // Many may be before it here; only from then on is it a wait for an attempt that somebody has begun.
+          waitingSince = undefined
           await slots(async (waited) => {
             if (!waited) return attempt(context, stored, now, ask)
             // Others may have asked meanwhile.
