@@ -109,10 +109,15 @@ const approve = async (
     audit()
     return reply
   }
+  // Pressed again: a write that changes nothing would only undo what another press has begun.
+  if (isSame(open.value.approved?.resources, resources)) return startSignIn(server, request, arrival, open)
   const next = await advance(server, open, { approved })
   audit()
   return startSignIn(server, request, arrival, next)
 }
+
+const isSame = (before: ResourceScopes | undefined, now: ResourceScopes): boolean =>
+  JSON.stringify(before) === JSON.stringify(now)
 
 /** Who signed in in this interaction, or is signed in in this browser; nobody where the request or the person wants to choose. */
 const whoIsHere = async (

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { base64url } from '../crypto/bytes.ts'
 import { hashSecret, hashStrings, matchesSecret } from '../crypto/hash.ts'
 import {
@@ -90,10 +91,18 @@ export const withInteraction = async <T>(
       return await act(await openInteraction(server, request, id))
     } catch (error) {
       if (!(error instanceof InteractionMoved)) throw error
+      // Of those who write at once one wins. Many would get in each other's way again and again.
+      if (attempt > 0) await sleep(longestPause(attempt) * chance(server))
     }
   }
   throw new StoreUnavailable('the interaction changed again and again')
 }
+
+/** Milliseconds. */
+const longestPause = (attempt: number): number => Math.min(200, 5 * 2 ** attempt)
+
+/** 0 to 1. */
+const chance = ({ random }: ServerContext): number => (random.bytes(1)[0] ?? 0) / 255
 
 /** As `withInteraction`, for one that is an authorization request. */
 export const withAuthorization = <T>(

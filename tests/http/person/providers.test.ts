@@ -91,6 +91,15 @@ test('a double click on "Allow" may end at either of the two addresses of the pr
   expect(idp.asked.length).toBeGreaterThan(2)
 })
 
+test('of many presses of "Allow" at once none undoes what another began: all lead to the provider', async () => {
+  const { to } = await withProvider()
+  const browser = to.browser()
+  const page = await browser.open(authorizeUrl(to))
+  const all = await Promise.all(Array.from({ length: 6 }, () => browser.submit(page, 'approve')))
+  expect(all.map(({ left }) => left?.origin)).toEqual(Array(6).fill('https://idp.example'))
+  expect(to.events.filter(({ type }) => type === 'consent.approved')).toHaveLength(1)
+})
+
 test('a state that is wrong, missing, repeated, or another provider’s is refused with a page', async () => {
   const made: RedirectStandIn[] = []
   const to = await personServer({
