@@ -1,8 +1,8 @@
 import { type Administration, createAdministration } from './administration.ts'
 import { checkWorkloadClients, resolveAssertionIssuers } from './authorization-server/assertion-options.ts'
 import { resolveClients } from './authorization-server/client-options.ts'
-import type { ServerContext } from './authorization-server/context.ts'
-import { createOwnVerifier, type OwnVerifier } from './authorization-server/own-verifier.ts'
+import type { ServerContext, ServingContext } from './authorization-server/context.ts'
+import { createOwnVerifier } from './authorization-server/own-verifier.ts'
 import { createMetadataSigner } from './authorization-server/signed-metadata.ts'
 import type { Audit } from './events/audit.ts'
 import { systemClock } from './events/clock.ts'
@@ -77,14 +77,15 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
 
   let opened: Opened | undefined
   const open = retried(async () => {
-    const server = await createServerContext(parts)
-    opened = { server, verifier: createOwnVerifier(server), stopWatching: await watchReleases(server) }
+    const context = await createServerContext(parts)
+    const server = { ...context, verifier: createOwnVerifier(context) }
+    opened = { server, stopWatching: await watchReleases(server) }
     return opened
   })
-  const current = async (): Promise<Omit<Opened, 'stopWatching'>> => {
-    const { server, verifier } = opened ?? (await open())
+  const current = async (): Promise<ServingContext> => {
+    const { server } = opened ?? (await open())
     await server.keys.catchUp()
-    return { server, verifier }
+    return server
   }
   const clientAddress = clientAddressReader(options.trustedProxies ?? [])
   const routes = createRoutes({
@@ -95,7 +96,7 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     logger,
     open: async () => {
       if (activity.stopped) throw new Error('the server is being stopped')
-      return (await current()).server
+      return current()
     },
   })
 
@@ -106,18 +107,18 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
   const health = createHealth({
     paths: options.health ?? {},
     leaving: () => leaving,
-    check: async () => (await current()).server.records.store.get([]),
+    check: async () => (await current()).records.store.get([]),
     now: clock.now,
   })
   const protection = createProtection<Claims>({
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],
-    bindingKeys: async () => (await current()).server.keys,
-    signMetadata: createMetadataSigner(async () => (await current()).server, logger),
+    bindingKeys: async () => (await current()).keys,
+    signMetadata: createMetadataSigner(current, logger),
     dpop: async () => (opened ?? (await open())).server.dpop,
     verifier: {
-      verify: async (token, resource, jkt) => (opened ?? (await open())).verifier.verify(token, resource, jkt),
-      recall: (token, resource) => opened?.verifier.recall?.(token, resource),
+      verify: async (token, resource, jkt) => (opened ?? (await open())).server.verifier.verify(token, resource, jkt),
+      recall: (token, resource) => opened?.server.verifier.recall?.(token, resource),
     },
     activity,
     telemetry,
@@ -148,12 +149,12 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     ready: async () => {
       await open()
     },
-    ...createAdministration(async () => (await current()).server),
+    ...createAdministration(current),
     close(closing) {
       leaving = true
       closed ??= stopGracefully({ activity, streams: protection.streams, ...closing }).then(async () => {
         opened?.stopWatching()
-        opened?.verifier.close()
+        opened?.server.verifier.close()
         opened?.server.keys.close()
         await store.close()
         await closeAudit(options, logger)
@@ -233,8 +234,7 @@ const revokePause = 5_000
 
 interface Opened {
   readonly stopWatching: () => void
-  readonly server: ServerContext
-  readonly verifier: OwnVerifier
+  readonly server: ServingContext
 }
 
 /** One attempt at a time; one that succeeded is the last, one that failed is forgotten. */

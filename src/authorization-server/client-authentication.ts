@@ -23,6 +23,21 @@ export const isWeaker = (now: Authentication, before: Authentication | undefined
 export const candidateRefs = (credentials: ClientCredentials): Ref<Client>[] =>
   credentials.candidates.map(({ clientId }) => clientRef(clientId))
 
+/** The candidates, where the configuration has them all: then the store need not be asked. It must be for an assertion, which is used up there. */
+export const configuredCandidates = (
+  { configuredClients }: Pick<ServerContext, 'configuredClients'>,
+  { candidates, assertion }: ClientCredentials,
+): readonly KnownClient[] | undefined => {
+  if (assertion !== undefined) return undefined
+  const clients: KnownClient[] = []
+  for (const { clientId } of candidates) {
+    const value = configuredClients.get(clientId)
+    if (!value) return undefined
+    clients.push({ value })
+  }
+  return clients
+}
+
 /**
  * The client that the credentials prove, of those that were read for `candidateRefs`.
  * @param now the store's clock

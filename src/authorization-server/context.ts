@@ -2,6 +2,8 @@ import type { Audit } from '../events/audit.ts'
 import type { Clock } from '../events/clock.ts'
 import type { Logger } from '../events/logger.ts'
 import type { Random } from '../events/random.ts'
+import type { AccessToken } from '../identity/access-token.ts'
+import type { TokenVerifier } from '../identity/verifier.ts'
 import type { KeyRing } from '../keys/key-ring.ts'
 import type { Resource } from '../oauth/resource.ts'
 import type { Client } from '../records/client.ts'
@@ -54,6 +56,26 @@ export interface ServerContext {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+}
+
+/** Of a server that answers requests. */
+export interface ServingContext extends ServerContext {
+  /** Remembers what this server's access tokens say, for the gate and for who asks about them. */
+  readonly verifier: OwnVerifier
+}
+
+/** Of this server's own access tokens. */
+export interface OwnVerifier extends TokenVerifier {
+  /**
+   * What a token says now, for who may ask about it without presenting it: no proof of its key is asked for. Of what is remembered for the gate, and
+   * under the same bound.
+   * @param serves whether tokens for a resource are the business of who asks
+   * @throws TokenInvalid, StoreUnavailable, VerifierUnavailable, or another error where the store does not answer in time
+   */
+  inspect(token: string, serves: (resource: string) => boolean): Promise<AccessToken>
+  /** The store's clock, as the gate's own reading told it of late. Undefined where there was none. */
+  storeTime(): number | undefined
+  close(): void
 }
 
 export interface Assertions extends TrustedIssuers {

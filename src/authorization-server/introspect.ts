@@ -1,8 +1,9 @@
 import { signJwt } from '../crypto/jws.ts'
-import type { UpstreamFacts } from '../identity/access-token.ts'
+import type { AccessToken, UpstreamFacts } from '../identity/access-token.ts'
+import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
-import { readClientCredentials } from '../oauth/client-authentication.ts'
+import { type ClientCredentials, readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { signedIntrospectionMediaType, signedIntrospectionType } from '../oauth/introspection.ts'
 import { prefers } from '../oauth/media-type.ts'
@@ -11,13 +12,18 @@ import { formatScope } from '../oauth/scope.ts'
 import { decideRefresh } from '../policy/refresh.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationGrant } from '../records/grant.ts'
-import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
-import type { Arrival, ServerContext } from './context.ts'
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  candidateRefs,
+  claimedClientId,
+  configuredCandidates,
+} from './client-authentication.ts'
+import type { Arrival, ServingContext } from './context.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients } from './find-client.ts'
-import { identify, mayLive } from './identify.ts'
+import { mayLive } from './identify.ts'
 import { findRefreshToken, looksLikeRefreshToken, readToken } from './presented-token.ts'
-import { readSignedAccessToken } from './signed-access-token.ts'
 import type { RefreshToken } from './tokens.ts'
 
 const maximumBody = 65_536
@@ -27,7 +33,11 @@ const maximumBody = 65_536
  * others it learns nothing, not even that they are good.
  * @see RFC 7662, RFC 9701
  */
-export const introspectEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
+export const introspectEndpoint = (
+  server: ServingContext,
+  request: Request,
+  arrival: Arrival = {},
+): Promise<Response> =>
   answerMachine(server, request, 'introspect', async () => {
     const about: { clientId?: string } = {}
     try {
@@ -43,7 +53,7 @@ export const introspectEndpoint = (server: ServerContext, request: Request, arri
 const inactive = { active: false }
 
 const introspect = async (
-  server: ServerContext,
+  server: ServingContext,
   request: Request,
   arrival: Arrival,
   about: { clientId?: string },
@@ -52,69 +62,86 @@ const introspect = async (
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
   about.clientId = claimedClientId(credentials)
-  const { values, now } = await server.records.get(...candidateRefs(credentials))
-  const clients = await describedClients(server, credentials, values, now, undefined)
-  const { client, authentication } = await authenticateClient(server, credentials, clients, authorization, now, arrival)
+  const { client, authentication } = await authenticate(server, credentials, authorization, arrival)
   if (authentication === 'none' || !client.value.introspects?.length) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
   }
-  const body = await describe(server, client.value, readToken(form), now)
+  const body = await describe(server, client.value, readToken(form))
   if (!prefers(request.headers.get('accept'), signedIntrospectionMediaType, 'application/json')) return { body }
   return {
-    body: await signed(server, client.value.id, body, now),
+    body: await signed(server, client.value.id, body),
     headers: { 'Content-Type': signedIntrospectionMediaType },
   }
 }
 
-const describe = async (server: ServerContext, client: Client, text: string, now: number): Promise<JsonObject> => {
-  if (!looksLikeRefreshToken(text)) return describeAccessToken(server, client, text, now)
+/** Whom the configuration has costs no store. */
+const authenticate = async (
+  server: ServingContext,
+  credentials: ClientCredentials,
+  authorization: string | null,
+  arrival: Arrival,
+): Promise<AuthenticatedClient> => {
+  const configured = configuredCandidates(server, credentials)
+  // Only an assertion is judged by the time.
+  if (configured) return authenticateClient(server, credentials, configured, authorization, 0, arrival)
+  const { values, now } = await server.records.get(...candidateRefs(credentials))
+  const clients = await describedClients(server, credentials, values, now, undefined)
+  return authenticateClient(server, credentials, clients, authorization, now, arrival)
+}
+
+const describe = async (server: ServingContext, client: Client, text: string): Promise<JsonObject> => {
+  if (!looksLikeRefreshToken(text)) return describeAccessToken(server, client, text)
   const found = await findRefreshToken(server, text)
-  return found ? describeRefreshToken(server, client, found.token, found.grant.value, now) : inactive
+  return found ? describeRefreshToken(server, client, found.token, found.grant.value, found.now) : inactive
 }
 
 /** What was said, for whom and when. Neither `sub` nor `exp` stands beside it, so that it is no token. @see RFC 9701 §5 */
-const signed = ({ keys, issuer }: ServerContext, clientId: string, answer: JsonObject, now: number): Promise<string> =>
-  signJwt(keys.signingKey(), signedIntrospectionType, {
+const signed = async (
+  { keys, issuer, records, verifier }: ServingContext,
+  clientId: string,
+  answer: JsonObject,
+): Promise<string> => {
+  const now = verifier.storeTime() ?? (await records.get()).now
+  return signJwt(keys.signingKey(), signedIntrospectionType, {
     iss: issuer,
     aud: clientId,
     iat: Math.floor(now / 1000),
     token_introspection: answer,
   })
+}
 
 const serves = ({ introspects = [] }: Client, resource: string): boolean => introspects.includes(resource)
 
-const describeAccessToken = async (
-  server: ServerContext,
-  client: Client,
-  text: string,
-  now: number,
-): Promise<JsonObject> => {
+const describeAccessToken = async ({ verifier }: ServingContext, client: Client, text: string): Promise<JsonObject> => {
   try {
-    const signed = await readSignedAccessToken(server, text)
-    if (!serves(client, signed.resource) || signed.expiresAt * 1000 <= now) return inactive
-    const { scopes, upstream } = (await identify(server, signed)).facts
-    return {
-      // The token's own facts, and what is newer in the store over them.
-      ...signed.claims,
-      active: true,
-      token_type: signed.jkt === undefined ? 'Bearer' : 'DPoP',
-      scope: formatScope(scopes),
-      ...(upstream ? { upstream_provider: upstream.provider, upstream_claims: claimsOf(upstream) } : {}),
-    }
+    return answerFor(await verifier.inspect(text, (resource) => serves(client, resource)))
   } catch (error) {
     if (error instanceof TokenInvalid) return inactive
     throw error
   }
 }
 
+/** The token's own facts, and what is newer in the store over them. */
+const answerFor = ({ claims, scopes, upstream }: AccessToken): JsonObject => ({
+  ...claims,
+  active: true,
+  token_type: boundKeyOf(claims) === undefined ? 'Bearer' : 'DPoP',
+  scope: formatScope(scopes),
+  ...(upstream ? { upstream_provider: upstream.provider, upstream_claims: claimsOf(upstream) } : {}),
+})
+
 /** All of them, as a handler behind our own gate gets them: who asks is a server of ours, and the client doesn't read this. */
-const claimsOf = ({ claims, issuer, subject }: UpstreamFacts): JsonObject => ({ ...claims, iss: issuer, sub: subject })
+const claimsOf = ({ claims, issuer, subject }: Pick<UpstreamFacts, 'claims' | 'issuer' | 'subject'>): JsonObject => ({
+  ...claims,
+  iss: issuer,
+  sub: subject,
+})
 
 /**
  * Its audience is this server alone: a resource server that takes whatever is active must not take a refresh token for an access token.
  */
 const describeRefreshToken = async (
-  server: ServerContext,
+  server: ServingContext,
   client: Client,
   { generation }: RefreshToken,
   grant: AuthorizationGrant,

@@ -10,6 +10,11 @@ export interface Liveness {
   isFresh(): boolean
   /** Reads the log if it must be read before anything is answered. @throws StoreUnavailable, or another error where the store does not answer in time */
   catchUp(): Promise<void>
+  /**
+   * The store's clock now, in milliseconds since the epoch, as the log's last reading told it; if anything, ahead of it by as long as that took.
+   * Undefined where the log was not read within the bound.
+   */
+  storeTime(): number | undefined
   /** True for what was revoked of late: a grant, or a token that has none. */
   isRevoked(id: string): boolean
   close(): void
@@ -34,6 +39,8 @@ export const createLiveness = (
   let readAt = Number.NEGATIVE_INFINITY
   /** How far it read, by the store's clock. */
   let readUpTo: number | undefined
+  /** How far the store's clock is ahead of this node's. */
+  let ahead = 0
   let reading: Promise<void> | undefined
 
   const learn = (revoked: string, at: number): void => {
@@ -48,6 +55,7 @@ export const createLiveness = (
     const startedAt = clock.now()
     let after = readUpTo === undefined ? undefined : revocationTime(readUpTo - revocationOverlap)
     for (;;) {
+      const askedAt = clock.now()
       const { values, now } = await records.list(revocations, '', {
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
@@ -55,6 +63,7 @@ export const createLiveness = (
       for (const { value } of values) learn(value.revoked, startedAt)
       if (values.length < pageSize) {
         readUpTo = now
+        ahead = now - askedAt
         break
       }
       after = values.at(-1)?.ref.key.slice(revocations.name.length + 1)
@@ -92,6 +101,7 @@ export const createLiveness = (
     async catchUp() {
       if (age() >= bound) await begin()
     },
+    storeTime: () => (age() < bound ? clock.now() + ahead : undefined),
     isRevoked: (id) => recent.has(id),
     close: unwatch,
   }

@@ -1,10 +1,10 @@
 import { type AccessToken, createAccessToken } from '../identity/access-token.ts'
 import { checkBoundKey } from '../identity/confirmation.ts'
 import { createTokenMemory } from '../identity/token-memory.ts'
-import { TokenInvalid, type TokenVerifier, VerifierUnavailable } from '../identity/verifier.ts'
+import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { sameResource } from '../oauth/resource.ts'
 import { isClientRevocation } from '../records/revocation.ts'
-import type { ServerContext } from './context.ts'
+import type { OwnVerifier, ServerContext } from './context.ts'
 import { identify } from './identify.ts'
 import { createLiveness } from './liveness.ts'
 import { readSignedAccessToken, type SignedAccessToken } from './signed-access-token.ts'
@@ -14,10 +14,6 @@ interface LookedUp {
   readonly freshFor: number
   /** Its signature is good as long as the token is remembered. */
   readonly signed: SignedAccessToken
-}
-
-export interface OwnVerifier extends TokenVerifier {
-  close(): void
 }
 
 /**
@@ -42,7 +38,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
   const lookedUp = new WeakMap<AccessToken, LookedUp>()
   const underWay = new Map<string, Promise<AccessToken>>()
 
-  const recall = (token: string, resource: string): AccessToken | undefined => {
+  const recall = (token: string, resource: string | undefined): AccessToken | undefined => {
     const now = clock.now()
     const known = memory.recall(token, resource, now)
     const { at = 0, freshFor = 0 } = (known && lookedUp.get(known)) ?? {}
@@ -78,6 +74,20 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
     return verification
   }
 
+  const inspectAnew = async (token: string, serves: (resource: string) => boolean): Promise<AccessToken> => {
+    await server.keys.catchUp()
+    const signed = await readSignedAccessToken(server, token)
+    if (!serves(signed.resource)) throw new TokenInvalid('audience')
+    // Another may have finished meanwhile.
+    return recall(token, signed.resource) ?? shared(token, signed.resource)
+  }
+
+  /** Not beyond its end by the store's clock either: who asks may ask any node. */
+  const checkLife = (accessToken: AccessToken): AccessToken => {
+    if (accessToken.expiresAt * 1000 <= (liveness.storeTime() ?? 0)) throw new TokenInvalid('expired')
+    return accessToken
+  }
+
   return {
     async verify(token, resource, jkt) {
       try {
@@ -91,6 +101,14 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
         throw new VerifierUnavailable('an access token could not be verified', { cause: error })
       }
     },
+    async inspect(token, serves) {
+      if (!liveness.isFresh()) await liveness.catchUp()
+      const known = recall(token, undefined)
+      if (!known) return checkLife(await inspectAnew(token, serves))
+      if (!serves(lookedUp.get(known)?.signed.resource ?? '')) throw new TokenInvalid('audience')
+      return checkLife(known)
+    },
+    storeTime: liveness.storeTime,
     recall: (token, resource) => (liveness.isFresh() ? recall(token, resource) : undefined),
     close() {
       liveness.close()

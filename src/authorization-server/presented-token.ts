@@ -23,7 +23,13 @@ export const readToken = (form: URLSearchParams): string => {
 
 /** A token that we made. */
 export type PresentedToken =
-  | { readonly kind: 'refresh'; readonly token: RefreshToken; readonly grant: Stored<AuthorizationGrant> }
+  | {
+      readonly kind: 'refresh'
+      readonly token: RefreshToken
+      readonly grant: Stored<AuthorizationGrant>
+      /** The store's clock when the grant was read. */
+      readonly now: number
+    }
   /** `grant` is absent where it has ended, and from a client's own token. */
   | { readonly kind: 'access'; readonly signed: SignedAccessToken; readonly grant: Stored<Grant> | undefined }
 
@@ -44,11 +50,12 @@ export const findRefreshToken = async (
 ): Promise<Extract<PresentedToken, { kind: 'refresh' }> | undefined> => {
   const token = parseRefreshToken(text)
   if (!token) return undefined
-  const [grant] = (await server.records.get(grantRef(token.grant))).values
+  const { values, now } = await server.records.get(grantRef(token.grant))
+  const [grant] = values
   const salt = isAuthorization(grant) ? grant.value.refresh?.salt : undefined
   const key = salt === undefined ? undefined : await server.keys.macKeyById(token.keyId)
   if (!isAuthorization(grant) || salt === undefined || !key || !isGenuine(token, salt, key)) return undefined
-  return { kind: 'refresh', token, grant }
+  return { kind: 'refresh', token, grant, now }
 }
 
 const accessToken = async (server: ServerContext, text: string): Promise<PresentedToken | undefined> => {

@@ -1,4 +1,4 @@
-import type { Endpoints, ServerContext } from '../authorization-server/context.ts'
+import type { Endpoints, ServingContext } from '../authorization-server/context.ts'
 import type { Logger } from '../events/logger.ts'
 import type { Branding } from './branding.ts'
 
@@ -10,7 +10,7 @@ export interface RoutesOptions {
   readonly branding: Branding
   readonly logger: Logger
   /** Where this fails, it is our own trouble: 503. */
-  readonly open: () => Promise<ServerContext>
+  readonly open: () => Promise<ServingContext>
 }
 
 /** Of what people see, by what is there. */

@@ -1,5 +1,5 @@
 import { backchannelLogout } from '../authorization-server/backchannel-logout.ts'
-import type { Arrival, ServerContext } from '../authorization-server/context.ts'
+import type { Arrival, ServingContext } from '../authorization-server/context.ts'
 import { introspectEndpoint } from '../authorization-server/introspect.ts'
 import { jwksEndpoint, metadataEndpoint } from '../authorization-server/metadata.ts'
 import { callbackOf, logoutAddress } from '../authorization-server/provider-addresses.ts'
@@ -22,7 +22,7 @@ export interface Routes {
   respond(request: Request, info?: RequestInfo): Promise<Response | undefined>
 }
 
-type MachineEndpoint = (server: ServerContext, request: Request, arrival: Arrival) => Promise<Response>
+type MachineEndpoint = (server: ServingContext, request: Request, arrival: Arrival) => Promise<Response>
 
 type Route = { readonly machine: MachineEndpoint } | { readonly person: PersonPath }
 

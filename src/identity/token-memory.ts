@@ -5,8 +5,11 @@ import type { AccessToken } from './access-token.ts'
  * nothing outlives its token.
  */
 export interface TokenMemory {
-  /** The token that was verified for this resource, if it is remembered and still good at `now` (milliseconds since the epoch). */
-  recall(token: string, resource: string, now: number): AccessToken | undefined
+  /**
+   * The token that was verified for this resource, if it is remembered and still good at `now` (milliseconds since the epoch).
+   * @param resource undefined: whichever it was verified for
+   */
+  recall(token: string, resource: string | undefined, now: number): AccessToken | undefined
   /** The state of what verification reads. Take it before reading; `remember` with it afterwards. */
   epoch(): number
   /**
@@ -80,7 +83,7 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
         drop(token, found)
         return undefined
       }
-      if (found.accessToken.resource !== resource) return undefined
+      if (resource !== undefined && found.accessToken.resource !== resource) return undefined
       found.used = true
       return found.accessToken
     },

@@ -150,6 +150,29 @@ describe('what is a no', () => {
     expect((await world.refresh(bob)).status).toBe(200)
   })
 
+  test('every minute: introspection is told of it too, and before that of what the provider says anew', async () => {
+    const clientSecret = 'a secret of a resource server, long enough'
+    const world = server(
+      { revalidate: 60 },
+      { clients: [{ id: 'notes', secret: clientSecret, introspects: ['/mcp'] }] },
+    )
+    const { accessToken: token } = await world.connect(alice)
+    const ask = () =>
+      world.post('/introspect', new URLSearchParams({ token, client_id: 'notes', client_secret: clientSecret }))
+    const said = async () => (await ask()).upstream_claims as unknown
+    for (let turn = 0; turn < 2; turn++) expect(await said()).not.toHaveProperty('department')
+    await provider.control({ claims: { alice: { department: 'Sales' } } })
+    await world.clock.pass(70_000)
+    await ask()
+    await expect.poll(() => world.types().includes('upstream.refreshed'), { timeout: 30_000 }).toBe(true)
+    await world.clock.pass(2_000)
+    expect(await said()).toHaveProperty('department', 'Sales')
+    await disable('alice')
+    await world.clock.pass(130_000)
+    expect(await ask()).toEqual({ active: false })
+    expect(await ask()).toEqual({ active: false })
+  })
+
   test('without refresh tokens userinfo is asked with the access token; when that ends, the person must sign in again', async () => {
     const without = await startOidcProvider({ refreshTokens: false, accessTokenLifetime: 300 })
     try {

@@ -9,8 +9,14 @@ import {
   type DocumentsContext,
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
-import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import {
+  defaultLifetimes,
+  type Lifetimes,
+  type ServerContext,
+  type ServingContext,
+} from '../../src/authorization-server/context.ts'
 import { issueCode } from '../../src/authorization-server/grants.ts'
+import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
 import { revokeEndpoint } from '../../src/authorization-server/revoke.ts'
 import { createServerDpop } from '../../src/authorization-server/server-dpop.ts'
@@ -59,7 +65,7 @@ export interface TestServerOptions {
 }
 
 export interface TestServer {
-  readonly server: ServerContext
+  readonly server: ServingContext
   readonly clock: ReturnType<typeof movable>
   readonly store: Store
   readonly events: AuditEvent[]
@@ -108,7 +114,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     issuers.flatMap((each) => (each.kind === 'enterprise' && each.linkByEmail ? [each.linkByEmail.provider] : [])),
   )
   const surroundings = { issuer: base, resources, privateSchemes: [], ...(trusted && { assertions: trusted }) }
-  const server: ServerContext = {
+  const context: ServerContext = {
     issuer: base,
     endpoints: endpointsBelow(base),
     resources,
@@ -140,6 +146,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     random,
     logger,
   }
+  const server = { ...context, verifier: createOwnVerifier(context) }
   return { server, clock, store, events, trouble, pass: (ms) => clock.pass(ms) }
 }
 
