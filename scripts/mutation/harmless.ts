@@ -81,6 +81,14 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/signed-answer.ts', original: '!key', replacement: 'false' },
     { file: 'src/resource-server/presented-token.ts', original: "header === ''", replacement: 'false' },
     { file: 'src/oauth/redirect-uri.ts', original: "text === ''", replacement: 'false' },
+    { file: 'src/identity/confirmation.ts', original: "typeof cnf === 'object'", replacement: 'true' },
+    { file: 'src/authorization-server/target.ts', original: "typeof identified === 'string'", replacement: 'false' },
+    { file: 'src/authorization-server/target.ts', original: "'string'", replacement: '""' },
+    { file: 'src/authorization-server/dpop.ts', original: 'proof.nonce !== undefined', replacement: 'true' },
+    { file: 'src/oauth/client-keys.ts', original: '/^https?:$/' },
+    { file: 'src/oauth/dpop-proof.ts', original: '/^https?:$/' },
+    { file: 'src/oauth/dpop-proof.ts', original: "kty === 'RSA'", replacement: 'true' },
+    { file: 'src/oauth/media-type.ts', original: 'quality >= 0', replacement: 'true' },
   ],
   'Only the compiler needs it: there is always a value here, or never one': [
     { file: 'src/identity/token-memory.ts', original: 'together?.delete', replacement: 'together.delete' },
@@ -112,6 +120,10 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
       replacement: "contentType?.split(';')[0].trim",
     },
     { file: 'src/resource-server/proof-memory.ts', original: '!largest', replacement: 'false' },
+    { file: 'src/authorization-server/target.ts', original: '[]', replacement: filled },
+    { file: 'src/authorization-server/presented-token.ts', original: '!isAuthorization(grant) || salt === undefined' },
+    { file: 'src/authorization-server/presented-token.ts', original: 'salt === undefined', replacement: 'false' },
+    { file: 'src/oauth/redirect-uri.ts', original: "''", replacement: text },
   ],
   'In place of an empty list or text there stands one that nothing is equal to, and that leads to the same refusal': [
     { file: 'src/identity/token-memory.ts', original: '[]', replacement: filled },
@@ -136,6 +148,7 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/discovery.ts', original: "''", replacement: text },
     { file: 'src/resource-server/jwks-verifier.ts', original: "''", replacement: text },
     { file: 'src/resource-server/upstream-schema.ts', original: '[]', replacement: filled },
+    { file: 'src/oauth/parameters.ts', original: "''", replacement: text },
   ],
   'One step more in what compares or counts finds nothing more': [
     { file: 'src/oauth/pkce.ts', original: 'index < b.length', replacement: 'index <= b.length' },
@@ -171,14 +184,30 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/identity/token-memory.ts', original: 'together?.size === 0', replacement: 'false' },
     { file: 'src/identity/token-memory.ts', original: 'capacity === 0', replacement: 'false' },
     { file: 'src/oauth/dpop-nonce.ts', original: 'Math.abs(each - turn) > 2' },
-    { file: 'src/oauth/dpop-proof.ts', original: 'keys.size <= rememberedKeys' },
     { file: 'src/oauth/dpop-proof.ts', original: '!known' },
-    { file: 'src/oauth/dpop-proof.ts', original: "text.slice(0, text.indexOf('.'))", replacement: 'text' },
     { file: 'src/oauth/jose.ts', original: "loading ??= import('jose')" },
     { file: 'src/oauth/parameters.ts', original: 'others.length === 0', replacement: 'false' },
     { file: 'src/resource-server/jwks-verifier.ts', original: 'candidates.slice(1)', replacement: 'candidates' },
     { file: 'src/resource-server/key-set.ts', original: 'known', replacement: 'false' },
     { file: 'src/resource-server/proof-memory.ts', original: 'now >= swept', replacement: 'now > swept' },
+    { file: 'src/oauth/dpop-proof.ts', original: 'claimed === url', replacement: 'false' },
+    { file: 'src/oauth/parameters.ts', original: 'declared === null', replacement: 'true' },
+    { file: 'src/oauth/resource.ts', original: 'a === b', replacement: 'false' },
+  ],
+  'The text was found to be one line before, so that a greedy rest ends where it ends': [
+    {
+      file: 'src/oauth/redirect-uri.ts',
+      original: String.raw`/^([A-Za-z][A-Za-z0-9+.-]*):(?:\/\/([^/?]*))?(.*)$/`,
+      replacement: String.raw`/^([A-Za-z][A-Za-z0-9+.-]*):(?:\/\/([^/?]*))?(.*)/`,
+    },
+    {
+      file: 'src/oauth/redirect-uri.ts',
+      original: String.raw`/^http:\/\/(\[[^\]]*\]|[^:/?]*)(?::[0-9]+)?(.*)$/`,
+      replacement: String.raw`/^http:\/\/(\[[^\]]*\]|[^:/?]*)(?::[0-9]+)?(.*)/`,
+    },
+  ],
+  'Both sides of a comparison are changed alike': [
+    { file: 'src/oauth/resource.ts', original: 'origin.toLowerCase()', replacement: 'origin.toUpperCase()' },
   ],
 }
 

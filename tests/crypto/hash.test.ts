@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { base64url, equalBytes, fromBase64url, utf8 } from '../../src/crypto/bytes.ts'
+import { base64url, equalBytes, fromBase64url, fromUtf8, utf8 } from '../../src/crypto/bytes.ts'
 import { deriveKey, hashSecret, hashStrings, hmacSha256, matchesSecret } from '../../src/crypto/hash.ts'
 import { decoyHash, hashPassword, verifyPassword } from '../../src/crypto/password.ts'
 
@@ -13,6 +13,15 @@ test('base64url: one value has one spelling', () => {
   // Padding, the other alphabet, bits that are thrown away, other characters.
   for (const text of ['YQ==', '+/+/', 'YR', 'Y', 'Y Q', 'YQ\n', 'Y*']) expect(fromBase64url(text), text).toBeUndefined()
   expect(fromBase64url('')).toHaveLength(0)
+})
+
+test('bytes that are no UTF-8 are no text', () => {
+  expect(fromUtf8(utf8('ä🗝'))).toBe('ä🗝')
+  expect(() => fromUtf8(Uint8Array.of(0x61, 0xff))).toThrow(TypeError)
+})
+
+test('a key that was derived once is derived again: what was sealed with it can’t be opened with another', () => {
+  expect(base64url(deriveKey(utf8('secret'), 'a'))).toBe('GuTyUa6Mq8VlOQlUn4CkFUoiCNGAXfeJpXht7szezJs')
 })
 
 test('SHA-256, HMAC and HKDF are those of the standards', () => {

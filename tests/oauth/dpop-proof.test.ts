@@ -9,7 +9,7 @@ import {
   type JWTHeaderParameters,
   SignJWT,
 } from 'jose'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   createDpopProofReader,
   type DpopProof,
@@ -447,3 +447,19 @@ test('a proof has 8192 characters at most', async () => {
   expect(await read(await sized(8192))).toMatchObject({ jti: 'one' })
   expect(await refusal(await sized(8193))).toBe('malformed')
 })
+
+test('of those who sent proofs, so many keys are remembered, and no more: what was not new of late goes', async () => {
+  const imported = vi.spyOn(crypto.subtle, 'importKey')
+  onTestFinished(() => imported.mockRestore())
+  const reader = createDpopProofReader()
+  const send = async (kid: string): Promise<number> => {
+    const before = imported.mock.calls.length
+    await reader(await proof({}, { kid }), request)
+    return imported.mock.calls.length - before
+  }
+  expect([await send('first'), await send('first')]).toEqual([1, 0])
+  for (let index = 1; index < 1_024; index++) await send(`${index}`)
+  expect(await send('first')).toBe(0)
+  expect([await send('one too many'), await send('first')]).toEqual([1, 1])
+  expect(await send('1023')).toBe(0)
+}, 120_000)

@@ -28,7 +28,7 @@ test('reads what is named, leaves out what is empty, ignores the rest', () => {
   const source = new URLSearchParams(
     'client_id=a&scope=&state=%20x%26&resource=https://r1&resource=https://r2&foo=1&foo=2',
   )
-  expect(readParameters(source, ['client_id', 'scope', 'state', 'resource', 'prompt'])).toEqual({
+  expect(readParameters(source, ['client_id', 'scope', 'state', 'resource', 'prompt'])).toStrictEqual({
     client_id: 'a',
     state: ' x&',
     resource: ['https://r1', 'https://r2'],

@@ -48,6 +48,36 @@ describe('design 3, token exchange: denied unless', () => {
   })
 })
 
+describe('for another resource', () => {
+  const to = { b: ['x', 'y'] }
+
+  test('what the operator says, and no more than the person allowed of it', () => {
+    const asked = (limits: ExchangeFacts['limits'], target = 'b') =>
+      decideExchange(facts({ target, limits }, { serves: ['a'], to }))
+    expect(asked({ a: ['r'] })).toMatchObject({ allowed: true, scopes: ['x', 'y'] })
+    expect(asked({ a: ['r'], b: ['y', 'z'] })).toMatchObject({ allowed: true, scopes: ['y'] })
+    expect(asked({ a: ['r'], b: [] })).toMatchObject({ allowed: true, scopes: [] })
+    expect(asked({ a: ['r'] }, 'c')).toEqual({ allowed: false, reason: 'target_not_permitted' })
+  })
+
+  test('nothing where the operator says nothing, whoever is allowed to act', () => {
+    const may = { subject: { ...subject, mayAct: 'exchanger' }, target: 'b' }
+    expect(decideExchange(facts(may))).toEqual({ allowed: false, reason: 'target_not_permitted' })
+    expect(decideExchange({ ...facts(may), policy: undefined })).toEqual({
+      allowed: false,
+      reason: 'target_not_permitted',
+    })
+  })
+
+  test('names that every object has are resources like others', () => {
+    for (const target of ['toString', 'constructor', '__proto__']) {
+      expect(decideExchange(facts({ target }, { serves: ['a'], to }))).toMatchObject({ reason: 'target_not_permitted' })
+      const named = JSON.parse(`{${JSON.stringify(target)}:["x"]}`) as Record<string, string[]>
+      expect(decideExchange(facts({ target }, { serves: ['a'], to: named }))).toMatchObject({ scopes: ['x'] })
+    }
+  })
+})
+
 test('`may_act` names who acts, not who carries the request', () => {
   const named = { subject: { ...subject, mayAct: 'agent' }, actor: 'agent' }
   expect(decideExchange(facts(named))).toMatchObject({ reason: 'actor_of_other_client' })
