@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ClientConfig, PoolConfig, QueryResultRow } from 'pg'
 import { Pool } from 'pg'
 import type { Logger } from '../events/logger.ts'
+import { gathered } from './gathered.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import { notifications } from './postgres/notifications.ts'
 import { withRetries } from './postgres/retries.ts'
@@ -114,6 +115,16 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     }
   }
 
+  const read = gathered(async (keys) => {
+    const rows = await run('get', [keys])
+    const found = new Map(rows.filter(isEntry).map((row) => [row.key, row]))
+    const entry = (key: string) => {
+      const row = found.get(key)
+      return row && toEntry(row)
+    }
+    return { entry, now: Number(rows[0]?.now) }
+  })
+
   let written = 0
   let lastEntry = ''
   let lastCounter = ''
@@ -137,13 +148,8 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
 
     async get(keys) {
       const wanted = checkedKeys(keys)
-      const rows = await run('get', [wanted])
-      const found = new Map(rows.filter(isEntry).map((row) => [row.key, row]))
-      const entries = wanted.map((key) => {
-        const row = found.get(key)
-        return row && toEntry(row)
-      })
-      return { entries, now: Number(rows[0]?.now) }
+      const { entry, now } = await read(wanted)
+      return { entries: wanted.map(entry), now }
     },
 
     async list(prefix, options) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { RedisOptions as Options } from 'ioredis'
 import type { Logger } from '../events/logger.ts'
+import { gathered } from './gathered.ts'
 import type { CheckedBatch } from './input.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import type { RedisCluster } from './redis/connection.ts'
@@ -92,6 +93,13 @@ export function redis(
     }
   }
 
+  const read = gathered(async (keys) => {
+    const [time, ...values] = await use(() => run.read(scripts.get, [entries], keys))
+    const now = Number(time)
+    const kept = new Map(keys.map((key, index) => [key, values[index]]))
+    return { entry: (key) => toEntry(kept.get(key), now), now }
+  })
+
   let setsSinceSweep = 0
   let sweeping = false
   /** Bounded steps until nothing is expired; never in a request's own script. */
@@ -123,9 +131,8 @@ export function redis(
 
     async get(keys) {
       const wanted = checkedKeys(keys)
-      const [time, ...kept] = await use(() => run.read(scripts.get, [entries], wanted))
-      const now = Number(time)
-      return { entries: wanted.map((_, i) => toEntry(kept[i], now)), now }
+      const { entry, now } = await read(wanted)
+      return { entries: wanted.map(entry), now }
     },
 
     async list(prefix, options) {

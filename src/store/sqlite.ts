@@ -154,11 +154,19 @@ function read(statements: Statements, keys: readonly string[], now: number): (En
 
 /** The batch's version, or undefined when a check does not hold; then nothing was written. */
 function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, now: number): Version | undefined {
+  const version = newVersion()
+  const ends = (ttl: number | undefined) => (ttl === undefined ? NEVER : now + ttl)
+  const [check, ...otherChecks] = checks
+  const [set, ...otherSets] = sets
+  if (check?.version && check.key === set?.key && otherChecks.length + otherSets.length + deletes.length === 0) {
+    // Of most commits, those of refreshes: one statement checks and sets.
+    const { changes } = statements.replace.run(ends(set.ttl), version, set.value, set.key, check.version, now)
+    return Number(changes) === 1 ? version : undefined
+  }
   for (const { key, version } of checks) {
     if (statements.version.get(key, now)?.version !== version) return undefined
   }
-  const version = newVersion()
-  for (const { key, value, ttl } of sets) statements.set.run(key, ttl === undefined ? NEVER : now + ttl, version, value)
+  for (const { key, value, ttl } of sets) statements.set.run(key, ends(ttl), version, value)
   for (const key of deletes) statements.remove.run(key)
   return version
 }

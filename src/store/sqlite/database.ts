@@ -23,6 +23,8 @@ export interface Statements {
   readonly backwards: Statement
   /** key, expires, version, value */
   readonly set: Statement
+  /** expires, version, value, key, version that it must have, now */
+  readonly replace: Statement
   /** key */
   readonly remove: Statement
   /** key, expires, by, now → value, expires */
@@ -161,6 +163,7 @@ function prepare(connection: Connection): Statements {
     backwards: listing('<', 'DESC'),
     set: `INSERT INTO entries (key, expires, version, value) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
       SET expires = excluded.expires, version = excluded.version, value = excluded.value`,
+    replace: 'UPDATE entries SET expires = ?, version = ?, value = ? WHERE key = ? AND version = ? AND expires > ?',
     remove: 'DELETE FROM entries WHERE key = ?',
     increment: `INSERT INTO counters (key, expires, value) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE
       SET value = iif(expires > ?4, min(max(value + ?3, ${Number.MIN_SAFE_INTEGER}), ${Number.MAX_SAFE_INTEGER}), ?3),

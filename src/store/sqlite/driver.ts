@@ -10,7 +10,7 @@ export type Row = Readonly<Record<string, Value>>
 export interface Statement {
   get(...parameters: Value[]): Row | undefined
   all(...parameters: Value[]): Row[]
-  run(...parameters: Value[]): unknown
+  run(...parameters: Value[]): { readonly changes: number | bigint }
 }
 
 export interface Connection {
