@@ -39,8 +39,16 @@ const phases = [
   tests('resource-server'),
   [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
-    ...tests('authorization-server', 'presented-token', 'dpop-checks', 'dpop'),
-    ...tests('authorization-server', 'introspection', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
+    ...tests('authorization-server', 'presented-token', 'liveness', 'dpop-checks', 'dpop'),
+    ...tests(
+      'authorization-server',
+      'introspection',
+      'introspection-memory',
+      'signed-introspection',
+      'token-exchange',
+      'metadata',
+      'holding',
+    ),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),
