@@ -228,3 +228,12 @@ test.each<[string, JwksOptions<unknown>, string]>([
 ])('options that can’t be right: %s', (_name, options, path) => {
   expect(() => jwks(issuer, options)).toThrow(expect.objectContaining({ name: 'ConfigurationError', path }))
 })
+
+test('every asymmetric algorithm may be asked for alone, and by default all of them are', async () => {
+  const all = ['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'EdDSA', 'Ed25519']
+  for (const algorithm of all) expect(() => jwks(issuer, { algorithms: [algorithm] })).not.toThrow()
+  const only = setUp({ algorithms: all.filter((each) => each !== 'ES256') })
+  expect(await only.outcome(await only.sign())).toBe('signature')
+  const given = setUp({ algorithms: all })
+  expect(await given.outcome(await given.sign())).toBe('taken')
+})
