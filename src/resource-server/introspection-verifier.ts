@@ -21,6 +21,11 @@ export interface IntrospectionOptions<Upstream> extends RemoteIssuerOptions<Upst
   readonly signed?: boolean
   /** By default the issuer's metadata says it. */
   readonly endpoint?: string
+  /**
+   * Which tokens are the issuer's, where it stands beside others and its tokens are opaque: no other one is sent to it. By default JWTs that name
+   * it in their `iss`; alone it is asked about all.
+   */
+  readonly recognises?: (token: string) => boolean
   /** Seconds that an answer is used again: a token that was revoked is good for so long. 0 to 300; default 5. */
   readonly rememberedFor?: number
 }
@@ -128,6 +133,8 @@ export const introspection = <Upstream = UpstreamClaims>(
 
   return {
     issuer,
+    ...(options.recognises && { recognises: options.recognises }),
+
     async ready() {
       await endpointOf(AbortSignal.timeout(fetchTimeout))
     },

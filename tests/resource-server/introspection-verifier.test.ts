@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../src/identity/json.ts'
 import { introspection } from '../../src/resource-server/introspection-verifier.ts'
+import { verifierOf } from '../../src/resource-server/issuer.ts'
 import { movable, stopped } from '../store/movable-clock.ts'
 
 const issuer = 'https://issuer.example.com'
@@ -54,6 +55,37 @@ test('origin 7: an issuer that does not name itself is the one that was asked', 
   const { verifier, whole } = setUp({ iss: undefined })
   const token = await verifier.verify('opaque', resource)
   expect([token.issuer, 'iss' in token.claims]).toEqual([issuer, whole.iss !== undefined])
+})
+
+test('beside other issuers each opaque token is sent to its own issuer, and a foreign one to nobody', async () => {
+  const asked: string[] = []
+  const asking = (name: string, recognises?: (token: string) => boolean) =>
+    introspection(name, {
+      ...{ clientId: 'notes', clientSecret: 'secret', endpoint: `${name}/introspect` },
+      ...(recognises && { recognises }),
+      async fetch(url, { body }) {
+        asked.push(`${url} ${new URLSearchParams(body).get('token')}`)
+        const exp = Math.floor(Date.now() / 1000) + 600
+        return Response.json({ active: true, sub: 'alice', client_id: 'app', aud: resource, exp })
+      },
+    })
+  const { verify } = verifierOf([
+    asking('https://a.example', (token) => token.startsWith('a_')),
+    asking('https://b.example', (token) => token.startsWith('b_')),
+    asking(issuer),
+  ])
+  const jwt = (iss: string) => `e30.${btoa(JSON.stringify({ iss })).replaceAll('=', '')}.sig`
+  expect((await verify('a_1', resource)).issuer).toBe('https://a.example')
+  expect((await verify('b_1', resource)).issuer).toBe('https://b.example')
+  expect((await verify(jwt(issuer), resource)).issuer).toBe(issuer)
+  expect(asked).toEqual([
+    'https://a.example/introspect a_1',
+    'https://b.example/introspect b_1',
+    `${endpoint} ${jwt(issuer)}`,
+  ])
+  await expect(verify('c_1', resource)).rejects.toMatchObject({ reason: 'malformed' })
+  await expect(verify(jwt('https://c.example'), resource)).rejects.toMatchObject({ reason: 'unknown_issuer' })
+  expect(asked).toHaveLength(3)
 })
 
 test.each<[string, JsonObject, string]>([
