@@ -40,15 +40,8 @@ const phases = [
   [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
     ...tests('authorization-server', 'presented-token', 'liveness', 'dpop-checks', 'dpop'),
-    ...tests(
-      'authorization-server',
-      'introspection',
-      'introspection-memory',
-      'signed-introspection',
-      'token-exchange',
-      'metadata',
-      'holding',
-    ),
+    ...tests('authorization-server', 'introspection', 'introspection-memory', 'signed-introspection'),
+    ...tests('authorization-server', 'token-exchange', 'metadata', 'holding'),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),
