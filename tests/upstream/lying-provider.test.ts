@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { mergedClaims } from '../../src/upstream/claims.ts'
 import { type OpenidOptions, openid } from '../../src/upstream/openid.ts'
 import { ProviderUnavailable, SignInRefused } from '../../src/upstream/provider.ts'
 import { plainRequest, redirecting, redirectUri, rejection, testContext } from './context.ts'
@@ -221,4 +222,35 @@ test('20 cold sign-ins fetch the keys once', async () => {
   const callback = new URL((await fetch(url, { redirect: 'manual' })).headers.get('location') ?? '')
   await Promise.all(Array.from({ length: 20 }, () => at.complete(callback, pending, redirectUri)))
   expect(provider.keyRequests).toBe(before + 1)
+})
+
+test('fault 14: a provider that rotates its keys: sign-ins and refreshes go on, and the old key counts for nothing any more', async () => {
+  const at = await open()
+  const enter = async (lie: Lie = {}) => {
+    provider.tell(lie)
+    const { url, pending } = await at.begin(plainRequest)
+    const response = await fetch(url, { redirect: 'manual' })
+    return at.complete(new URL(response.headers.get('location') ?? ''), pending, redirectUri)
+  }
+  const { issuer, subject, tokens } = await enter()
+  if (!tokens || !at.refresh) throw new Error('nothing to refresh')
+  const signByOld = await provider.rotateKeys()
+  // Of a key that is not known the provider is asked at once, but for the first seconds after it was asked last.
+  await expect.poll(() => enter().then(mergedClaims, () => undefined)).toMatchObject({ email: 'one@example.com' })
+  provider.tell({ claims: { nonce: undefined, email: 'new@example.com' } })
+  const renewal = await at.refresh({ issuer, subject, tokens })
+  expect(renewal.said.find(({ source }) => source === 'id_token')?.claims).toMatchObject({ email: 'new@example.com' })
+
+  const { url, pending } = await at.begin(plainRequest)
+  const callback = new URL((await fetch(url, { redirect: 'manual' })).headers.get('location') ?? '')
+  const [iat, nonce] = [now(), new URL(url).searchParams.get('nonce')]
+  const answered = (id_token: string) => {
+    const body = { access_token: 'a', token_type: 'Bearer', expires_in: 60, id_token }
+    provider.tell({ tokenAnswer: { body: JSON.stringify(body) } })
+    return at.complete(callback, pending, redirectUri)
+  }
+  provider.tell({})
+  expect(await answered(await provider.jwt({ nonce }))).toMatchObject({ subject: 'sub-1' })
+  const forged = await signByOld({ iss: issuer, sub: 'sub-1', aud: 'me', iat, exp: iat + 60, nonce })
+  expect(await rejection(answered(forged))).toMatchObject({ reason: 'untrusted' })
 })

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
 
 export interface Lie {
   /** Over the id_token's true claims; undefined takes one away. */
@@ -34,7 +34,10 @@ export const startLyingProvider = async () => {
     pushed: [] as URLSearchParams[],
   }
   const pairs = { true: await generateKeyPair('RS256'), foreign: await generateKeyPair('RS256') }
-  const publicJwk: JWK = { ...(await exportJWK(pairs.true.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }
+  const published = async (kid: string): Promise<JWK> => {
+    return { ...(await exportJWK(pairs.true.publicKey)), kid, alg: 'RS256', use: 'sig' }
+  }
+  let publicJwk = await published('key-1')
 
   const idToken = (issuer: string): Promise<string> => jwt(issuer, { nonce: state.nonce, ...state.lie.claims })
 
@@ -59,7 +62,7 @@ export const startLyingProvider = async () => {
     const header = {
       ...(typ === undefined ? {} : { typ }),
       alg: signature === 'HS256' ? 'HS256' : 'RS256',
-      kid: signature === 'unknown key' ? 'key-2' : 'key-1',
+      kid: signature === 'unknown key' ? 'nobody-knows' : (publicJwk.kid ?? ''),
     }
     const key =
       signature === 'HS256'
@@ -133,7 +136,9 @@ export const startLyingProvider = async () => {
       const signed =
         by === 'none'
           ? `${part({ alg: 'none' })}.${part(said)}.`
-          : await new SignJWT(said).setProtectedHeader({ alg: 'RS256', kid: 'key-1' }).sign(pairs[by].privateKey)
+          : await new SignJWT(said)
+              .setProtectedHeader({ alg: 'RS256', kid: publicJwk.kid ?? '' })
+              .sign(pairs[by].privateKey)
       response.writeHead(200, { 'content-type': 'application/jwt' })
       return response.end(signed)
     }
@@ -161,6 +166,13 @@ export const startLyingProvider = async () => {
     /** A JWT with these claims over those of an id_token, as true as the lie told last makes it. */
     jwt: (said: Readonly<Record<string, unknown>>, typ?: string) =>
       jwt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, said, typ),
+    /** From now on it signs with a new key, and publishes that one alone. Answers what signs with the old one still. */
+    async rotateKeys() {
+      const [{ privateKey }, { kid = '' }] = [pairs.true, publicJwk]
+      pairs.true = await generateKeyPair('RS256')
+      publicJwk = await published(`${kid}-next`)
+      return (claims: JWTPayload) => new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey)
+    },
     tell(lie: Lie) {
       state.lie = lie
     },
