@@ -63,6 +63,10 @@ describe('tokens for development', () => {
     expect(await metadata(jwks('https://issuer.example.com'), staticTokens({ token: editor }))).toMatchObject({
       authorization_servers: ['https://issuer.example.com'],
     })
+    // Some clients look at the first alone: the order is the operator's.
+    expect(await metadata(jwks('https://b.example'), developmentTokens(), jwks('https://a.example'))).toMatchObject({
+      authorization_servers: ['https://b.example', 'https://a.example'],
+    })
   })
 
   test('beside an issuer of JWTs, each token goes to its own', async () => {
