@@ -144,6 +144,13 @@ provider.use(async (context, next) => {
     context.body = 'down for maintenance at 10.0.0.7'
     return
   }
+  // Nothing is done, and nobody hears of it until it is told to go on.
+  if (token && state.mode === 'hang') {
+    count('hung')
+    await new Promise((resolve) => held.push(resolve))
+    context.status = 503
+    return
+  }
   if (token && state.mode === 'invalid_client') {
     count('refused')
     context.status = 401

@@ -36,8 +36,8 @@ export interface OidcProviderOptions {
 }
 
 export interface OidcProviderControl {
-  /** At the token endpoint: as it should be; 503; `invalid_client`; do what is asked and break the connection. */
-  readonly mode?: 'normal' | 'error' | 'invalid_client' | 'lose'
+  /** At the token endpoint: as it should be; 503; `invalid_client`; do what is asked and break the connection; say nothing until the next change. */
+  readonly mode?: 'normal' | 'error' | 'invalid_client' | 'lose' | 'hang'
   /** Milliseconds that the token endpoint takes. */
   readonly delay?: number
   /** What the token endpoint did is answered only when this is false again. */
