@@ -189,6 +189,7 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/oauth/parameters.ts', original: 'others.length === 0', replacement: 'false' },
     { file: 'src/resource-server/jwks-verifier.ts', original: 'candidates.slice(1)', replacement: 'candidates' },
     { file: 'src/resource-server/key-set.ts', original: 'known', replacement: 'false' },
+    { file: 'src/resource-server/key-set.ts', original: 'keys.length > 0', replacement: 'false' },
     { file: 'src/resource-server/proof-memory.ts', original: 'now >= swept', replacement: 'now > swept' },
     { file: 'src/oauth/dpop-proof.ts', original: 'claimed === url', replacement: 'false' },
     { file: 'src/oauth/parameters.ts', original: 'declared === null', replacement: 'true' },
