@@ -99,7 +99,7 @@ export const deleteAccount = async (server: ServerContext, id: string): Promise<
   const account = idForm.test(id) ? await mark(records, id) : undefined
   if (!account) return undefined
   const local = account.value.identities.filter(isLocal)
-  for (const { subject } of local) await deleteLocalAccount(records, subject)
+  for (const { subject } of local) await deleteLocalAccount(server, subject)
   let [grants, sessions, upstreamFailed, upstreamPending] = [0, 0, 0, 0]
   // Sessions first: without one no grant is made any more.
   const sessionGrantIds = new Set<string>()

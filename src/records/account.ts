@@ -61,8 +61,8 @@ const accountEmails = recordType<{ readonly accounts: readonly string[] }>({
 /** Of an account: the address by which it was last known, hashed. */
 const emailOfAccounts = recordType<{ readonly email: string }>({ name: 'email-of-account', schema: 1, sealed: false })
 
-/** @param email in the form that is compared */
-export const hashedEmail = (provider: string, email: string): string => hashStrings(provider, email)
+/** As a release before wrote it, with a hash that anybody can make. @param email in the form that is compared */
+export const unkeyedEmail = (provider: string, email: string): string => hashStrings(provider, email)
 
 export const accountEmailRef = (hashed: string) => refTo(accountEmails, hashed)
 

@@ -1,5 +1,6 @@
 import { hashStrings } from '../crypto/hash.ts'
 import type { JsonObject } from '../identity/json.ts'
+import type { LookupHash } from './lookup-hash.ts'
 import { recordType, refTo } from './records.ts'
 
 /** Somebody with a name and a password here. */
@@ -21,5 +22,6 @@ const localUsernames = recordType<{ readonly id: string }>({ name: 'local-userna
 
 export const localAccountRef = (id: string) => refTo(localAccounts, id)
 
-/** By the name in its canonical form. */
-export const localUsernameRef = (canonical: string) => refTo(localUsernames, hashStrings(canonical))
+/** Where the name of an account is, in its canonical form; then where a release before wrote it, with a hash that anybody can make. */
+export const localUsernameRefs = (hash: LookupHash, canonical: string) =>
+  [refTo(localUsernames, hash('username', canonical)), refTo(localUsernames, hashStrings(canonical))] as const

@@ -79,7 +79,7 @@ export const createAccounts = (
 
   const resolve: Accounts['resolve'] = async (providerId, signIn, link) => {
     const resolved = await resolveOnce(providerId, signIn, link)
-    if (knownByEmail.has(providerId)) await rememberEmail(records, providerId, resolved.account.id, signIn)
+    if (knownByEmail.has(providerId)) await rememberEmail({ records, random }, providerId, resolved.account.id, signIn)
     return resolved
   }
 
@@ -103,16 +103,16 @@ export const createAccounts = (
         }
       }
       const who = { provider: providerId, issuer: signIn.issuer, subject: signIn.subject }
-      const linked = link && (await linkedAccount(records, link, signIn))
+      const linked = link && (await linkedAccount({ records, random }, link, signIn))
       if (linked) {
-        const { stored, entry } = linked
+        const { stored, entries = [] } = linked
         // Whoever vouches for many people with one address must not fill an account, which its person could then not look through.
         if (stored.value.identities.length >= mostIdentities) {
           throw new SignInRefused('untrusted', { detail: 'the account of this e-mail address has too many identities' })
         }
         const account: Account = { ...stored.value, identities: [...stored.value.identities, who] }
         const result = await records.commit({
-          unchanged: [...(mode ? [mode] : []), known ?? identity, stored, entry],
+          unchanged: [...(mode ? [mode] : []), known ?? identity, stored, ...entries],
           puts: [put(identity, { account: account.id }), put(stored.ref, account), ...answerToKeep(signIn)],
         })
         if (result.committed) return { account, created: false }

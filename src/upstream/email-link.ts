@@ -1,7 +1,9 @@
-import { type Account, accountEmailRef, accountRef, emailOfAccountRef, hashedEmail } from '../records/account.ts'
-import { put, type Records, type Stored } from '../records/records.ts'
+import { type Account, accountEmailRef, accountRef, emailOfAccountRef, unkeyedEmail } from '../records/account.ts'
+import { readLookupHash } from '../records/lookup-hash.ts'
+import { put, type Records, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { mergedClaims } from './claims.ts'
+import type { UpstreamContext } from './context.ts'
 import { type SignIn, SignInRefused } from './provider.ts'
 
 /** Whose account somebody may take over who comes by another way with the same verified e-mail address. */
@@ -26,13 +28,13 @@ const verifiedEmail = (signIn: SignIn): string | undefined => {
  * @throws StoreUnavailable
  */
 export const rememberEmail = async (
-  records: Records,
+  { records, random }: Pick<UpstreamContext, 'records' | 'random'>,
   provider: string,
   account: string,
   signIn: SignIn,
 ): Promise<void> => {
   const email = verifiedEmail(signIn)
-  const hashed = email === undefined ? undefined : hashedEmail(provider, email)
+  const hashed = email === undefined ? undefined : (await readLookupHash({ records, random }))('email', provider, email)
   for (let attempt = 0; attempt < 10; attempt++) {
     const [own, stored] = (await records.get(emailOfAccountRef(account), accountRef(account))).values
     if (own?.value.email === hashed) return
@@ -42,6 +44,7 @@ export const rememberEmail = async (
     const [before, after] = (await records.get(accountEmailRef(own?.value.email ?? ''), accountEmailRef(hashed ?? '')))
       .values
     const ownRef = emailOfAccountRef(account)
+    const others = before?.value.accounts.filter((id) => id !== account) ?? []
     const result = await records.commit({
       unchanged: [
         stored,
@@ -50,7 +53,7 @@ export const rememberEmail = async (
         ...(hashed ? [after ?? accountEmailRef(hashed)] : []),
       ],
       puts: [
-        ...(before ? [put(before.ref, { accounts: before.value.accounts.filter((id) => id !== account) })] : []),
+        ...(before && others.length > 0 ? [put(before.ref, { accounts: others })] : []),
         ...(hashed
           ? [
               put(accountEmailRef(hashed), {
@@ -60,7 +63,7 @@ export const rememberEmail = async (
             ]
           : []),
       ],
-      deletes: hashed ? [] : [ownRef],
+      deletes: [...(hashed ? [] : [ownRef]), ...(before && others.length === 0 ? [before.ref] : [])],
     })
     if (result.committed) return
   }
@@ -75,18 +78,26 @@ const mostAccounts = 16
  * @throws SignInRefused where several accounts have it: which one is meant, nobody can say
  */
 export const linkedAccount = async (
-  records: Records,
+  { records, random }: Pick<UpstreamContext, 'records' | 'random'>,
   { provider, domains }: EmailLink,
   signIn: SignIn,
-): Promise<{ readonly stored: Stored<Account>; readonly entry: Stored<object> } | undefined> => {
+): Promise<{ readonly stored: Stored<Account>; readonly entries: Unit['unchanged'] } | undefined> => {
   const email = verifiedEmail(signIn)
   if (email === undefined || !domains.includes(email.slice(email.lastIndexOf('@') + 1))) return undefined
-  const [entry] = (await records.get(accountEmailRef(hashedEmail(provider, email)))).values
-  const [account, ...others] = entry?.value.accounts ?? []
-  if (!entry || account === undefined) return undefined
+  const hash = await readLookupHash({ records, random })
+  // Who has not come since a release before is where that one wrote it.
+  const refs = [
+    accountEmailRef(hash('email', provider, email)),
+    accountEmailRef(unkeyedEmail(provider, email)),
+  ] as const
+  const { values } = await records.get(...refs)
+  const [account, ...others] = new Set(values.flatMap((entry) => entry?.value.accounts ?? []))
+  if (account === undefined) return undefined
   if (others.length > 0) throw new SignInRefused('untrusted', { detail: 'several accounts have this e-mail address' })
   const [stored] = (await records.get(accountRef(account))).values
-  return stored && stored.value.deletedAt === undefined ? { stored, entry } : undefined
+  return stored && stored.value.deletedAt === undefined
+    ? { stored, entries: refs.map((ref, index) => values[index] ?? ref) }
+    : undefined
 }
 
 /** Nobody finds this account by an address any more. @throws StoreUnavailable */

@@ -1,6 +1,7 @@
 import { hashStrings } from '../crypto/hash.ts'
 import { addressBlock } from '../net/address-block.ts'
-import { knownSignInRef } from '../records/known-sign-in.ts'
+import { knownSignInRefs } from '../records/known-sign-in.ts'
+import { type LookupHash, readLookupHash } from '../records/lookup-hash.ts'
 import { put } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { SignInRefused } from './provider.ts'
@@ -34,19 +35,19 @@ const rememberedFor = 30 * 86_400_000
  * of one office share theirs). Where the host doesn't say addresses, only the number of checks at a time is limited.
  */
 export const createSignInLimits = (
-  { records, logger }: Pick<UpstreamContext, 'records' | 'logger'>,
+  { records, random, logger }: Pick<UpstreamContext, 'records' | 'random' | 'logger'>,
   { perAccountAndAddress = 10, perAddress = 50, window = 15 * 60_000 }: SignInLimitOptions = {},
 ): SignInLimits => {
   const { store } = records
   const turn = turns()
   let warned = false
 
-  const counted = async <T>(account: string, block: string, run: () => Promise<T>): Promise<T> => {
-    const pair = `sign-in-pair/${hashStrings(account, block)}`
+  const counted = async <T>(hash: LookupHash, account: string, block: string, run: () => Promise<T>): Promise<T> => {
+    const pair = `sign-in-pair/${hash('sign-in-pair', account, block)}`
     const address = `sign-in-address/${hashStrings(block)}`
     // The address comes first: one that is over its limit makes us keep nothing more, whatever names it tries.
     const ofAddress = await store.increment(address, 1, window)
-    if (ofAddress.value > perAddress && !(await isKnown(account, block))) throw rateLimited(ofAddress.expiresIn)
+    if (ofAddress.value > perAddress && !(await isKnown(hash, account, block))) throw rateLimited(ofAddress.expiresIn)
     const ofPair = await store.increment(pair, 1, window)
     if (ofPair.value > perAccountAndAddress) throw rateLimited(ofPair.expiresIn)
     let failed = false
@@ -59,10 +60,11 @@ export const createSignInLimits = (
       if (!failed) await Promise.all([store.increment(pair, -1, window), store.increment(address, -1, window)])
     }
   }
-  const isKnown = async (account: string, block: string): Promise<boolean> =>
-    (await records.get(knownSignInRef(account, block))).values[0] !== undefined
-  const remember = async (account: string, block: string): Promise<void> => {
-    await records.commit({ puts: [put(knownSignInRef(account, block), {}, rememberedFor)] })
+  const isKnown = async (hash: LookupHash, account: string, block: string): Promise<boolean> =>
+    (await records.get(...knownSignInRefs(hash, account, block))).values.some((stored) => stored !== undefined)
+  const remember = async (hash: LookupHash, account: string, block: string): Promise<void> => {
+    const [ref, before] = knownSignInRefs(hash, account, block)
+    await records.commit({ puts: [put(ref, {}, rememberedFor)], deletes: [before] })
   }
 
   return {
@@ -73,8 +75,9 @@ export const createSignInLimits = (
         warned = true
         return turn('unknown', run)
       }
-      const result = await counted(account, block, () => turn(block, run))
-      await remember(account, block)
+      const hash = await readLookupHash({ records, random })
+      const result = await counted(hash, account, block, () => turn(block, run))
+      await remember(hash, account, block)
       return result
     },
   }

@@ -2,8 +2,9 @@ import { base64url } from '../crypto/bytes.ts'
 import { decoyHash, hashPassword, verifyPassword } from '../crypto/password.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
-import { type LocalAccount, localAccountRef, localUsernameRef } from '../records/local-account.ts'
-import { put, type Records } from '../records/records.ts'
+import { type LocalAccount, localAccountRef, localUsernameRefs } from '../records/local-account.ts'
+import { readLookupHash } from '../records/lookup-hash.ts'
+import { put } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { createSignInLimits, type SignInLimitOptions } from './local-limits.ts'
 import { type ClaimsSchema, type Provider, type SignIn, SignInRefused } from './provider.ts'
@@ -88,6 +89,7 @@ export const localAccounts = <Claims = UpstreamClaims>(
             const account = await open.byCanonicalName(canonical)
             const correct = await verifyPassword(password, account?.passwordHash ?? decoyHash)
             if (!account || !correct) throw new SignInRefused('credentials')
+            await open.rehash(canonical)
             const now = context.clock.now()
             return {
               issuer: context.issuer,
@@ -112,14 +114,28 @@ export const localAccounts = <Claims = UpstreamClaims>(
 
 interface Directory extends LocalAccountAdministration {
   byCanonicalName(canonical: string): Promise<LocalAccount | undefined>
+  /** Where a release before wrote the name, it is written as names are now. */
+  rehash(canonical: string): Promise<void>
 }
 
 const createDirectory = ({ records, random }: UpstreamContext): Directory => {
+  const namesOf = async (canonical: string) => {
+    const refs = localUsernameRefs(await readLookupHash({ records, random }), canonical)
+    return { refs, ...(await records.get(...refs)) }
+  }
   const stored = async (canonical: string) => {
-    const name = (await records.get(localUsernameRef(canonical))).values[0]
-    return name && (await records.get(localAccountRef(name.value.id))).values[0]
+    const [name, before] = (await namesOf(canonical)).values
+    const found = name ?? before
+    return found && (await records.get(localAccountRef(found.value.id))).values[0]
   }
   return {
+    async rehash(canonical) {
+      const { refs, values } = await namesOf(canonical)
+      const [name, before] = values
+      if (name || !before) return
+      // Whoever was faster did the same, or deleted the account.
+      await records.commit({ unchanged: [refs[0], before], puts: [put(refs[0], before.value)], deletes: [before.ref] })
+    },
     byCanonicalName: async (canonical) => (await stored(canonical))?.value,
     async find(username) {
       const account = await stored(canonicalUsername(username))
@@ -130,9 +146,8 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
       const canonical = canonicalUsername(username)
       if (!isUsername(canonical)) throw new TypeError('username must be 1 to 128 characters, none of them a control')
       checkPassword(password)
-      const nameRef = localUsernameRef(canonical)
-      const { values, now } = await records.get(nameRef)
-      if (values[0]) throw new UsernameTaken()
+      const { refs, values, now } = await namesOf(canonical)
+      if (values.some((name) => name !== undefined)) throw new UsernameTaken()
       const id = base64url(random.bytes(16))
       const account: LocalAccount = {
         id,
@@ -142,8 +157,8 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
         createdAt: now,
       }
       const result = await records.commit({
-        unchanged: [nameRef],
-        puts: [put(nameRef, { id }), put(localAccountRef(id), account)],
+        unchanged: refs,
+        puts: [put(refs[0], { id }), put(localAccountRef(id), account)],
       })
       if (!result.committed) throw new UsernameTaken()
       return infoOf(account)
@@ -151,7 +166,7 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
 
     async delete(username) {
       const account = await stored(canonicalUsername(username))
-      return account !== undefined && deleteLocalAccount(records, account.value.id)
+      return account !== undefined && deleteLocalAccount({ records, random }, account.value.id)
     },
 
     async setPassword(username, password) {
@@ -168,12 +183,21 @@ const createDirectory = ({ records, random }: UpstreamContext): Directory => {
 }
 
 /** Deletes a local account by its id. Answers whether there was one. @throws StoreUnavailable */
-export const deleteLocalAccount = async (records: Records, id: string): Promise<boolean> => {
+export const deleteLocalAccount = async (
+  { records, random }: Pick<UpstreamContext, 'records' | 'random'>,
+  id: string,
+): Promise<boolean> => {
   for (;;) {
     const [account] = (await records.get(localAccountRef(id))).values
     if (!account) return false
-    const name = localUsernameRef(canonicalUsername(account.value.username))
-    if ((await records.commit({ unchanged: [account], deletes: [account.ref, name] })).committed) return true
+    const refs = localUsernameRefs(await readLookupHash({ records, random }), canonicalUsername(account.value.username))
+    const names = (await records.get(...refs)).values
+    const own = names.flatMap((name) => (name?.value.id === id ? [name] : []))
+    const result = await records.commit({
+      unchanged: [account, ...own],
+      deletes: [account.ref, ...own.map(({ ref }) => ref)],
+    })
+    if (result.committed) return true
   }
 }
 

@@ -6,8 +6,10 @@ import { deleteClient } from '../../src/authorization-server/clients.ts'
 import { revokeGrantById } from '../../src/authorization-server/grants.ts'
 import { metadataEndpoint } from '../../src/authorization-server/metadata.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
+import { hashStrings } from '../../src/crypto/hash.ts'
 import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
 import { clientAssertionType } from '../../src/oauth/client-assertion.ts'
+import { put, recordType, refTo } from '../../src/records/records.ts'
 import { memory } from '../../src/store/memory.ts'
 import { rememberEmail } from '../../src/upstream/email-link.ts'
 import { movable } from '../store/movable-clock.ts'
@@ -511,6 +513,47 @@ describe('linking by e-mail', () => {
     return { to, subject, subjectOf }
   }
 
+  test('attack: who has the store alone can’t test whose address it is', async () => {
+    const { to } = await setting()
+    const { entries } = await to.store.list('')
+    for (const guess of [
+      ['host', 'alice@acme.example'],
+      ['alice@acme.example'],
+      ['email', 'host', 'alice@acme.example'],
+    ]) {
+      const hash = hashStrings(...guess)
+      for (const { key, value } of entries) expect(`${key} ${Buffer.from(value).toString()}`).not.toContain(hash)
+    }
+  })
+
+  test('design 5, rolling deploys: an address as the release before wrote it finds its account, until it is written anew', async () => {
+    const { to, subject, subjectOf } = await setting()
+    const unkeyed = hashStrings('host', 'alice@acme.example')
+    const emails = async () => (await to.store.list('account-email/')).entries.map(({ key }) => key)
+    const [keyed = ''] = await emails()
+    const older = async (accounts: readonly string[]) => {
+      const [owner = ''] = accounts
+      const ofAccount = refTo(recordType({ name: 'email-of-account', schema: 1, sealed: false }), owner)
+      const entry = refTo(recordType({ name: 'account-email', schema: 1, sealed: false }), unkeyed)
+      await to.store.commit({ deletes: [keyed] })
+      await to.server.records.commit({ puts: [put(entry, { accounts }), put(ofAccount, { email: unkeyed })] })
+    }
+    await older([subject])
+    expect(await subjectOf({ sub: 'V4', ...verified })).toBe(subject)
+    expect(await emails()).toEqual([`account-email/${unkeyed}`])
+    await approved(to, { client_id: 'agent' }, { person: 'alice', said: verified })
+    // Nothing is left of how it was.
+    expect(await emails()).toEqual([keyed])
+    expect(await subjectOf({ sub: 'V5', ...verified })).toBe(subject)
+    // One account by either release is still two: then nobody can say which is meant.
+    const other = await approved(to, { client_id: 'agent' }, { person: 'bob', said: { email: 'bob@acme.example' } })
+    const entry = refTo(recordType({ name: 'account-email', schema: 1, sealed: false }), unkeyed)
+    await to.server.records.commit({ puts: [put(entry, { accounts: [other.subject] })] })
+    expect(await subjectOf({ sub: 'V6', ...verified })).toBe('invalid_grant')
+    await to.server.records.commit({ puts: [put(entry, { accounts: [subject] })] })
+    expect(await subjectOf({ sub: 'V6', ...verified })).toBe(subject)
+  })
+
   test('only where it is configured, and only with a verified address of such a domain on both sides', async () => {
     const { subject, subjectOf } = await setting()
     expect(await subjectOf({ sub: 'V1', email: 'alice@acme.example', email_verified: false })).not.toBe(subject)
@@ -585,8 +628,8 @@ describe('linking by e-mail', () => {
       authTime: Math.floor(at / 1000),
       said: [{ source: 'host' as const, at, claims: { email: 'bob@acme.example', email_verified: true } }],
     }
-    await rememberEmail(to.server.records, 'host', account.id, signIn)
-    await rememberEmail(to.server.records, 'host', 'nobodyhereanymore00000', signIn)
+    await rememberEmail(to.server, 'host', account.id, signIn)
+    await rememberEmail(to.server, 'host', 'nobodyhereanymore00000', signIn)
     const made = await subjectOf({ sub: 'V6', email: 'bob@acme.example', email_verified: true })
     expect(made).not.toBe('invalid_grant')
     expect(made).not.toBe(subject)
