@@ -3,7 +3,7 @@
  * `-- --room oauth --list FILE` tries one room and writes what survived to a file instead; `--known FILE` keeps there what was killed, so that
  * the next run need not try it again; `--only-report` tries nothing and writes what is known.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Mutant, mutate } from './mutation/mutants.ts'
 import { described, outcomeOf, report } from './mutation/report.ts'
@@ -40,8 +40,8 @@ const phases = [
   [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
     ...tests('authorization-server', 'presented-token', 'liveness', 'dpop-checks', 'dpop'),
-    ...tests('authorization-server', 'introspection', 'introspection-memory', 'signed-introspection'),
-    ...tests('authorization-server', 'token-exchange', 'metadata', 'holding'),
+    ...tests('authorization-server', 'introspection', 'introspected-refresh-token', 'introspection-memory'),
+    ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),
@@ -92,7 +92,10 @@ const save = (killed: ReadonlyMap<string, string>): void => {
     const by = killed.get(mutant.id)
     if (by !== undefined) all[keyOf(mutant)] = by
   }
-  writeFileSync(values.known, JSON.stringify(all, null, 1))
+  // Several runs may share it.
+  const written = `${values.known}.${process.pid}`
+  writeFileSync(written, JSON.stringify(all, null, 1))
+  renameSync(written, values.known)
 }
 
 const before = readKnown()

@@ -22,6 +22,7 @@ import {
 import type { Arrival, ServingContext } from './context.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients } from './find-client.ts'
+import { grantLife } from './grant-types/refresh-state.ts'
 import { mayLive } from './identify.ts'
 import { findRefreshToken, looksLikeRefreshToken, readToken } from './presented-token.ts'
 import type { RefreshToken } from './tokens.ts'
@@ -155,7 +156,7 @@ const describeRefreshToken = async (
   const [stored] = (await server.records.get(clientRef(grant.clientId))).values
   const identified = await server.custody.identity(grant.upstreamSession)
   if (!mayLive(server, grant.clientId, stored) || typeof identified === 'string') return inactive
-  const unused = grant.refresh.usedAt + server.lifetimes.refreshToken * 1000
+  const { usedAt } = grant.refresh
   return {
     active: true,
     token_type: 'refresh_token',
@@ -164,7 +165,7 @@ const describeRefreshToken = async (
     client_id: grant.clientId,
     aud: grant.issuer,
     scope: formatScope([...new Set(scopes.flatMap(([, granted]) => granted))]),
-    exp: Math.floor(Math.min(unused, grant.expiresAt) / 1000),
+    exp: Math.floor((usedAt + grantLife(server, grant, usedAt)) / 1000),
     auth_time: grant.authTime,
     grant_id: grant.id,
     ...(grant.jkt === undefined ? {} : { cnf: { jkt: grant.jkt } }),
