@@ -1,11 +1,11 @@
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import type { JWTPayload } from 'jose'
 import { decodeProtectedHeader } from 'jose/decode/protected_header'
 import * as errors from 'jose/errors'
 import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid, type TokenInvalidReason } from '../identity/verifier.ts'
-import { jose } from '../oauth/jose.ts'
 import { parseScope } from '../oauth/scope.ts'
+import { type JwtKeyLookup, verifyJwt } from '../oauth/verify-jwt.ts'
 import { accessTokenType } from './access-token.ts'
 import type { ServerContext } from './context.ts'
 
@@ -52,13 +52,12 @@ export const readSignedAccessToken = async (
   if (!key) throw new TokenInvalid('unknown_key')
   const known = verified.get(key.key)?.get(token)
   if (known && known.expiresAt * 1000 > options.currentDate.getTime()) return known
-  const keyOf: JWTVerifyGetKey<CryptoKey> = ({ alg }) => {
+  const keyOf: JwtKeyLookup = ({ alg }) => {
     if (alg !== key.algorithm) throw new TokenInvalid('signature')
     return key.key
   }
   try {
-    const { jwtVerify } = await jose()
-    const { payload } = await jwtVerify(token, keyOf, options)
+    const { payload } = await verifyJwt(token, keyOf, options)
     const signed = read(payload, issuer)
     remember(key.key, token, signed)
     return signed
