@@ -63,12 +63,21 @@ export const createTokenMemory = ({ capacity = 16_384 }: TokenMemoryOptions = {}
     }
   }
 
-  /** Two for each one that is new, so that memory follows the tokens that live, and not those that were ever seen. */
+  let looking = tokens.entries()
+
+  /**
+   * Two are looked at for each one that is new, in turn: so memory follows the tokens that live, and not those that were ever seen, and none that
+   * lives long hides those that came after it.
+   */
   const dropExpired = (now: number): void => {
-    let looked = 0
-    for (const [oldest, remembered] of tokens) {
-      if (++looked > 2 || remembered.accessToken.expiresAt * 1000 > now) return
-      drop(oldest, remembered)
+    for (let looked = 0; looked < 2; looked++) {
+      const { value, done } = looking.next()
+      if (done) {
+        looking = tokens.entries()
+        return
+      }
+      const [token, remembered] = value
+      if (remembered.accessToken.expiresAt * 1000 <= now) drop(token, remembered)
     }
   }
 

@@ -54,6 +54,26 @@ test('what has expired goes as others come, though nobody asks for it again', ()
   expect(memory.size).toBe(50)
 })
 
+test('a token that lives for years does not hide those that expired after it', () => {
+  const memory = createTokenMemory()
+  const years = (index: number) => tokenOf(`key ${index}`, 1e9)
+  for (let index = 0; index < 10; index++) memory.remember(years(index), memory.epoch())
+  // A thousand calls, each with a new token that lives for a second; in the end two are alive.
+  for (let second = 0; second < 1_000; second++) {
+    expect(memory.recall(`${second}`, resource, second * 1000)).toBeUndefined()
+    memory.remember(tokenOf(`${second}`, second + 2), memory.epoch())
+    expect(memory.size).toBeLessThan(30)
+  }
+  for (let index = 0; index < 10; index++) expect(memory.recall(`key ${index}`, resource, 0)).toBeDefined()
+  // Also after all was forgotten.
+  memory.forgetAll()
+  for (let second = 0; second < 1_000; second++) {
+    memory.recall(`${second}`, resource, second * 1000)
+    memory.remember(tokenOf(`${second}`, second + 2), memory.epoch())
+  }
+  expect(memory.size).toBeLessThan(30)
+})
+
 test('design 3, revocation: what was read before something was forgotten is not remembered', () => {
   const memory = createTokenMemory()
   const before = memory.epoch()
