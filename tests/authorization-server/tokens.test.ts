@@ -21,6 +21,62 @@ test('a code is read as it was made', () => {
   expect(parseCode(formatCode(code))).toEqual(code)
 })
 
+test('a code is one from its first to its last character, in its one spelling', () => {
+  const grant = 'A'.repeat(22)
+  const secret = 'A'.repeat(43)
+  expect(parseCode(`cs_ac_${grant}.${secret}`)).toEqual({ grant, secret })
+  const none = [
+    ...['', 'nonsense', `xcs_ac_${grant}.${secret}`, `cs_ac_${grant}.${secret}x`, `cs_ac_${grant}${secret}`],
+    ...[`cs_ac_${grant}A.${secret}`, `cs_ac_A.${secret}`, `cs_ac_${grant}.A`, `cs_ac_${grant}.${secret}\n`],
+    ...[`cs_ac_${'!'.repeat(22)}.${secret}`, `cs_ac_${grant}.${'!'.repeat(43)}`, `cs_rt_${grant}.${secret}`],
+    // Bits that are thrown away.
+    ...[`cs_ac_${'A'.repeat(21)}B.${secret}`, `cs_ac_${grant}.${'A'.repeat(42)}B`],
+    `cs_ac_${'A'.repeat(21)}B.${'A'.repeat(42)}B`,
+  ]
+  for (const text of none) expect([text, parseCode(text)]).toEqual([text, undefined])
+})
+
+test('a refresh token is one from its first to its last character', () => {
+  const id = 'A'.repeat(22)
+  const mac = 'A'.repeat(43)
+  const read = (grant: string, session: string, generation: string, keyId: string, end: string) =>
+    parseRefreshToken(`cs_rt_${grant}.${session}.${generation}.${keyId}.${end}`)
+  const longest = '9'.repeat(15)
+  for (const [generation, keyId] of [
+    ['0', 'k'],
+    ['10', 'key-1_2'],
+    [longest, 'k'.repeat(64)],
+  ] as const) {
+    const signed = `cs_rt_${id}.${id}.${generation}.${keyId}`
+    const expected = { grant: id, session: id, generation: Number(generation), keyId, signed }
+    expect(read(id, id, generation, keyId, mac)).toMatchObject(expected)
+  }
+  const none: readonly (readonly [string, string, string, string, string])[] = [
+    [`${id}A`, id, '1', 'k', mac],
+    [id, `${id}A`, '1', 'k', mac],
+    ['A', id, '1', 'k', mac],
+    [id, 'A', '1', 'k', mac],
+    [id, id, '01', 'k', mac],
+    [id, id, '', 'k', mac],
+    [id, id, 'x', 'k', mac],
+    [id, id, '1x', 'k', mac],
+    [id, id, `${longest}9`, 'k', mac],
+    [id, id, '1', '', mac],
+    [id, id, '1', '!', mac],
+    [id, id, '1', 'k'.repeat(65), mac],
+    [id, id, '1', 'k', ''],
+    [id, id, '1', 'k', 'A'],
+    [id, id, '1', 'k', `${mac}A`],
+    [id, id, '1', 'k', '!'.repeat(43)],
+    ['!'.repeat(22), id, '1', 'k', mac],
+    [id, '!'.repeat(22), '1', 'k', mac],
+  ]
+  for (const parts of none) expect([parts, read(...parts)]).toEqual([parts, undefined])
+  for (const text of ['', 'nonsense', `xcs_rt_${id}.${id}.1.k.${mac}`, `cs_rt_${id}.${id}.1.k.${mac} `]) {
+    expect([text, parseRefreshToken(text)]).toEqual([text, undefined])
+  }
+})
+
 test('a refresh token is read as it was made, and is genuine', () => {
   fc.assert(
     fc.property(id, id, generation, (grant, session, generation) => {
