@@ -1,6 +1,6 @@
 /**
  * The proof under load: `npm run proof` for a hundredth of the full size, `npm run proof -- --share 1` for all of it. `--minutes` bounds what
- * races, revocations and crashes take on an engine, `--soak` says how many minutes the soak takes, `--phase` and `--engine` run a part. It
+ * all but the soak takes on an engine, `--soak` says how many minutes the soak takes, `--phase` and `--engine` run a part. It
  * writes its part of docs/quality.md, and fails if anything was seen that must not be.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

@@ -58,13 +58,21 @@ export async function startPostgres(): Promise<Postgres | Unavailable> {
   return { url: await newDatabase(server.url), stop: () => stopServer(directory, server.pid) }
 }
 
-/** A server of its own that can be killed, and started again on what it has on its disk. */
-/** @param options.syncs to the disk, as in production; for measurements */
+/**
+ * A server of its own that can be killed, and started again on what it has on its disk. It ends with this process, at the latest.
+ *
+ * @param options.syncs to the disk, as in production; for measurements
+ */
 export async function startOwnPostgres({ syncs = false }: { readonly syncs?: boolean } = {}) {
   const binaries = await findOrInstall()
   if (typeof binaries !== 'string') return binaries
   const directory = mkdtempSync(join(tmpdir(), 'countersign-postgres-'))
   let server = await startServer(directory, binaries, syncs)
+  const end = () => {
+    send(-server.pid, 'SIGKILL')
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+  process.once('exit', end)
   return {
     url: await newDatabase(server.url),
     /** SIGKILL of all its processes. */
@@ -75,7 +83,10 @@ export async function startOwnPostgres({ syncs = false }: { readonly syncs?: boo
     async start(): Promise<void> {
       server = await launch(directory, binaries, server.url, syncs)
     },
-    stop: () => stopServer(directory, server.pid),
+    stop() {
+      process.removeListener('exit', end)
+      return stopServer(directory, server.pid)
+    },
   }
 }
 

@@ -4,6 +4,7 @@ import { createFormBrowser, type FormBrowser, type Page } from '../../end-to-end
 import { signIn } from '../../end-to-end/support/sign-in.ts'
 import type { Cluster, Node } from './cluster.ts'
 import type { History } from './history.ts'
+import { ask, form, type HttpAnswer, type HttpRequest } from './http.ts'
 
 /** An answer, or undefined where none came. */
 export type Answer = { readonly status: number; readonly body: Record<string, unknown> } | undefined
@@ -31,6 +32,16 @@ export const redirectUri = 'https://app.example.com/callback'
 const addressOf = (person: string): string =>
   `10.${[...createHash('sha256').update(person).digest().subarray(0, 3)].join('.')}`
 
+const responseOf = ({ status, headers, text }: HttpAnswer): Response => {
+  const all = Object.entries(headers).flatMap(([name, value = []]) =>
+    [value].flat().map((each) => [name, each] as const),
+  )
+  return new Response(text, {
+    status,
+    headers: new Headers(all.map(([name, value]): [string, string] => [name, value])),
+  })
+}
+
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** HTTP clients of a cluster: they choose nodes by chance, as a load balancer does for them. */
@@ -41,36 +52,32 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
     return node
   }
 
-  async function send(node: Node, path: string, init: RequestInit, patience = 20_000): Promise<Answer> {
+  async function send(node: Node, path: string, request: HttpRequest, patience = 20_000): Promise<Answer> {
     try {
-      const response = await fetch(`${node.origin}${path}`, { ...init, signal: AbortSignal.timeout(patience) })
-      const text = await response.text()
-      // A node that dies while it answers.
-      return { status: response.status, body: text.startsWith('{') ? JSON.parse(text) : {} }
+      const { status, text } = await ask(`${node.origin}${path}`, { ...request, patience })
+      return { status, body: text.startsWith('{') ? JSON.parse(text) : {} }
     } catch {
       return undefined
     }
   }
-  const post = (path: string, form: Record<string, string>, node = anyNode()) =>
-    send(node, path, { method: 'POST', body: new URLSearchParams(form) })
+  const post = (path: string, fields: Record<string, string>, node = anyNode()) => send(node, path, form(fields))
 
   function browserOf(person: string): FormBrowser {
     return createFormBrowser({
       away: (url) => url.href.startsWith(`${redirectUri}?`),
       async send(request) {
         const url = new URL(request.url)
-        const headers = new Headers(request.headers)
-        if (url.origin === provider.issuer) headers.set('x-person', person)
-        headers.set('x-forwarded-for', addressOf(person))
-        const target = url.origin === issuer ? `${anyNode().origin}${url.pathname}${url.search}` : url.href
-        const body = request.method === 'POST' ? await request.text() : null
-        const signal = AbortSignal.timeout(20_000)
-        return fetch(target, { method: request.method, headers, body, redirect: 'manual', signal })
+        const headers = Object.fromEntries(request.headers)
+        if (url.origin === provider.issuer) headers['x-person'] = person
+        headers['x-forwarded-for'] = addressOf(person)
+        const target = url.origin === issuer ? `${anyNode().origin}${url.pathname}${url.search}` : url
+        const body = request.method === 'POST' ? { body: await request.text() } : {}
+        return responseOf(await ask(target, { method: request.method, headers, ...body }))
       },
     })
   }
 
-  function authorizationRequest(): { readonly url: URL; readonly verifier: string } {
+  function authorizationRequest(more: Record<string, string> = {}): { readonly url: URL; readonly verifier: string } {
     const verifier = randomBytes(32).toString('base64url')
     const url = new URL(`${issuer}/authorize`)
     url.search = String(
@@ -83,17 +90,41 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
         state: 'state',
         code_challenge: createHash('sha256').update(verifier).digest('base64url'),
         code_challenge_method: 'S256',
+        ...more,
       }),
     )
     return { url, verifier }
   }
 
+  /** What people do when they are asked to wait a moment. */
+  const moment = () => sleep(50 + Math.random() * 150)
+
+  /** Sends it until there is an answer that is not 503. */
+  async function patiently(send: () => Promise<Answer>): Promise<Answer> {
+    for (let tried = 0; tried < 200; tried++) {
+      const answer = await send()
+      if (answer && answer.status !== 503) return answer
+      history.count(answer ? 'answers of 503' : 'no answer')
+      await moment()
+    }
+    return undefined
+  }
+
+  /** To a code; what was lost on the way is begun again, as people do. */
   async function authorize(browser: FormBrowser): Promise<Code> {
-    const { url, verifier } = authorizationRequest()
-    const { end } = await signIn(browser, url, { username: '', password: '' })
-    const code = end.searchParams.get('code')
-    if (code === null) throw new Error(`no code came back: ${end.searchParams}`)
-    return { code, verifier }
+    for (let tried = 1; ; tried++) {
+      const { url, verifier } = authorizationRequest()
+      try {
+        const { end } = await signIn(browser, url, { username: '', password: '' })
+        const code = end.searchParams.get('code')
+        if (code === null) throw new Error(`no code came back: ${end.searchParams}`)
+        return { code, verifier }
+      } catch (error) {
+        if (tried === 200) throw error
+        history.count('sign-ins begun again')
+        await sleep(250)
+      }
+    }
   }
 
   const redeem = ({ code, verifier }: Code, node?: Node) =>
@@ -113,18 +144,15 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
 
   /** From the first page to tokens; what was lost on the way is begun again, as people do. */
   async function connect(person: string, browser = browserOf(person)): Promise<Session> {
-    for (let tried = 1; ; tried++) {
-      try {
-        const answer = await redeem(await authorize(browser))
-        if (answer?.status === 200) return { person, tokens: tokensOf(answer) }
-        if (answer !== undefined && answer.status !== 503) {
-          throw new Error(`the code was refused: ${answer.status} ${JSON.stringify(answer.body)}`)
-        }
-      } catch (error) {
-        if (tried === 200) throw error
-      }
+    for (let tried = 1; tried < 200; tried++) {
+      const answer = await redeem(await authorize(browser))
+      if (answer?.status === 200) return { person, tokens: tokensOf(answer) }
+      // It was presented once. Where no answer came, the client authorizes again.
+      if (answer && answer.status !== 503) history.violation('a good code was refused', answer)
+      history.count(answer ? 'redemptions answered with 503' : 'redemptions without an answer')
       await sleep(250)
     }
+    throw new Error('no code could be redeemed')
   }
 
   const call = (access: string, node = anyNode(), path = '/mcp') =>
@@ -148,7 +176,7 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
         return history.violation('a good access token was refused', { ...answer, person: session.person })
       }
       history.count(answer ? 'calls answered with 503' : 'calls without an answer')
-      await sleep(50 + Math.random() * 150)
+      await moment()
     }
     history.violation('no answer for long', { person: session.person })
   }
@@ -165,7 +193,7 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
         return history.violation('a lost session', { ...answer, person: session.person })
       }
       history.count(answer ? 'refreshes answered with 503' : 'refreshes without an answer')
-      await sleep(50 + Math.random() * 150)
+      await moment()
     }
     history.violation('no answer for long', { person: session.person })
   }
@@ -195,16 +223,22 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
 
   const revoke = (token: string, node?: Node) => post('/revoke', { token, client_id: 'app' }, node)
 
-  /** A page that asks for consent, of a person who has signed in nowhere yet. */
-  async function consentPage(person: string): Promise<{ page: Page; browser: FormBrowser; verifier: string }> {
-    const browser = browserOf(person)
-    const { url, verifier } = authorizationRequest()
-    return { page: await browser.open(url), browser, verifier }
+  /** A page that asks for consent, whatever was allowed before. */
+  async function consentPage(browser: FormBrowser): Promise<{ page: Page; verifier: string }> {
+    const { url, verifier } = authorizationRequest({ prompt: 'consent' })
+    for (let tried = 0; ; tried++) {
+      const page = await browser.open(url).catch(() => undefined)
+      if (page && (page.status !== 503 || tried === 200)) return { page, verifier }
+      history.count('pages answered with 503')
+      await moment()
+    }
   }
 
   return {
     anyNode,
     browserOf,
+    moment,
+    patiently,
     authorize,
     redeem,
     refresh,

@@ -3,12 +3,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { exportJWK, generateKeyPair } from 'jose'
+import pg from 'pg'
 import { freePort } from '../../support/free-port.ts'
 import { startOwnPostgres } from '../../support/postgres.ts'
 import { type RunningProcess, startProcess } from '../../support/process.ts'
 import { startRedis } from '../../support/redis.ts'
 import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts'
 import type { Unavailable } from '../../support/unavailable.ts'
+import { ask } from './http.ts'
 import { type ProofProvider, startProvider } from './provider.ts'
 
 export type Engine = 'postgres' | 'redis'
@@ -35,6 +37,10 @@ export interface Cluster {
   /** Of the engine, past the proxy. */
   readonly storeUrl: string
   readonly space: string
+  /** More nodes, in a space of the store that is their own. */
+  startNodes(space: string, count: number): Promise<readonly Node[]>
+  /** Deletes what a space holds, with its tables. */
+  forget(space: string): Promise<void>
   /** SIGKILL of the engine, and a new start on its data. */
   restartEngine(): Promise<void>
   stop(): Promise<void>
@@ -43,10 +49,16 @@ export interface Cluster {
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const secret = 'a secret of the nodes of this proof, long enough'
 
-/** @param skews of each node's clock, in milliseconds; there are as many nodes */
+export interface ClusterOptions {
+  /** Of each node's clock, in milliseconds; there are as many nodes. */
+  readonly skews?: readonly number[]
+  /** Nothing stands between the nodes and the engine, and nothing can be made to fail there: a proxy costs as much as a node. */
+  readonly direct?: boolean
+}
+
 export async function startCluster(
   engine: Engine,
-  skews: readonly number[] = [0, 0, 0, 0],
+  { skews = [0, 0, 0, 0], direct = false }: ClusterOptions = {},
 ): Promise<Cluster | Unavailable> {
   const server = engine === 'redis' ? await startRedis() : await startOwnPostgres()
   if ('skip' in server) return server
@@ -67,7 +79,7 @@ export async function startCluster(
   const provider = await startProvider()
   const network = await tcpProxy(Number(new URL(server.url).port))
   const through = new URL(server.url)
-  through.port = String(network.port)
+  if (!direct) through.port = String(network.port)
   const { privateKey, publicKey } = await generateKeyPair('ES256')
   const issuer = `http://localhost:${await freePort()}`
   const space = 'proof'
@@ -91,6 +103,18 @@ export async function startCluster(
     robotKey: privateKey,
     storeUrl: server.url,
     space,
+    startNodes: (ofSpace, count) =>
+      Promise.all(
+        Array.from({ length: count }, () => startNode(script, { ...environment, SPACE: ofSpace, CLOCK_SKEW: '0' })),
+      ),
+    async forget(ofSpace) {
+      // On Redis it is a few keys.
+      if (engine === 'redis') return
+      const client = new pg.Client({ connectionString: server.url })
+      await client.connect()
+      await client.query(`DROP SCHEMA IF EXISTS ${pg.escapeIdentifier(ofSpace)} CASCADE`)
+      await client.end()
+    },
     async restartEngine() {
       await server.kill()
       await server.start()
@@ -140,9 +164,10 @@ async function startNode(script: string, env: Readonly<Record<string, string>>):
       current = await run(String(port))
     },
     async ask<T>(question: string, argument = '') {
-      const response = await fetch(`${origin}/proof/${question}?of=${encodeURIComponent(argument)}`)
-      if (!response.ok) throw new Error(`${question}: ${await response.text()}`)
-      return (await response.json()) as T
+      const url = `${origin}/proof/${question}?of=${encodeURIComponent(argument)}`
+      const { status, text } = await ask(url, { patience: 120_000 })
+      if (status !== 200) throw new Error(`${question}: ${text}`)
+      return JSON.parse(text) as T
     },
   }
 }

@@ -1,34 +1,42 @@
 import type { Clients, Session } from './clients.ts'
 import type { Cluster } from './cluster.ts'
 import type { History } from './history.ts'
-import { repeat } from './repeat.ts'
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-export interface CrashOptions {
+/** What goes on while faults happen: so much of each, at the least. */
+export interface CrashSizes {
   readonly people: number
-  /** How often each kind of fault happens. */
+  /** How often each kind of fault happens, at the least. */
   readonly rounds: number
-  /** That it may take at most. */
-  readonly seconds?: number
+  /** At the provider, each in a browser of its own. */
+  readonly signIns: number
+  readonly refreshes: number
+  readonly upstreamRefreshes: number
 }
 
 /**
  * People at work while everything fails: who holds the last answer that they were given never has to sign in again, no answer is wrong,
  * and what can't be served is 503.
+ *
+ * @param seconds that it may take at most
  */
 export async function crashes(
   cluster: Cluster,
   clients: Clients,
   history: History,
-  options: CrashOptions,
+  sizes: CrashSizes,
+  seconds = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   let over = false
-  cluster.provider.lifetime = 2
-  cluster.provider.slowness = 50
+  const { provider } = cluster
+  provider.lifetime = 1
+  provider.slowness = 50
   const sessions: Session[] = await Promise.all(
-    Array.from({ length: options.people }, (_, index) => clients.connect(`person-${index}`)),
+    Array.from({ length: sizes.people }, (_, index) => clients.connect(`person-${index}`)),
   )
+  /** Devices that were put into a drawer: what they hold stays good. */
+  const drawer: Session[] = []
 
   const life = async (index: number): Promise<void> => {
     const person = `person-${index}`
@@ -37,17 +45,19 @@ export async function crashes(
       const session = sessions[index]
       if (!session) return
       const chance = Math.random()
-      if (chance < 0.5) await clients.renew(session)
-      else if (chance < 0.75) await clients.whoami(session)
-      else if (chance < 0.9) await clients.whoami(session, undefined, '/mcp?upstream')
+      if (chance < 0.3) await clients.renew(session)
+      else if (chance < 0.45) await clients.whoami(session)
+      else if (chance < 0.75) await clients.whoami(session, undefined, '/mcp?upstream')
       else {
-        const next = await clients.connect(person, browser)
+        const remembered = chance > 0.95
+        const next = await clients.connect(person, remembered ? browser : clients.browserOf(person))
         await clients.whoami(next)
         if (session.subject !== undefined && next.subject !== session.subject) {
           history.violation('one person, two subjects', { before: session.subject, after: next.subject })
         }
         sessions[index] = next
-        history.count('sign-ins')
+        drawer.push(session)
+        history.count(remembered ? 'authorizations of who is signed in' : 'sign-ins')
       }
       await sleep(Math.random() * 40)
     }
@@ -59,7 +69,7 @@ export async function crashes(
   const progress = () =>
     ['refreshes', 'calls', 'sign-ins'].reduce((sum, what) => sum + (history.counts.get(what) ?? 0), 0)
   const recovered = async () => {
-    const goal = progress() + 2 * options.people
+    const goal = progress() + 2 * sizes.people
     for (let waited = 0; progress() < goal && waited < 60_000; waited += 50) await sleep(50)
   }
 
@@ -94,20 +104,37 @@ export async function crashes(
     ['connections half closed', async () => network.halfClose()],
     ['stores killed', () => cluster.restartEngine()],
   ]
-  await repeat(options.rounds, options.seconds ?? Number.POSITIVE_INFINITY, async (round) => {
+  const enough = (rounds: number) =>
+    rounds >= sizes.rounds &&
+    (history.counts.get('sign-ins') ?? 0) >= sizes.signIns &&
+    (history.counts.get('refreshes') ?? 0) >= sizes.refreshes &&
+    provider.renewals.done >= sizes.upstreamRefreshes
+  const startedAt = performance.now()
+  for (let round = 0; round === 0 || (!enough(round) && performance.now() - startedAt < seconds * 1000); round++) {
+    const before = progress()
     for (const [name, fault] of faults) {
       await sleep(300 + Math.random() * 300)
       await recovered()
       await fault(round)
       history.count(name)
     }
-  })
+    if (progress() === before) {
+      history.violation('nothing went on', { round })
+      break
+    }
+  }
   await sleep(500)
   over = true
   await Promise.all(lives)
-  history.count('refreshes at the provider', cluster.provider.renewals.done)
+  history.count('refreshes at the provider', provider.renewals.done)
   for (const session of sessions) {
     await clients.renew(session)
     await clients.whoami(session, nodes[0])
+  }
+  const every = Math.max(1, Math.ceil(drawer.length / 500))
+  for (const session of drawer.filter((_, index) => index % every === 0)) {
+    await clients.renew(session)
+    await clients.whoami(session)
+    history.count('devices that were put away, and are still good')
   }
 }

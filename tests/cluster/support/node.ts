@@ -3,42 +3,43 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { countersign } from '../../../src/countersign.ts'
 import { systemClock } from '../../../src/events/clock.ts'
-import { systemRandom } from '../../../src/events/random.ts'
 import { listener } from '../../../src/http/node.ts'
 import { UpstreamTokenUnavailable } from '../../../src/identity/access-token.ts'
 import { requireAccessToken } from '../../../src/identity/context.ts'
-import { openKeyRing } from '../../../src/keys/key-ring.ts'
 import { postgres } from '../../../src/store/postgres.ts'
 import { redis } from '../../../src/store/redis.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { openid } from '../../../src/upstream/openid.ts'
+import { createFreshRings, useOf } from './fresh.ts'
 
 const { ISSUER = '', PORT = '0', ENGINE = '', STORE = '', SPACE = 'proof', SECRET = '', PROVIDER = '' } = process.env
 const { CLIENT_KEYS = '[]' } = process.env
 const skew = Number(process.env.CLOCK_SKEW ?? 0)
 
+const silent = { debug() {}, info() {}, warn() {}, error() {} }
 const open = (space: string): Store =>
   ENGINE === 'redis'
-    ? redis(STORE, { prefix: space, logger: silent() })
-    : postgres(STORE, { schema: space, logger: silent() })
-const silent = () => ({ debug() {}, info() {}, warn() {}, error() {} })
+    ? redis(STORE, { prefix: space, logger: silent })
+    : postgres(STORE, { schema: space, logger: silent })
 
 /** True: this node hears nothing of the others. */
 let deaf = false
 const inner = open(SPACE)
 const store: Store = { ...inner, watch: (hear) => inner.watch((message) => void (deaf || hear(message))) }
 
-const server = createServer()
+// Connections of clients end by their clients, who keep them for less.
+const server = createServer({ keepAliveTimeout: 60_000 })
 await new Promise<void>((resolve) => server.listen(Number(PORT), '127.0.0.1', resolve))
 const { port } = server.address() as AddressInfo
 const clock = { now: () => systemClock.now() + skew }
 
-const auth = countersign({
+const options = {
   url: ISSUER,
   secret: SECRET,
-  store,
   clock,
   audit: () => {},
+  // All of the proof is one client, and asks for more than a client should.
+  limits: { tokensPerClient: Number.MAX_SAFE_INTEGER },
   tokenClaims: ['email'],
   trustedProxies: ['127.0.0.1'],
   resources: { '/mcp': { scopes: { use: 'Use it' }, hosts: [`127.0.0.1:${port}`] } },
@@ -53,7 +54,8 @@ const auth = countersign({
     clientSecret: 'a secret at the provider',
     scopes: ['openid', 'email', 'offline_access'],
   }),
-})
+}
+const auth = countersign({ ...options, store })
 
 const whoami = () => {
   const { kind, issuer, subject, clientId, ...rest } = requireAccessToken(auth)
@@ -61,23 +63,35 @@ const whoami = () => {
   return { kind, issuer, subject, clientId, person: upstream?.subject, email: upstream?.claims.email }
 }
 
-/** What nodes of a deployment that starts for the first time do at once: open a key ring in an empty space. */
+/** So many servers in each process take part in a race of first starts. */
+const STARTS = 4
+const rings = createFreshRings(inner, SECRET, clock)
+
+/** Whole servers that start for the first time, on a store that has nothing yet, not even its tables. */
 const firstStart = async (space: string) => {
-  const fresh = open(space)
+  const servers = Array.from({ length: STARTS }, () => countersign({ ...options, store: open(space) }))
   try {
-    const common = { algorithm: 'ES256', clock, random: systemRandom, audit: () => {} } as const
-    const ring = await openKeyRing({ store: fresh, secrets: [SECRET], ...common })
-    const answer = { sign: ring.signingKey().id, mac: ring.macKey().id }
-    ring.close()
-    return answer
+    await Promise.all(servers.map((server) => server.ready()))
+    return await Promise.all(
+      servers.map(async ({ keys }) => (await keys.list()).map(({ id, use }) => `${use} ${id}`).sort()),
+    )
   } finally {
-    await fresh.close()
+    await Promise.all(servers.map((server) => server.close()))
   }
 }
 
 const questions: Record<string, (argument: string) => unknown> = {
   'first-start': firstStart,
-  rotate: async () => (await auth.keys.rotate()).id,
+  'first-rings': (space) => rings.start(space, STARTS),
+  'rotate-rings': (argument) => {
+    const [space = '', use = ''] = argument.split(' ')
+    return rings.rotate(space, useOf(use))
+  },
+  'close-rings': (space) => {
+    rings.close(space)
+    return true
+  },
+  rotate: async (use) => (await auth.keys.rotate({ use: useOf(use) })).id,
   deaf: (on) => {
     deaf = on === 'true'
     return deaf

@@ -1,57 +1,58 @@
 import { type Clients, createClients } from './clients.ts'
-import { type Cluster, type Engine, startCluster } from './cluster.ts'
-import { crashes } from './crashes.ts'
+import { type Cluster, type ClusterOptions, type Engine, startCluster } from './cluster.ts'
+import { type CrashSizes, crashes } from './crashes.ts'
 import { createHistory, type History } from './history.ts'
+import { type KeyRaceRounds, keyRaces } from './key-races.ts'
 import { type RaceRounds, races } from './races.ts'
 import { revocations, storeAway } from './revocations.ts'
 import { soak } from './soak.ts'
 
 export interface Sizes {
   readonly races: RaceRounds
+  readonly keys: KeyRaceRounds
   readonly revocations: number
   readonly deafRevocations: number
-  readonly crashes: { readonly people: number; readonly rounds: number }
+  readonly crashes: CrashSizes
   /** Seconds; 0 for none. */
   readonly soak: number
 }
 
-/** At this size the proof takes hours. */
+/** At this size the proof takes an hour on a machine of two cores that has nothing else to do, both engines together. */
 const fullSize: Sizes = {
-  races: {
-    codes: 10_000,
-    refreshes: 10_000,
-    interactions: 10_000,
-    assertions: 10_000,
-    firstStarts: 1_000,
-    rotations: 20,
-  },
-  revocations: 10_000,
-  deafRevocations: 1_000,
-  crashes: { people: 32, rounds: 200 },
+  races: { codes: 10_000, refreshes: 10_000, interactions: 10_000, assertions: 10_000 },
+  keys: { rings: 10_000, servers: 500, processes: 25 },
+  revocations: 2_000,
+  deafRevocations: 500,
+  crashes: { people: 48, rounds: 25, signIns: 10_000, refreshes: 10_000, upstreamRefreshes: 10_000 },
   soak: 3_600,
 }
 
 /** @param share of the full size, above 0 */
 export function sized(share: number): Sizes {
-  const part = (whole: number, least = 1) => Math.max(least, Math.ceil(whole * share))
-  const { races, ...full } = fullSize
+  const part = (whole: number) => Math.max(1, Math.ceil(whole * share))
+  const { races, keys, crashes, ...full } = fullSize
   return {
     races: {
       codes: part(races.codes),
       refreshes: part(races.refreshes),
       interactions: part(races.interactions),
       assertions: part(races.assertions),
-      firstStarts: part(races.firstStarts),
-      rotations: part(races.rotations),
     },
+    keys: { rings: part(keys.rings), servers: part(keys.servers), processes: part(keys.processes) },
     revocations: part(full.revocations),
     deafRevocations: part(full.deafRevocations),
-    crashes: { people: full.crashes.people, rounds: part(full.crashes.rounds) },
+    crashes: {
+      people: crashes.people,
+      rounds: part(crashes.rounds),
+      signIns: part(crashes.signIns),
+      refreshes: part(crashes.refreshes),
+      upstreamRefreshes: part(crashes.upstreamRefreshes),
+    },
     soak: part(full.soak),
   }
 }
 
-export const phaseNames = ['races', 'revocation', 'store away', 'soak', 'crashes'] as const
+export const phaseNames = ['races', 'keys', 'revocation', 'store away', 'soak', 'crashes'] as const
 export type PhaseName = (typeof phaseNames)[number]
 
 export interface Phase {
@@ -64,7 +65,7 @@ export interface Phase {
 const skewed = [0, 60_000, -60_000, 0]
 
 /** What part of the time each phase gets, where there is only so much of it; a race of each kind gets the same. */
-const parts = { race: 0.11, revocation: 0.08, deafRevocation: 0.07, crashes: 0.17 }
+const parts = { race: 0.11, keyRace: 0.06, revocation: 0.08, deafRevocation: 0.07, crashes: 0.2 }
 
 export interface ProofOptions {
   readonly tell?: (phase: Phase) => void
@@ -94,8 +95,8 @@ export async function prove(
     phases.push(phase)
     tell(phase)
   }
-  const on = async (skews: readonly number[], work: (cluster: Cluster, clientsFor: ClientsFor) => Promise<void>) => {
-    const cluster = await startCluster(engine, skews)
+  const on = async (options: ClusterOptions, work: (cluster: Cluster, clientsFor: ClientsFor) => Promise<void>) => {
+    const cluster = await startCluster(engine, options)
     if ('skip' in cluster) return cluster
     try {
       await work(cluster, (history) => createClients(cluster, history))
@@ -106,8 +107,11 @@ export async function prove(
   }
 
   const calm = () =>
-    on([0, 0, 0, 0], async (cluster, clientsFor) => {
+    on({ direct: true }, async (cluster, clientsFor) => {
       await run('races', (history) => races(cluster, clientsFor(history), history, sizes.races, seconds * parts.race))
+      await run('keys', (history) =>
+        keyRaces(cluster, clientsFor(history), history, sizes.keys, seconds * parts.keyRace),
+      )
       await run('revocation', async (history) => {
         const clients = clientsFor(history)
         const deaf = { rounds: sizes.deafRevocations, deaf: true, seconds: seconds * parts.deafRevocation }
@@ -115,23 +119,24 @@ export async function prove(
         await revocations(cluster, clients, history, hearing)
         await revocations(cluster, clients, history, deaf)
       })
-      await run('store away', (history) => storeAway(cluster, clientsFor(history), history))
     })
   const troubled = () =>
-    on(skewed, (cluster, clientsFor) =>
-      run('crashes', (history) =>
-        crashes(cluster, clientsFor(history), history, { ...sizes.crashes, seconds: seconds * parts.crashes }),
-      ),
-    )
+    on({ skews: skewed }, async (cluster, clientsFor) => {
+      await run('store away', (history) => storeAway(cluster, clientsFor(history), history))
+      await run('crashes', (history) =>
+        crashes(cluster, clientsFor(history), history, sizes.crashes, seconds * parts.crashes),
+      )
+    })
   const soaked = () =>
-    on([0, 0], (cluster, clientsFor) =>
+    on({ skews: [0, 0], direct: true }, (cluster, clientsFor) =>
       run('soak', (history) => soak(cluster, clientsFor(history), history, sizes.soak)),
     )
 
   const soaks = only.includes('soak') && sizes.soak > 0
+  const some = (...names: PhaseName[]) => names.some((name) => only.includes(name))
   const inTurn = async () => {
-    const skipped = only.some((name) => name !== 'soak' && name !== 'crashes') ? await calm() : undefined
-    return skipped ?? (only.includes('crashes') ? await troubled() : undefined)
+    const skipped = some('races', 'keys', 'revocation') ? await calm() : undefined
+    return skipped ?? (some('store away', 'crashes') ? await troubled() : undefined)
   }
   const ends = await Promise.all([inTurn(), soaks ? soaked() : undefined])
   const order = (phase: Phase) => phaseNames.indexOf(phase.name)

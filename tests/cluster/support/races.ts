@@ -1,19 +1,53 @@
 import { randomUUID } from 'node:crypto'
-import type { Clients, Session } from './clients.ts'
-import type { Cluster } from './cluster.ts'
+import type { Answer, Clients, Session } from './clients.ts'
+import type { Cluster, Node } from './cluster.ts'
 import type { History } from './history.ts'
 import { repeat } from './repeat.ts'
 
 /** How many take part in a race. */
 const RIVALS = 16
+/** So many rounds that have nothing to do with one another are under way at once. */
+const LANES = 4
+/** Of the pages of sign-in: most of their time is spent waiting for one another. */
+const PAGE_LANES = 8
+/** Of so many interactions one is somebody's who signs in at the provider in it. */
+const SIGN_INS = 5
+/** The last of them may come this long after the first, in milliseconds; a duplicate that comes later than 10 s is an attack. */
+const TOGETHER = 8_000
 
 export interface RaceRounds {
   readonly codes: number
   readonly refreshes: number
   readonly interactions: number
   readonly assertions: number
-  readonly firstStarts: number
-  readonly rotations: number
+}
+
+interface Race {
+  readonly clients: Clients
+  readonly history: History
+  /** Runs a round until its answers are not those of a store that was too busy: they say nothing of who may win. */
+  readonly decided: (round: () => Promise<'decided' | 'busy'>) => Promise<void>
+  readonly rivals: <T>(run: (node: Node, index: number) => Promise<T>) => Promise<T[]>
+  readonly nodeOf: (index: number) => Node
+}
+
+/** What 16 do at once, spread over all nodes. */
+export const racing = (cluster: Cluster, clients: Clients, history: History): Race => {
+  const nodeOf = (index: number) => cluster.nodes[index % cluster.nodes.length] ?? clients.anyNode()
+  return {
+    clients,
+    history,
+    nodeOf,
+    async decided(round) {
+      for (let tried = 0; tried < 20; tried++) {
+        if ((await round()) === 'decided') return
+        history.count('rounds begun again after answers of 503')
+        await clients.moment()
+      }
+      history.violation('nothing but 503', { tried: 20 })
+    },
+    rivals: (run) => Promise.all(Array.from({ length: RIVALS }, (_, index) => run(nodeOf(index), index))),
+  }
 }
 
 /**
@@ -28,51 +62,91 @@ export async function races(
   rounds: RaceRounds,
   seconds = Number.POSITIVE_INFINITY,
 ): Promise<void> {
-  const rivals = <T>(run: (index: number) => Promise<T>) =>
-    Promise.all(Array.from({ length: RIVALS }, (_, i) => run(i)))
-  const nodeOf = (index: number) => cluster.nodes[index % cluster.nodes.length] ?? clients.anyNode()
-  const browsers = await Promise.all(
-    ['ada', 'ben'].map(async (person) => {
-      const browser = clients.browserOf(person)
-      const { subject } = await connected(person, browser)
-      return { person, browser, subject }
-    }),
-  )
-  const browserOf = (round: number) =>
-    browsers[round % browsers.length] ?? { person: '', browser: clients.browserOf('') }
+  const race = racing(cluster, clients, history)
+  const kinds = [
+    [rounds.codes, LANES, codes(race)],
+    [rounds.refreshes, LANES, refreshes(race)],
+    [rounds.interactions, PAGE_LANES, interactions(race)],
+    [rounds.assertions, LANES, assertions(race)],
+  ] as const
+  for (const [times, lanes, run] of kinds) await repeat(times, { seconds, lanes }, run)
+}
 
-  async function connected(person: string, browser = clients.browserOf(person)) {
+/**
+ * In each lane somebody who is signed in and has allowed the application, so that `/authorize` gives a code at once. After some rounds it is
+ * somebody else: nobody asks thousands of times.
+ */
+const people = ({ clients }: Race, most = 250) => {
+  const byLane = new Map<number, { readonly session: Session; readonly browser: ReturnType<Clients['browserOf']> }>()
+  const asked = new Map<number, number>()
+  return async (lane: number) => {
+    const times = asked.get(lane) ?? 0
+    asked.set(lane, times + 1)
+    const known = byLane.get(lane)
+    if (known && times % most !== 0) return known
+    const person = `racer-${randomUUID()}`
+    const browser = clients.browserOf(person)
     const session = await clients.connect(person, browser)
     await clients.whoami(session)
-    return session
+    const somebody = { session, browser }
+    byLane.set(lane, somebody)
+    return somebody
   }
+}
 
-  await repeat(rounds.codes, seconds, async (round) => {
-    const { person, browser } = browserOf(round)
-    const code = await clients.authorize(browser)
-    const answers = await rivals((index) => clients.redeem(code, nodeOf(index)))
-    const won = answers.filter((answer) => answer?.status === 200)
-    const refused = answers.filter((answer) => answer?.status === 400 && answer.body.error === 'invalid_grant')
-    if (won.length !== 1 || refused.length !== RIVALS - 1) {
-      history.violation('redemptions of one code', {
-        won: won.length,
-        statuses: answers.map((answer) => answer?.status),
-      })
+const isBusy = (answer: Answer): boolean => answer === undefined || answer.status === 503
+
+const codes = (race: Race) => {
+  const { clients, history, rivals, nodeOf, decided } = race
+  const personOf = people(race)
+  return (round: number, lane: number) =>
+    decided(async () => {
+      const { session, browser } = await personOf(lane)
+      const code = await clients.authorize(browser)
+      const startedAt = performance.now()
+      const answers = await rivals((node) => clients.redeem(code, node))
+      const together = performance.now() - startedAt < TOGETHER
+      const won = answers.filter((answer) => answer?.status === 200)
+      const refused = answers.filter((answer) => answer?.status === 400 && answer.body.error === 'invalid_grant')
+      const busy = answers.filter(isBusy)
+      if (won.length > 1 || won.length + refused.length + busy.length !== RIVALS || won.length + busy.length === 0) {
+        const statuses = answers.map((answer) => answer?.status)
+        history.violation('redemptions of one code', { won: won.length, statuses })
+      }
+      const [winner] = won
+      if (winner && together) {
+        // The losers' attempts have taken nothing from it.
+        const winning: Session = { ...session, tokens: clients.tokensOf(winner) }
+        await clients.whoami(winning, nodeOf(round))
+        if (round % 5 === 0) await clients.renew(winning)
+      }
+      if (busy.length > 0 || !together) return 'busy'
+      history.count('rounds: redemptions of one code')
+      return 'decided'
+    })
+}
+
+const refreshes = (race: Race) => {
+  const { clients, history, rivals, nodeOf } = race
+  const personOf = people(race, 10)
+  const sessions = new Map<number, Session>()
+  return async (round: number, lane: number) => {
+    // A session takes part in some races after each other.
+    const known = round % 25 === lane ? undefined : sessions.get(lane)
+    const session = known ?? { ...(await personOf(lane)).session }
+    if (!known) {
+      const { browser } = await personOf(lane)
+      Object.assign(session, { tokens: (await clients.connect(session.person, browser)).tokens })
+      sessions.set(lane, session)
     }
-    const [winner] = won
-    if (winner) await clients.whoami({ person, tokens: clients.tokensOf(winner) }, nodeOf(round))
-    history.count('rounds: redemptions of one code')
-  })
-
-  let racing: Session | undefined
-  await repeat(rounds.refreshes, seconds, async (round) => {
-    const { person, browser } = browserOf(round)
-    const session = racing && round >= 4 && round % 25 !== 0 ? racing : await connected(person, browser)
-    const answers = await rivals((index) => clients.refresh(session.tokens.refresh, nodeOf(index)))
+    const answers = await rivals((node) => clients.patiently(() => clients.refresh(session.tokens.refresh, node)))
     const good = answers.filter((answer) => answer?.status === 200)
     const successors = new Set(good.map((answer) => answer?.body.refresh_token))
     if (good.length !== RIVALS || successors.size !== 1) {
-      history.violation('refreshes of one token', { good: good.length, successors: successors.size })
+      history.violation('refreshes of one token', {
+        successors: successors.size,
+        statuses: answers.map((answer) => answer?.status),
+      })
     }
     for (const [index, answer] of good.entries()) {
       if (answer && index % 5 === 0)
@@ -80,53 +154,66 @@ export async function races(
     }
     const [first] = good
     if (first) session.tokens = clients.tokensOf(first)
-    racing = session
     history.count('rounds: refreshes of one token')
-  })
-
-  await repeat(rounds.interactions, seconds, async (round) => {
-    const { page, browser } = await clients.consentPage(`new-${round}-${randomUUID()}`)
-    const form = page.forms.find(({ fields }) => fields.some(({ value }) => value === 'approve'))
-    if (!form) {
-      return history.violation('no consent page', { text: page.text })
-    }
-    const ends = await rivals(() =>
-      browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined),
-    )
-    // Pages that it ended on have the provider's code in their address.
-    const codes = new Set(ends.flatMap((end) => (end?.away ? [end.url.searchParams.get('code')] : [])))
-    if (codes.size > 1) history.violation('codes of one interaction', { codes: codes.size })
-    history.count('interactions that gave a code', codes.size)
-    history.count('rounds: approvals of one interaction')
-  })
-
-  await repeat(rounds.assertions, seconds, async () => {
-    const signed = await clients.assertion()
-    const answers = await rivals((index) => clients.askAsRobot(signed, nodeOf(index)))
-    const statuses = answers.map((answer) => answer?.status)
-    if (
-      statuses.filter((status) => status === 200).length !== 1 ||
-      statuses.some((status) => status !== 200 && status !== 401 && status !== 400)
-    ) {
-      history.violation('uses of one assertion', { statuses, bodies: answers.map((answer) => answer?.body.error) })
-    }
-    history.count('rounds: uses of one assertion')
-  })
-
-  await repeat(rounds.firstStarts, seconds, async () => {
-    const space = `first_${randomUUID().replaceAll('-', '')}`.slice(0, 40)
-    const rings = await rivals((index) => nodeOf(index).ask('first-start', space))
-    const different = new Set(rings.map((ring) => JSON.stringify(ring)))
-    if (different.size !== 1) history.violation('first starts', { rings: [...different] })
-    history.count('rounds: first starts')
-  })
-
-  await repeat(rounds.rotations, seconds, async () => {
-    const session = await connected('ada', browserOf(0).browser)
-    const keys = new Set(await rivals((index) => nodeOf(index).ask('rotate')))
-    if (keys.size !== 1) history.violation('rotations at once', { keys: [...keys] })
-    for (const node of cluster.nodes) await clients.whoami(session, node)
-    await clients.renew(session)
-    history.count('rounds: key rotations')
-  })
+  }
 }
+
+const interactions = (race: Race) => {
+  const { clients, history, rivals, nodeOf } = race
+  const personOf = people(race)
+  return async (round: number, lane: number) => {
+    const signsIn = round % SIGN_INS === 0
+    const { session, browser } = signsIn ? stranger(clients) : await personOf(lane)
+    const { page, verifier } = await clients.consentPage(browser)
+    const form = page.forms.find(({ fields }) => fields.some(({ value }) => value === 'approve'))
+    if (!form) return history.violation('no consent page', { text: page.text })
+    // Who is told to load the page again in a moment does so.
+    const approve = async () => {
+      for (let tried = 0; tried < 20; tried++) {
+        const end = await browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined)
+        if (end && end.status !== 503) return end
+        history.count('approvals answered with 503')
+        await clients.moment()
+      }
+      return undefined
+    }
+    const ends = await rivals(approve)
+    const found = new Set(ends.flatMap((end) => (end?.away ? [end.url.searchParams.get('code') ?? ''] : [])))
+    const [code] = found
+    if (found.size !== 1 || !code) {
+      history.violation('codes of one interaction', { codes: found.size, pages: ends.map((end) => end?.status) })
+    } else {
+      const answer = await clients.redeem({ code, verifier })
+      if (answer?.status === 200) await clients.whoami({ ...session, tokens: clients.tokensOf(answer) }, nodeOf(round))
+      else if (!isBusy(answer)) history.violation('the code of an interaction was refused', { ...answer })
+    }
+    history.count('rounds: approvals of one interaction')
+    if (signsIn) history.count('of these, with a sign-in at the provider')
+  }
+}
+
+/** Who has signed in nowhere yet. */
+const stranger = (clients: Clients) => {
+  const person = `new-${randomUUID()}`
+  return { session: { person, tokens: { access: '', refresh: '' } }, browser: clients.browserOf(person) }
+}
+
+const assertions =
+  ({ clients, history, rivals, decided }: Race) =>
+  () =>
+    decided(async () => {
+      const signed = await clients.assertion()
+      const answers = await rivals((node) => clients.askAsRobot(signed, node))
+      const won = answers.filter((answer) => answer?.status === 200)
+      const refused = answers.filter((answer) => answer?.status === 400 || answer?.status === 401)
+      const busy = answers.filter(isBusy)
+      if (won.length > 1 || won.length + refused.length + busy.length !== RIVALS || won.length + busy.length === 0) {
+        history.violation('uses of one assertion', {
+          statuses: answers.map((answer) => answer?.status),
+          bodies: answers.map((answer) => answer?.body.error),
+        })
+      }
+      if (busy.length > 0) return 'busy'
+      history.count('rounds: uses of one assertion')
+      return 'decided'
+    })

@@ -1,7 +1,27 @@
-/** Runs `round` after `round`, so many times, or until `seconds` are over: the one that is under way then is finished. At least one is run. */
-export async function repeat(times: number, seconds: number, run: (round: number) => Promise<void>): Promise<void> {
+export interface Repetition {
+  /** After so many seconds no more are begun; those that are under way then are finished. */
+  readonly seconds?: number
+  /** How many are under way at once. */
+  readonly lanes?: number
+}
+
+/** Runs `round` after `round`, so many times; at least one is run, where any is asked for. The first failure ends it. */
+export async function repeat(
+  times: number,
+  { seconds = Number.POSITIVE_INFINITY, lanes = 1 }: Repetition,
+  run: (round: number, lane: number) => Promise<void>,
+): Promise<void> {
   const startedAt = performance.now()
-  for (let round = 0; round < times && (round === 0 || performance.now() - startedAt < seconds * 1000); round++) {
-    await run(round)
+  const failures: unknown[] = []
+  let begun = 0
+  const goesOn = () =>
+    begun < times && failures.length === 0 && (begun === 0 || performance.now() - startedAt < seconds * 1000)
+  const work = async (lane: number) => {
+    while (goesOn()) await run(begun++, lane)
   }
+  const all = Array.from({ length: Math.min(lanes, times) }, (_, lane) =>
+    work(lane).catch((error: unknown) => void failures.push(error)),
+  )
+  await Promise.all(all)
+  if (failures.length > 0) throw failures[0]
 }

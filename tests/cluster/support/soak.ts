@@ -19,6 +19,19 @@ async function sample(node: Node): Promise<Sample> {
   return { heap, files, timers: resources.filter((each) => each === 'Timeout').length }
 }
 
+/** By how much a straight line through all of the values rises from the first to the last. */
+export function growth(values: readonly number[]): number {
+  const middle = (values.length - 1) / 2
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  const rise = values.reduce((sum, value, index) => sum + (value - mean) * (index - middle), 0)
+  const width = values.reduce((sum, _, index) => sum + (index - middle) ** 2, 0)
+  return width === 0 ? 0 : (rise / width) * (values.length - 1)
+}
+
+/** Whether memory grows: by more than a MiB, and by more than a twentieth. A full collection comes before each sample: there is little noise. */
+export const grows = (heaps: readonly number[]): boolean =>
+  growth(heaps) > Math.max(1, quantile(heaps.slice(0, Math.ceil(heaps.length / 4)), 0.5) / 20)
+
 /** Between one's calls, on average: a soak is long, not fast. Milliseconds. */
 const PAUSE = 250
 
@@ -68,7 +81,7 @@ export async function soak(cluster: Cluster, clients: Clients, history: History,
   }
   const workers = Array.from({ length: 6 }, (_, worker) => live(worker))
   const samples: Sample[][] = nodes.map(() => [])
-  const every = Math.max(500, (seconds * 1000) / 40)
+  const every = Math.max(500, (seconds * 1000) / 120)
   for (const until = Date.now() + seconds * 1000; Date.now() < until; ) {
     await sleep(every)
     for (const [index, node] of nodes.entries()) samples[index]?.push(await sample(node))
@@ -78,13 +91,14 @@ export async function soak(cluster: Cluster, clients: Clients, history: History,
 
   for (const all of samples) {
     const heaps = all.map(({ heap }) => heap / 2 ** 20)
-    const third = Math.floor(heaps.length / 3)
-    const [early, late] = [quantile(heaps.slice(third, 2 * third), 0.5), quantile(heaps.slice(-third), 0.5)]
+    const settled = heaps.slice(Math.floor(heaps.length / 3))
+    const early = quantile(settled.slice(0, Math.ceil(settled.length / 4)), 0.5)
+    const more = growth(settled)
     history.measure('heap after warm-up, MiB', early)
-    history.measure('heap at the end, MiB', late)
+    history.measure('heap at the end, MiB', quantile(settled.slice(-Math.ceil(settled.length / 4)), 0.5))
+    history.measure('growth from one to the other, on a straight line through all samples, MiB', more)
     history.measure('open files at most', Math.max(...all.map(({ files }) => files)))
-    // What is remembered of recent tokens grows until they expire, by less than this.
-    if (late - early > Math.max(4, early * 0.15)) history.violation('memory that grows', { early, late })
+    if (grows(settled)) history.violation('memory that grows', { early, more })
   }
   // Keep-alive connections of the clients end by themselves.
   await sleep(7_000)
