@@ -21,6 +21,7 @@ import { machine } from './harness/table.ts'
 
 const CASES = [
   'tools-call',
+  'tools-call-2026',
   'per-call',
   'policy',
   'revalidation',
@@ -56,12 +57,17 @@ const plan: Plan = { rounds: Number(values.rounds), requests, warmUp: 2 * reques
 
 const report = createReport(values.report ? 'docs/performance.md' : undefined)
 console.log(`${machine()}\n`)
-if (chosen.includes('tools-call')) {
+for (const [name, era, title] of [
+  ['tools-call', '2025-11-25', 'tools/call'],
+  ['tools-call-2026', '2026-07-28', 'tools/call, stateless'],
+] as const) {
+  if (!chosen.includes(name)) continue
   report.section(
-    'tools/call',
-    'A call of a tool with and without the gate. The control sends a token to a server that looks at none: it shows the noise.',
+    title,
+    `A call of a tool with and without the gate, by revision ${era} of the protocol. The control sends a token to a server that looks at none: it shows
+the noise. requireBearerAuth verifies each token with jose, or asks the issuer about it once.`,
   )
-  const figures = await measure(toolsCall, (all) => {
+  const figures = await measure(toolsCall(era), (all) => {
     const noise = Math.abs(kept(all, 'ungated', 'control') - 1)
     return noise <= NOISE ? undefined : `the control is ${(noise * 100).toFixed(1)} % off`
   })
@@ -71,6 +77,8 @@ if (chosen.includes('tools-call')) {
   aim('the gate keeps at least 0.97 of the control', kept(figures, 'control', 'gated'), (each) => each >= 0.97)
   aim('with a proof for each call it keeps', kept(figures, 'control', 'gated, DPoP'))
   aim('requireBearerAuth keeps, for comparison', kept(figures, 'control', 'requireBearerAuth'))
+  const introspecting = kept(figures, 'control', 'requireBearerAuth, introspection')
+  aim('requireBearerAuth with cached introspection keeps, for comparison', introspecting)
 }
 const perCallPlan = { rounds: blocks * plan.rounds, calls: 2 * requests }
 if (chosen.includes('per-call')) await perCall(report, perCallPlan)
