@@ -228,6 +228,58 @@ describe('refreshing', () => {
     expect((await refresh(to, client, first)).status).toBe(200)
   })
 
+  test.each(['damaged', 'of a newer release', 'sealed with a key that nobody has'])(
+    'fault 5, at the token endpoint: who stands behind a token whose sign-in is %s, nobody can tell: 503, and nothing is lost',
+    async (how) => {
+      const { to, client, first } = await ready()
+      const [, session = ''] = first.slice('cs_rt_'.length).split('.')
+      const { key } = upstreamSessionRef(session)
+      const [entry] = (await to.store.get([key])).entries
+      if (!entry) throw new Error('no session')
+      const other = await ready()
+      const [, foreign = ''] = other.first.slice('cs_rt_'.length).split('.')
+      const bytes = new Uint8Array(entry.value)
+      if (how === 'damaged')
+        bytes.set(
+          [...bytes.subarray(-8)].map((byte) => byte ^ 1),
+          bytes.length - 8,
+        )
+      if (how === 'of a newer release') bytes[1] = 250
+      const elsewhere = (await other.to.store.get([upstreamSessionRef(foreign).key])).entries[0]?.value
+      const value = how === 'sealed with a key that nobody has' ? (elsewhere ?? bytes) : bytes
+      await to.store.commit({ sets: [{ key, value }] })
+      const grant = async () => (await to.store.get([grantRef(grantOf(first)).key])).entries[0]?.value
+      const before = await grant()
+      const { status, body, headers } = await refresh(to, client, first)
+      expect([status, body.error]).toEqual([503, 'temporarily_unavailable'])
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+      expect(JSON.stringify(body)).not.toMatch(/record|session|seal/)
+      expect(await grant()).toEqual(before)
+      expect(eventTypes(to)).not.toContain('grant.revoked')
+      await to.store.commit({ sets: [{ key, value: entry.value }] })
+      await next(to, client, first)
+    },
+  )
+
+  test('attack: a token that names somebody else’s sign-in, damaged or not, gets nothing by it and changes nothing', async () => {
+    const { to, client, first } = await ready()
+    const [grant = '', session = '', ...rest] = first.slice('cs_rt_'.length).split('.')
+    const victim = await signedIn(to, client, { person: 'bob' })
+    const [, theirs = ''] = victim.refresh_token.slice('cs_rt_'.length).split('.')
+    expect(theirs).not.toBe(session)
+    const made = `cs_rt_${[grant, theirs, ...rest].join('.')}`
+    expect((await refresh(to, client, made)).body.error).toBe('invalid_grant')
+    const { key } = upstreamSessionRef(theirs)
+    const [entry] = (await to.store.get([key])).entries
+    if (!entry) throw new Error('no session')
+    await to.store.commit({ sets: [{ key, value: entry.value.slice(0, 20) }] })
+    // What it names can't be read: that is all that it learns.
+    expect((await refresh(to, client, made)).status).toBe(503)
+    await next(to, client, first)
+    await to.store.commit({ sets: [{ key, value: entry.value }] })
+    await next(to, client, victim.refresh_token)
+  })
+
   test('one read of all that decides, and one commit', async () => {
     const clock = stopped()
     const store = unreliable(memory({ clock }))
