@@ -11,6 +11,7 @@ import { composed, eventAttributes } from './events/telemetry.ts'
 import type { Auth } from './http/auth.ts'
 import { createHealth } from './http/health.ts'
 import { observedRequest } from './http/observed-request.ts'
+import { pathOf } from './http/path.ts'
 import { createRoutes } from './http/routes.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
@@ -136,10 +137,10 @@ export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): 
     async respond(request, info) {
       const done = activity.begin()
       try {
-        const probed = await health.respond(request)
-        if (probed) return probed
+        const path = pathOf(request.url)
+        if (health.handles(path)) return await health.respond(request)
         const answer = async () =>
-          (await protection.metadata.respond(request)) ??
+          (protection.metadata.handles(path) ? await protection.metadata.respond(request) : undefined) ??
           (await routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }))
         return await (telemetry ? observedRequest(telemetry, request, handles, answer) : answer())
       } finally {

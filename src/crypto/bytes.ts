@@ -1,15 +1,18 @@
+import { isUtf8 } from 'node:buffer'
 import { timingSafeEqual } from 'node:crypto'
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true })
-
-export const utf8 = (text: string): Uint8Array => encoder.encode(text)
+/** Short ones lie in memory that others share: `buffer` of the result holds more than the text. */
+export const utf8 = (text: string): Uint8Array => Buffer.from(text)
 
 /** @throws TypeError for bytes that are not UTF-8 */
-export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
+export const fromUtf8 = (bytes: Uint8Array): string => {
+  if (!isUtf8(bytes)) throw new TypeError('not UTF-8')
+  return asBuffer(bytes).toString()
+}
 
-export const base64url = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
+export const base64url = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url')
+
+const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer => Buffer.from(buffer, byteOffset, byteLength)
 
 /** Undefined for text that is not exactly what `base64url` makes: one value has one spelling. */
 export const fromBase64url = (text: string): Uint8Array | undefined => {

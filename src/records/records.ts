@@ -1,6 +1,6 @@
 import { fromUtf8, utf8 } from '../crypto/bytes.ts'
 import { UnsealError } from '../crypto/sealing.ts'
-import type { Check, CommitResult, Store, Version } from '../store/store.ts'
+import type { Check, CommitResult, Entry, Store, Version } from '../store/store.ts'
 
 /** What kind of record a key holds: its name is the key's first part, its schema version is written with each value. */
 export interface RecordType<T> {
@@ -88,13 +88,21 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
     if (schema > ref.type.schema || !ref.type.upgrade) throw new RecordUnreadable(ref.key, 'schema')
     return ref.type.upgrade(value, schema)
   }
-  const decodeFresh = async <T>(ref: Ref<T>, bytes: Uint8Array): Promise<T> => {
+  const decodeAll = (refs: readonly Ref<unknown>[], entries: readonly (Entry | undefined)[]) => {
+    const values: (Stored<unknown> | undefined)[] = []
+    for (const [index, ref] of refs.entries()) {
+      const entry = entries[index]
+      values.push(entry && { ref, value: decode(ref, entry.value), version: entry.version })
+    }
+    return values
+  }
+  const decodeFresh = async (refs: readonly Ref<unknown>[], entries: readonly (Entry | undefined)[]) => {
     try {
-      return decode(ref, bytes)
+      return decodeAll(refs, entries)
     } catch (error) {
       if (!(error instanceof UnsealError && error.reason === 'unknown_key')) throw error
       await sealer.refresh()
-      return decode(ref, bytes)
+      return decodeAll(refs, entries)
     }
   }
   const encode = ({ ref, value }: Put): Uint8Array => {
@@ -113,25 +121,20 @@ export const createRecords = (store: Store, sealer: Sealer): Records => {
     store,
     async get<const R extends readonly Ref<unknown>[]>(...refs: R) {
       const { entries, now } = await store.get(refs.map((ref) => ref.key))
-      const values: (Stored<unknown> | undefined)[] = []
-      for (const [index, ref] of refs.entries()) {
-        const entry = entries[index]
-        values.push(entry && { ref, value: await decodeFresh(ref, entry.value), version: entry.version })
-      }
-      return { values: values as Values<R>, now }
+      return { values: (await decodeFresh(refs, entries)) as Values<R>, now }
     },
-    async list(type, within, options) {
+    async list<T>(
+      type: RecordType<T>,
+      within: string,
+      options?: { after?: string; limit?: number; reverse?: boolean },
+    ) {
       const prefix = `${[type.name, within].filter(Boolean).join('/')}/`
       const { entries, now } = await store.list(prefix, {
         ...options,
         ...(options?.after === undefined ? {} : { after: prefix + options.after }),
       })
-      const values = []
-      for (const { key, value, version } of entries) {
-        const ref = { type, key }
-        values.push({ ref, value: await decodeFresh(ref, value), version })
-      }
-      return { values, now }
+      const refs = entries.map(({ key }) => ({ type, key }))
+      return { values: (await decodeFresh(refs, entries)) as Stored<T>[], now }
     },
     commit: ({ unchanged = [], puts = [], deletes = [], notify = [] }) =>
       store.commit({

@@ -10,29 +10,40 @@ export interface Found {
 /** Whoever asks for more than this asks alone. */
 const MOST_KEYS = 256
 
+export interface Gathered {
+  (keys: readonly string[]): Promise<Found>
+  /** Resolves when all that was asked for so far was sent. */
+  sent(): Promise<void>
+}
+
+interface Reading {
+  readonly keys: Set<string>
+  readonly found: Promise<Found>
+  readonly sent: Promise<void>
+}
+
 /**
  * Sends what is asked for in one turn of the event loop as one reading: what costs is the question more than the keys in it. Each is answered
  * from the one snapshot, and if the reading fails, all fail.
  */
-export function gathered(
-  read: (keys: readonly string[]) => Promise<Found>,
-): (keys: readonly string[]) => Promise<Found> {
-  let open: { readonly keys: Set<string>; readonly found: Promise<Found> } | undefined
+export function gathered(read: (keys: readonly string[]) => Promise<Found>): Gathered {
+  let open: Reading | undefined
 
-  function begin(): { readonly keys: Set<string>; readonly found: Promise<Found> } {
+  function begin(): Reading {
     const keys = new Set<string>()
-    const found = new Promise<Found>((resolve) => {
+    const sent = new Promise<void>((resolve) => {
       process.nextTick(() => {
         if (open?.keys === keys) open = undefined
-        resolve(read([...keys]))
+        resolve()
       })
     })
-    return { keys, found }
+    return { keys, sent, found: sent.then(() => read([...keys])) }
   }
 
-  return (keys) => {
+  const get = (keys: readonly string[]): Promise<Found> => {
     if (open === undefined || open.keys.size + keys.length > MOST_KEYS) open = begin()
     for (const key of keys) open.keys.add(key)
     return open.found
   }
+  return Object.assign(get, { sent: async () => open?.sent })
 }

@@ -89,8 +89,11 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     }
   }
 
-  async function run(statement: keyof StatementTexts, values: unknown[]): Promise<QueryResultRow[]> {
+  const open = () => {
     if (closing !== undefined) throw new StoreUnavailable('the store is closed')
+  }
+
+  async function run(statement: keyof StatementTexts, values: unknown[]): Promise<QueryResultRow[]> {
     const attempt = (async () => {
       ready ??= prepare()
       try {
@@ -134,6 +137,7 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     if (written < ROWS_BETWEEN_STEPS) return
     written = 0
     const step = async () => {
+      open()
       const [entries] = await run('sweepEntries', [lastEntry, ROWS_A_STEP])
       if (entries?.mine === true) lastEntry = String(entries.last ?? '')
       const [counters] = await run('sweepCounters', [lastCounter, ROWS_A_STEP])
@@ -147,12 +151,14 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     system: 'postgresql',
 
     async get(keys) {
+      open()
       const wanted = checkedKeys(keys)
       const { entry, now } = await read(wanted)
       return { entries: wanted.map(entry), now }
     },
 
     async list(prefix, options) {
+      open()
       const { after, limit, reverse } = checkedListing(prefix, options)
       const end = endOfPrefix(prefix)
       const rows = reverse
@@ -167,6 +173,7 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     },
 
     async commit(batch) {
+      open()
       const { checks, sets, deletes, notify } = checkedBatch(batch)
       const version = newVersion()
       const [row] = await run('commit', [
@@ -187,6 +194,7 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
     },
 
     async increment(key, by, ttl) {
+      open()
       checkedIncrement(key, by, ttl)
       const [row] = await run('increment', [key, by, ttl])
       sweepAfter(1)
@@ -197,6 +205,7 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
 
     close() {
       closing ??= (async () => {
+        await read.sent()
         await Promise.allSettled(underWay)
         await messages.close()
         await pool.end()

@@ -82,8 +82,11 @@ export function redis(
     return ready
   }
 
-  async function use<T>(operation: () => Promise<T>): Promise<T> {
+  const open = () => {
     if (closing !== undefined) throw new StoreUnavailable('the store is closed')
+  }
+
+  async function use<T>(operation: () => Promise<T>): Promise<T> {
     const attempt = prepared().then(operation)
     underWay.add(attempt)
     try {
@@ -108,6 +111,7 @@ export function redis(
     sweeping = true
     try {
       for (let gone = ENTRIES_A_STEP; gone === ENTRIES_A_STEP; ) {
+        open()
         const step = () => run.read(scripts.sweep, [entries, index, expiry], [String(ENTRIES_A_STEP)])
         gone = Number((await use(step))[1])
       }
@@ -130,12 +134,14 @@ export function redis(
     system: 'redis',
 
     async get(keys) {
+      open()
       const wanted = checkedKeys(keys)
       const { entry, now } = await read(wanted)
       return { entries: wanted.map(entry), now }
     },
 
     async list(prefix, options) {
+      open()
       const { after, limit, reverse } = checkedListing(prefix, options)
       const [from, to] = range(prefix, after, reverse)
       const found: ListedEntry[] = []
@@ -153,6 +159,7 @@ export function redis(
     },
 
     async commit(batch) {
+      open()
       const checked = checkedBatch(batch)
       const version = newVersion()
       const script = checked.sets.length > 0 ? scripts.commit : scripts.commitWithoutSets
@@ -168,6 +175,7 @@ export function redis(
     },
 
     async increment(key, by, ttl) {
+      open()
       checkedIncrement(key, by, ttl)
       const counter = `${tag}:counter:${key}`
       const [now, value, end] = await use(() => run.write(scripts.increment, [counter], [String(by), String(ttl)]))
@@ -178,6 +186,7 @@ export function redis(
 
     close() {
       closing ??= (async () => {
+        await read.sent()
         await Promise.allSettled(underWay)
         messages.close()
         server.close()

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { Clock } from '../events/clock.ts'
 import { systemClock } from '../events/clock.ts'
+import { gathered } from './gathered.ts'
 import type { CheckedBatch } from './input.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import type { Statements } from './sqlite/database.ts'
-import { database } from './sqlite/database.ts'
+import { database, MOST_KEYS } from './sqlite/database.ts'
 import type { DriverName, Row, Value } from './sqlite/driver.ts'
 import { bytes, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
@@ -57,6 +58,12 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
     if (closing !== undefined) throw new StoreUnavailable('the store is closed')
   }
 
+  const readTogether = gathered(async (keys) => {
+    const now = clock.now()
+    const found = await file.use((statements) => read(statements, keys, now))
+    return { entry: (key) => found.get(key), now }
+  })
+
   /** Never in a request's own transaction, so that nobody waits for it. */
   function sweepAfter(rowsWritten: number): void {
     if (!expired.due(rowsWritten)) return
@@ -69,10 +76,9 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
 
     async get(keys) {
       open()
-      const checked = checkedKeys(keys)
-      const now = clock.now()
-      const entries = await file.use((statements) => read(statements, checked, now))
-      return { entries, now }
+      const wanted = checkedKeys(keys)
+      const { entry, now } = await readTogether(wanted)
+      return { entries: wanted.map(entry), now }
     },
 
     async list(prefix, options) {
@@ -118,38 +124,44 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
     watch: (listener) => (closing !== undefined ? () => {} : messages.watch(listener)),
 
     close() {
-      closing ??= writes.idle().then(() => {
+      closing ??= (async () => {
+        await readTogether.sent()
+        await writes.idle()
         messages.close()
         file.close()
-      })
+      })()
       return closing
     },
   }
 }
 
-function read(statements: Statements, keys: readonly string[], now: number): (Entry | undefined)[] {
-  const { entries, begin, commit } = statements
+/** One snapshot. */
+function read(
+  { entries, begin, commit }: Statements,
+  keys: readonly string[],
+  now: number,
+): ReadonlyMap<Value | undefined, Entry> {
   const found = new Map<Value | undefined, Entry>()
   const readSome = (some: readonly string[]) => {
-    for (const row of entries[some.length - 1]?.all(...some, now) ?? []) found.set(row.key, toEntry(row))
+    for (const row of entries(some.length).all(...some, now)) found.set(row.key, toEntry(row))
   }
   if (keys.length === 1) {
     // Faster than asking for all of one.
-    const row = entries[0]?.get(...keys, now)
-    return [row && toEntry(row)]
+    const row = entries(1).get(...keys, now)
+    return row ? found.set(row.key, toEntry(row)) : found
   }
-  if (keys.length <= entries.length) {
-    readSome(keys)
-  } else {
-    // A transaction makes several reads one snapshot; one alone is one by itself.
-    begin.run()
-    try {
-      for (let from = 0; from < keys.length; from += entries.length) readSome(keys.slice(from, from + entries.length))
-    } finally {
-      commit.run()
-    }
+  if (keys.length <= MOST_KEYS) {
+    if (keys.length > 0) readSome(keys)
+    return found
   }
-  return keys.map((key) => found.get(key))
+  // A transaction makes several reads one snapshot; one alone is one by itself.
+  begin.run()
+  try {
+    for (let from = 0; from < keys.length; from += MOST_KEYS) readSome(keys.slice(from, from + MOST_KEYS))
+  } finally {
+    commit.run()
+  }
+  return found
 }
 
 /** The batch's version, or undefined when a check does not hold; then nothing was written. */

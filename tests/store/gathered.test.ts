@@ -66,3 +66,12 @@ test('if it fails, all of that turn fail, and those after it do not', async () =
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
   expect((await get(['a'])).entry('a')).toEqual(entryOf('a'))
 })
+
+test('what was asked for is sent before it is said to be', async () => {
+  const { asked, get } = engine()
+  const answer = get(['a'])
+  await get.sent()
+  await answer
+  expect(asked).toEqual([['a']])
+  await get.sent()
+})

@@ -13,8 +13,8 @@ export interface Statements {
   readonly beginImmediate: Statement
   readonly commit: Statement
   readonly rollback: Statement
-  /** For so many keys, counted from one: keys, now → key, version, value, each of a key at most once and in any order */
-  readonly entries: readonly Statement[]
+  /** For so many keys, 1 to {@link MOST_KEYS}: keys, now → key, version, value, each of a key at most once and in any order */
+  entries(count: number): Statement
   /** key, now → version */
   readonly version: Statement
   /** from, to, after, now, limit → key, version, value, expires */
@@ -59,8 +59,8 @@ export interface Database {
   close(): void
 }
 
-/** What a request asks for in one statement at most; statements for more keys are not worth their memory. */
-const MOST_KEYS = 8
+/** What is asked for in one statement at most; statements for more keys are not worth their memory. */
+export const MOST_KEYS = 32
 
 /** How long SQLite may block the event loop for a lock, and how long we wait for it in all (milliseconds). */
 const BLOCKING_WAIT = 20
@@ -182,9 +182,14 @@ function prepare(connection: Connection): Statements {
   const prepared = Object.fromEntries(
     Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]),
   ) as Record<keyof typeof statements, Statement>
-  const entries = Array.from({ length: MOST_KEYS }, (_, more) =>
-    connection.prepare(`SELECT key, version, value FROM entries WHERE key IN (?${', ?'.repeat(more)}) AND expires > ?`),
-  )
+  const reading: Statement[] = []
+  const entries = (count: number) => {
+    const others = ', ?'.repeat(count - 1)
+    reading[count] ??= connection.prepare(
+      `SELECT key, version, value FROM entries WHERE key IN (?${others}) AND expires > ?`,
+    )
+    return reading[count]
+  }
   let isDurable = true
   const durable = (wanted: boolean) => {
     if (wanted === isDurable) return
