@@ -39,7 +39,7 @@ const phases = [
   tests('resource-server'),
   [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
-    ...tests('authorization-server', 'presented-token', 'liveness', 'dpop-checks', 'dpop'),
+    ...tests('authorization-server', 'presented-token', 'liveness', 'remembered-tokens', 'dpop-checks', 'dpop'),
     ...tests('authorization-server', 'introspection', 'introspected-refresh-token', 'introspection-memory'),
     ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
   ],
