@@ -1,24 +1,21 @@
 // Emulators of real providers, in a process of their own because they need a newer Node. `EMULATE`: the package's folder and what to start.
-import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { Server } from 'node:net'
 import { pathToFileURL } from 'node:url'
 
 const { folder, services } = JSON.parse(process.env.EMULATE ?? '{}')
 const { createEmulator } = await import(pathToFileURL(`${folder}/dist/api.js`).href)
 
-const freePort = async () => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
+// An emulator tells the address that it was given, and not the port that the system chose for it.
+let newest
+const { listen } = Server.prototype
+Server.prototype.listen = function (...args) {
+  newest = this
+  return listen.apply(this, args)
 }
 
 for (const { service, baseUrl, seed } of services) {
-  const port = await freePort()
-  await createEmulator({ service, port, hostname: '127.0.0.1', baseUrl, seed: { [service]: seed } })
-  console.log(`listening ${service} ${port}`)
+  await createEmulator({ service, port: 0, hostname: '127.0.0.1', baseUrl, seed: { [service]: seed } })
+  console.log(`listening ${service} ${newest.address().port}`)
 }
 console.log('ready')
 process.once('SIGTERM', () => process.exit(0))
