@@ -65,15 +65,13 @@ const authenticateBySecret = (
   clients: readonly (KnownClient | undefined)[],
   authorization: string | null,
 ): AuthenticatedClient => {
-  let authenticated: KnownClient | undefined
   for (const [index, { secret }] of credentials.candidates.entries()) {
     const client = clients[index]
-    // Each candidate costs the same, whether there is such a client or not.
+    // Each candidate costs the same, whether there is such a client or not; who has proven itself learns nothing by the time.
     const proven = secret === undefined ? client?.value.authentication === 'none' : knowsSecret(client?.value, secret)
-    if (client && proven) authenticated ??= client
-  }
-  if (authenticated) {
-    return { client: authenticated, authentication: authenticated.value.authentication === 'none' ? 'none' : 'secret' }
+    if (client && proven) {
+      return { client, authentication: client.value.authentication === 'none' ? 'none' : 'secret' }
+    }
   }
   throw invalidClient(authorization, clients.some(Boolean) ? 'wrong_client_secret' : 'unknown_client')
 }

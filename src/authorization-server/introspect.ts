@@ -51,7 +51,17 @@ export const introspectEndpoint = (
     }
   })
 
-const inactive = { active: false }
+/** What is said of a token; `text` is its JSON. */
+interface Said {
+  readonly answer: JsonObject
+  readonly text: string
+}
+
+const said = (answer: JsonObject): Said => ({ answer, text: JSON.stringify(answer) })
+
+const inactive = said({ active: false })
+
+const jsonType = { 'Content-Type': 'application/json' }
 
 const introspect = async (
   server: ServingContext,
@@ -67,10 +77,12 @@ const introspect = async (
   if (authentication === 'none' || !client.value.introspects?.length) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
   }
-  const body = await describe(server, client.value, readToken(form))
-  if (!prefers(request.headers.get('accept'), signedIntrospectionMediaType, 'application/json')) return { body }
+  const { answer, text } = await describe(server, client.value, readToken(form))
+  if (!prefers(request.headers.get('accept'), signedIntrospectionMediaType, 'application/json')) {
+    return { body: text, headers: jsonType }
+  }
   return {
-    body: await signed(server, client.value.id, body),
+    body: await signed(server, client.value.id, answer),
     headers: { 'Content-Type': signedIntrospectionMediaType },
   }
 }
@@ -90,7 +102,7 @@ const authenticate = async (
   return authenticateClient(server, credentials, clients, authorization, now, arrival)
 }
 
-const describe = async (server: ServingContext, client: Client, text: string): Promise<JsonObject> => {
+const describe = async (server: ServingContext, client: Client, text: string): Promise<Said> => {
   if (!looksLikeRefreshToken(text)) return describeAccessToken(server, client, text)
   const found = await findRefreshToken(server, text)
   return found ? describeRefreshToken(server, client, found.token, found.grant.value, found.now) : inactive
@@ -113,14 +125,25 @@ const signed = async (
 
 const serves = ({ introspects = [] }: Client, resource: string): boolean => introspects.includes(resource)
 
-const describeAccessToken = async ({ verifier }: ServingContext, client: Client, text: string): Promise<JsonObject> => {
+const describeAccessToken = async ({ verifier }: ServingContext, client: Client, text: string): Promise<Said> => {
   try {
-    return answerFor(await verifier.inspect(text, (resource) => serves(client, resource)))
+    return saidOf(await verifier.inspect(text, (resource) => serves(client, resource)))
   } catch (error) {
     if (error instanceof TokenInvalid) return inactive
     throw error
   }
 }
+
+/** The same for everybody who may ask, as long as the token is remembered as it is. */
+const saidOf = (token: AccessToken): Said => {
+  const known = saidBefore.get(token)
+  if (known) return known
+  const now = said(answerFor(token))
+  saidBefore.set(token, now)
+  return now
+}
+
+const saidBefore = new WeakMap<AccessToken, Said>()
 
 /** The token's own facts, and what is newer in the store over them. */
 const answerFor = ({ claims, scopes, upstream }: AccessToken): JsonObject => ({
@@ -147,7 +170,7 @@ const describeRefreshToken = async (
   { generation }: RefreshToken,
   grant: AuthorizationGrant,
   now: number,
-): Promise<JsonObject> => {
+): Promise<Said> => {
   const scopes = Object.entries(grant.resources).filter(([resource]) => serves(client, resource))
   if (scopes.length === 0 || !grant.refresh || grant.expiresAt <= now) return inactive
   const graceMs = server.lifetimes.refreshGrace * 1000
@@ -157,7 +180,7 @@ const describeRefreshToken = async (
   const identified = await server.custody.identity(grant.upstreamSession)
   if (!mayLive(server, grant.clientId, stored) || typeof identified === 'string') return inactive
   const { usedAt } = grant.refresh
-  return {
+  return said({
     active: true,
     token_type: 'refresh_token',
     iss: grant.issuer,
@@ -171,5 +194,5 @@ const describeRefreshToken = async (
     ...(grant.jkt === undefined ? {} : { cnf: { jkt: grant.jkt } }),
     upstream_provider: identified.facts.provider,
     upstream_claims: claimsOf(identified.facts),
-  }
+  })
 }

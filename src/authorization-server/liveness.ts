@@ -12,7 +12,7 @@ export interface Liveness {
   catchUp(): Promise<void>
   /**
    * The store's clock now, in milliseconds since the epoch, as the log's last reading told it; if anything, ahead of it by as long as that took.
-   * Undefined where the log was not read within the bound.
+   * Undefined where the log was not read within the bound. May begin to read it again, without waiting.
    */
   storeTime(): number | undefined
   /** True for what was revoked of late: a grant, or a token that has none. */
@@ -94,14 +94,15 @@ export const createLiveness = (
   return {
     isFresh() {
       const now = age()
-      if (now >= bound) return false
       if (now >= refreshAfter && !reading) begin().catch(() => {})
-      return true
+      return now < bound
     },
     async catchUp() {
       if (age() >= bound) await begin()
     },
-    storeTime: () => (age() < bound ? clock.now() + ahead : undefined),
+    storeTime() {
+      return this.isFresh() ? clock.now() + ahead : undefined
+    },
     isRevoked: (id) => recent.has(id),
     close: unwatch,
   }

@@ -108,7 +108,7 @@ export const createOwnVerifier = (server: ServerContext): OwnVerifier => {
       if (!serves(lookedUp.get(known)?.signed.resource ?? '')) throw new TokenInvalid('audience')
       return checkLife(known)
     },
-    storeTime: liveness.storeTime,
+    storeTime: () => liveness.storeTime(),
     recall: (token, resource) => (liveness.isFresh() ? recall(token, resource) : undefined),
     close() {
       liveness.close()

@@ -12,15 +12,16 @@ import {
   authenticateClient,
   candidateRefs,
   claimedClientId,
+  configuredCandidates,
 } from './client-authentication.ts'
 import { countRequest } from './client-limit.ts'
-import type { Arrival, ServerContext } from './context.ts'
+import type { Arrival, ServerContext, ServingContext } from './context.ts'
 import { nextNonce, readProof, useProof } from './dpop.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
 import { describedClients, isUndescribed } from './find-client.ts'
 import { authorizationCode } from './grant-types/authorization-code.ts'
 import { clientCredentials } from './grant-types/client-credentials.ts'
-import { AuditedRefusal, type GrantType, invalidGrant } from './grant-types/grant-type.ts'
+import { AuditedRefusal, type GrantType, invalidGrant, type Presented } from './grant-types/grant-type.ts'
 import { jwtBearer } from './grant-types/jwt-bearer.ts'
 import { refreshToken } from './grant-types/refresh-token.ts'
 import { tokenExchange } from './grant-types/token-exchange.ts'
@@ -36,10 +37,10 @@ const grantTypes: ReadonlyMap<string, GrantType> = new Map([
 const maximumBody = 65_536
 
 /** The token endpoint. @see RFC 6749 §3.2 */
-export const tokenEndpoint = (server: ServerContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
+export const tokenEndpoint = (server: ServingContext, request: Request, arrival: Arrival = {}): Promise<Response> =>
   answerMachine(server, request, 'token', () => exchange(server, request, arrival))
 
-const exchange = async (server: ServerContext, request: Request, arrival: Arrival): Promise<Answer> => {
+const exchange = async (server: ServingContext, request: Request, arrival: Arrival): Promise<Answer> => {
   const about: About = { event: 'token.refused' }
   try {
     return await exchangeAbout(server, request, arrival, about)
@@ -61,7 +62,7 @@ interface About {
 }
 
 const exchangeAbout = async (
-  server: ServerContext,
+  server: ServingContext,
   request: Request,
   arrival: Arrival,
   about: About,
@@ -83,15 +84,7 @@ const exchangeAbout = async (
     presented.vouch && isAnonymous(form, authorization) ? undefined : readClientCredentials(authorization, form)
   if (credentials) about.clientId = claimedClientId(credentials)
   const proof = await readProof(server, request, server.endpoints.token)
-  // One snapshot for all that is decided here. Where the request names no grant or session, the key is one that none has.
-  const {
-    values: [grant, session, ...read],
-    now,
-  } = await server.records.get(
-    grantRef(presented.grant ?? ''),
-    upstreamSessionRef(presented.session ?? ''),
-    ...(credentials ? candidateRefs(credentials) : []),
-  )
+  const { grant, session, read, now } = await readStored(server, type, presented, credentials)
   const vouched = await presented.vouch?.(server, now)
   if (vouched) about.clientId ??= vouched.clientId
   const authenticated = vouched?.proves
@@ -125,6 +118,31 @@ const exchangeAbout = async (
   // Where a grant type forgot: nobody is told what a second use got.
   await use()
   return { body, headers: await nextNonce(server, proof) }
+}
+
+/**
+ * One snapshot for all that is decided here, and the store's clock. Where the request names no grant or session, the key is one that none has; where
+ * nothing of it can be in the store, none is asked.
+ */
+const readStored = async (
+  server: ServingContext,
+  { byClientAlone }: GrantType,
+  presented: Presented,
+  credentials: ClientCredentials | undefined,
+) => {
+  if (byClientAlone && credentials && configuredCandidates(server, credentials)) {
+    const now = server.verifier.storeTime()
+    if (now !== undefined) return { grant: undefined, session: undefined, read: [], now }
+  }
+  const {
+    values: [grant, session, ...read],
+    now,
+  } = await server.records.get(
+    grantRef(presented.grant ?? ''),
+    upstreamSessionRef(presented.session ?? ''),
+    ...(credentials ? candidateRefs(credentials) : []),
+  )
+  return { grant, session, read, now }
 }
 
 interface Authenticating {

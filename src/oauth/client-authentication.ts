@@ -105,12 +105,17 @@ const decodeBasic = (authorization: string): string => {
   const [, scheme = '', encoded = ''] = /^([A-Za-z]+) +([A-Za-z0-9+/]+={0,2})$/.exec(authorization.trim()) ?? []
   if (authorization.length > maximumHeader || scheme.toLowerCase() !== 'basic') throw unreadable()
   try {
-    const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    const octets = atob(encoded)
+    if (ascii.test(octets)) return octets
+    return utf8.decode(Uint8Array.from(octets, (octet) => octet.charCodeAt(0)))
   } catch {
     throw unreadable()
   }
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
+const ascii = /^[\x00-\x7f]*$/
+const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 const unreadable = (): OAuthError =>
   new OAuthError('invalid_request', 'the Authorization header is not HTTP Basic with a client id and a secret')

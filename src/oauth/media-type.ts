@@ -4,8 +4,10 @@
  * @see RFC 9110 §12.5.1
  */
 export const prefers = (accept: string | null, offered: string, usual: string): boolean => {
+  // Most don't name it, and none of the rest matters then.
+  if (!accept?.toLowerCase().includes(offered)) return false
   const liking = new Map(
-    (accept ?? '')
+    accept
       .split(',', 64)
       .map((range) => range.split(';').map((part) => part.trim().toLowerCase()))
       .map(([type = '', ...parameters]) => [type, qualityOf(parameters)]),

@@ -232,6 +232,56 @@ describe('it lives by its client', () => {
   })
 })
 
+describe('what it costs', () => {
+  const asked = async (client: ClientOptions, ahead = 0) => {
+    const clock = stopped()
+    const storeClock = { now: () => clock.now() + ahead }
+    const store = unreliable(memory({ clock: storeClock }))
+    const to = await testServer({ clock, store, clients: [client] })
+    // Begins to read the log of revocations, which says the store's clock.
+    expect((await ask(to)).status).toBe(200)
+    await expect.poll(() => to.server.verifier.storeTime(), { timeout: 30_000 }).toBeDefined()
+    return { to, store, storeClock }
+  }
+
+  test('one count and no read, for a client of the configuration', async () => {
+    const { to, store } = await asked(nightly)
+    const before = { ...store.calls }
+    for (let turn = 0; turn < 5; turn++) expect((await ask(to)).status).toBe(200)
+    expect(store.calls).toEqual({ ...before, increment: before.increment + 5 })
+    to.server.verifier.close()
+  })
+
+  test.each([-120_000, 120_000])('its times are the store’s, where that is %i ms ahead', async (ahead) => {
+    const { to, storeClock } = await asked(nightly, ahead)
+    await to.pass(700)
+    const { iat, exp = 0 } = decodeJwt((await ask(to)).body.access_token)
+    expect([iat, exp - (iat ?? 0)]).toEqual([Math.floor(storeClock.now() / 1000), 600])
+    to.server.verifier.close()
+  })
+
+  test('fault 5: where the store is away it is 503 all the same', async () => {
+    const { to, store } = await asked(nightly)
+    store.down = true
+    expect(await ask(to)).toMatchObject({ status: 503, body: { error: 'temporarily_unavailable' } })
+    to.server.verifier.close()
+  })
+
+  test('who is no client of the configuration is looked for, whatever was asked before', async () => {
+    const { to, store } = await asked(nightly)
+    for (const id of ['nightly ', 'Nightly', 'daily']) {
+      const before = store.calls.get
+      const { status, body } = await ask(to, { client_id: id })
+      expect([status, body.error, store.calls.get - before]).toEqual([401, 'invalid_client', 1])
+    }
+    const { id, secret: made = '' } = await createClient(to.server, { scopes: { '/mcp': ['notes:read'] } })
+    expect((await ask(to, { client_id: id, client_secret: made })).status).toBe(200)
+    await deleteClient(to.server, id)
+    expect((await ask(to, { client_id: id, client_secret: made })).body.error).toBe('invalid_client')
+    to.server.verifier.close()
+  })
+})
+
 describe('how often a client may ask', () => {
   const limited = async (clients: readonly ClientOptions[]) => {
     const to = await testServer({ clients })

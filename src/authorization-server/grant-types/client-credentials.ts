@@ -20,6 +20,7 @@ interface Asked {
 export const clientCredentials: GrantType = {
   refusal: 'token.refused',
   ofClients: true,
+  byClientAlone: true,
   read(form) {
     const asked = readParameters(form, ['scope', 'resource'])
     return { grant: undefined, exchange: (server, exchange) => issue(server, asked, exchange) }

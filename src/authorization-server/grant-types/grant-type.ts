@@ -40,6 +40,8 @@ export interface GrantType {
   readonly refusal: 'code.refused' | 'refresh.refused' | 'token.refused' | 'assertion.refused' | 'exchange.refused'
   /** Clients ask for it by themselves, as often as they like: so it is counted. Codes and refresh tokens are bounded by the people behind them. */
   readonly ofClients?: true
+  /** Nothing that is stored decides about it but its client: where that is one of the configuration, the store is not asked. */
+  readonly byClientAlone?: true
   /** Whether the configuration gives it anything to do. Always, if absent. */
   isServed?(server: ServerContext): boolean
   /** Reads the request, before anything is looked up. @throws OAuthError */
