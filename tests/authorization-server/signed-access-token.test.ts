@@ -1,3 +1,4 @@
+import { SignJWT } from 'jose'
 import { expect, test } from 'vitest'
 import { readSignedAccessToken } from '../../src/authorization-server/signed-access-token.ts'
 import { signJwt } from '../../src/crypto/jws.ts'
@@ -135,3 +136,57 @@ test('a token beyond any length, or with anything around it, is none', async () 
   await expect(read(await sign({ long: 'x'.repeat(16_384) }))).rejects.toMatchObject({ reason: 'malformed' })
   expect(await read(await sign({ long: 'x'.repeat(8_192) }))).toMatchObject({ subject: 'acc_1' })
 })
+
+test('a remembered token expires to the millisecond', async () => {
+  const to = await testServer()
+  await to.pass(1_000 - (to.clock.now() % 1_000))
+  const { access_token: token, expires_in: life } = await signedIn(to, await registered(to))
+  const read = () => readSignedAccessToken(to.server, token)
+  const first = await read()
+  await to.pass(life * 1_000 - 1)
+  expect(await read()).toBe(first)
+  await to.pass(1)
+  await expect(read()).rejects.toMatchObject({ reason: 'expired' })
+})
+
+test('a token has 16384 characters at most', async () => {
+  const { server, right, read } = await signing()
+  const { id: kid, key } = server.keys.signingKey()
+  const sized = async (length: number): Promise<string> => {
+    // Base64url has no texts of some lengths: then another header makes up for it.
+    for (const cty of ['a', 'ab', 'abc']) {
+      const sign = (pad: number) =>
+        new SignJWT({ ...right, pad: 'x'.repeat(pad) })
+          .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid, cty })
+          .sign(key)
+      const rest = ((length - (await sign(0)).length) * 3) / 4
+      for (const pad of [Math.floor(rest) - 1, Math.floor(rest), Math.ceil(rest)]) {
+        const text = await sign(pad)
+        if (text.length === length) return text
+      }
+    }
+    throw new Error('no token of this length')
+  }
+  expect(await read(await sized(16_384))).toMatchObject({ subject: 'acc_1' })
+  await expect(read(await sized(16_385))).rejects.toMatchObject({ reason: 'malformed' })
+})
+
+test('what refuses a token says what was the cause', async () => {
+  const { sign, read } = await signing()
+  const good = await sign()
+  const forged = `${good.slice(0, -4)}AAAA`
+  await expect(read(forged)).rejects.toMatchObject({ reason: 'signature', cause: expect.any(Error) })
+  await expect(read('a.b.c')).rejects.toMatchObject({ reason: 'malformed', cause: expect.any(Error) })
+})
+
+test('so many tokens of a key are remembered, and no more: what was first goes first', async () => {
+  const { sign, read } = await signing()
+  const token = await sign()
+  const first = await read(token)
+  for (let index = 1; index < 4_096; index++) await read(await sign({ jti: `${index}` }))
+  expect(await read(token)).toBe(first)
+  await read(await sign({ jti: 'one too many' }))
+  const again = await read(token)
+  expect(again).toStrictEqual(first)
+  expect(again).not.toBe(first)
+}, 120_000)
