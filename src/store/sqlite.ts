@@ -61,7 +61,12 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
   const readTogether = gathered(async (keys) => {
     const now = clock.now()
     const found = await file.use((statements) => read(statements, keys, now))
-    return { entry: (key) => found.get(key), now }
+    // A copy: others of the same turn may have asked for it, too.
+    const entry = (key: string) => {
+      const kept = found.get(key)
+      return kept && { value: kept.value.slice(), version: kept.version }
+    }
+    return { entry, now }
   })
 
   /** Never in a request's own transaction, so that nobody waits for it. */

@@ -191,6 +191,15 @@ export function contract(newBench: NewBench): void {
       expect(await value(store, 'a')).toBe('before')
     })
 
+    test('what is asked for at once, or twice, is everybody’s own', async () => {
+      const { store } = await bench()
+      await store.commit({ sets: [{ key: 'a', value: bytes('before') }] })
+      const read = await Promise.all([store.get(['a', 'a']), store.get(['b', 'a'])])
+      const [mine, ...others] = read.flatMap(({ entries }) => entries).filter((found) => found !== undefined)
+      mine?.value.fill(0)
+      expect(others.map(({ value }) => text(value))).toEqual(['before', 'before'])
+    })
+
     test('every printable character is a key of its own, case and quotes included', async () => {
       const { store } = await bench()
       const keys = Array.from({ length: 0x7e - 0x20 }, (_, i) => String.fromCharCode(0x21 + i))
