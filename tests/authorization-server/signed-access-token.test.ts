@@ -1,4 +1,4 @@
-import { SignJWT } from 'jose'
+import { CompactSign, SignJWT } from 'jose'
 import { expect, test } from 'vitest'
 import { readSignedAccessToken } from '../../src/authorization-server/signed-access-token.ts'
 import { signJwt } from '../../src/crypto/jws.ts'
@@ -190,3 +190,12 @@ test('so many tokens of a key are remembered, and no more: what was first goes f
   expect(again).toStrictEqual(first)
   expect(again).not.toBe(first)
 }, 120_000)
+
+test('a signed text of our own that is no claims is malformed', async () => {
+  const { server, read } = await signing()
+  const { id: kid, key } = server.keys.signingKey()
+  const text = await new CompactSign(new TextEncoder().encode('no claims'))
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid })
+    .sign(key)
+  await expect(read(text)).rejects.toMatchObject({ reason: 'malformed', cause: expect.any(Error) })
+})

@@ -121,6 +121,14 @@ describe('RFC 9701: a signed answer', () => {
     expect(await (await ask(to, jwt, undefined)).json()).toEqual({ active: false })
   })
 
+  test('says when it was made, also where nothing was read of the log of revocations yet', async () => {
+    const to = await testServer({ clients })
+    const { refresh_token: token } = await signedIn(to, await registered(to))
+    const { iat, token_introspection: answer } = decodeJwt(await (await ask(to, token, signedType)).text())
+    expect(iat).toBe(Math.floor(to.clock.now() / 1000))
+    expect(answer).toMatchObject({ active: true, token_type: 'refresh_token' })
+  })
+
   test('of a token that is none, or another’s, says just that', async () => {
     const to = await testServer({ clients })
     const jwt = await (await ask(to, 'nonsense', signedType)).text()
