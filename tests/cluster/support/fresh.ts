@@ -3,7 +3,7 @@ import type { Clock } from '../../../src/events/clock.ts'
 import { systemRandom } from '../../../src/events/random.ts'
 import { type KeyRing, openKeyRing } from '../../../src/keys/key-ring.ts'
 import { type KeyUse, keyUses } from '../../../src/keys/ring.ts'
-import type { Store } from '../../../src/store/store.ts'
+import { type Store, StoreUnavailable } from '../../../src/store/store.ts'
 
 /** What one server took for the keys in use, of each use. */
 export type KeysSeen = Readonly<Record<KeyUse, string>>
@@ -19,7 +19,7 @@ export interface RotationSeen {
 }
 
 /** A part of a store that is empty at first: the keys in it and its notifications have a prefix. */
-export const within = (store: Store, space: string): Store => {
+const within = (store: Store, space: string): Store => {
   const at = <T extends { readonly key: string }>(all: readonly T[] = []): T[] =>
     all.map((each) => ({ ...each, key: space + each.key }))
   return {
@@ -43,6 +43,18 @@ export const within = (store: Store, space: string): Store => {
   }
 }
 
+/** On a machine that is too busy for its store, it is tried again, as orchestrators do. */
+export async function untilAvailable<T>(run: () => Promise<T>): Promise<T> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await run()
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || tried === 20) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 400))
+    }
+  }
+}
+
 /** The key rings of servers that start for the first time in one space, as many in this process as are asked for. */
 export const createFreshRings = (store: Store, secret: string, clock: Clock) => {
   const open = new Map<string, readonly KeyRing[]>()
@@ -57,7 +69,9 @@ export const createFreshRings = (store: Store, secret: string, clock: Clock) => 
       const part = within(store, `${space}/`)
       const common = { algorithm: 'ES256', clock, random: systemRandom, audit: () => {} } as const
       const rings = await Promise.all(
-        Array.from({ length: count }, () => openKeyRing({ store: part, secrets: [secret], ...common })),
+        Array.from({ length: count }, () =>
+          untilAvailable(() => openKeyRing({ store: part, secrets: [secret], ...common })),
+        ),
       )
       open.set(space, rings)
       return rings.map(seenBy)
@@ -65,9 +79,12 @@ export const createFreshRings = (store: Store, secret: string, clock: Clock) => 
     /** Rotates in all of the open rings at once. */
     async rotate(space: string, use: KeyUse): Promise<readonly RotationSeen[]> {
       const rotated = await Promise.all(
-        (open.get(space) ?? []).map(async (ring) => ({ ring, next: (await ring.rotate({ use })).id })),
+        (open.get(space) ?? []).map(async (ring) => ({
+          ring,
+          next: (await untilAvailable(() => ring.rotate({ use }))).id,
+        })),
       )
-      const all = await rotated[0]?.ring.list()
+      const all = await untilAvailable(async () => rotated[0]?.ring.list())
       return rotated.map(({ ring, next }) => ({
         next,
         all: (all ?? []).flatMap((key) => (key.use === use ? [key.id] : [])).sort(),

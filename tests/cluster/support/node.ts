@@ -10,7 +10,7 @@ import { postgres } from '../../../src/store/postgres.ts'
 import { redis } from '../../../src/store/redis.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { openid } from '../../../src/upstream/openid.ts'
-import { createFreshRings, useOf } from './fresh.ts'
+import { createFreshRings, untilAvailable, useOf } from './fresh.ts'
 
 const { ISSUER = '', PORT = '0', ENGINE = '', STORE = '', SPACE = 'proof', SECRET = '', PROVIDER = '' } = process.env
 const { CLIENT_KEYS = '[]' } = process.env
@@ -71,9 +71,11 @@ const rings = createFreshRings(inner, SECRET, clock)
 const firstStart = async (space: string) => {
   const servers = Array.from({ length: STARTS }, () => countersign({ ...options, store: open(space) }))
   try {
-    await Promise.all(servers.map((server) => server.ready()))
+    await Promise.all(servers.map((server) => untilAvailable(() => server.ready())))
     return await Promise.all(
-      servers.map(async ({ keys }) => (await keys.list()).map(({ id, use }) => `${use} ${id}`).sort()),
+      servers.map(async ({ keys }) =>
+        (await untilAvailable(() => keys.list())).map(({ id, use }) => `${use} ${id}`).sort(),
+      ),
     )
   } finally {
     await Promise.all(servers.map((server) => server.close()))
@@ -91,7 +93,7 @@ const questions: Record<string, (argument: string) => unknown> = {
     rings.close(space)
     return true
   },
-  rotate: async (use) => (await auth.keys.rotate({ use: useOf(use) })).id,
+  rotate: async (use) => (await untilAvailable(() => auth.keys.rotate({ use: useOf(use) }))).id,
   deaf: (on) => {
     deaf = on === 'true'
     return deaf
