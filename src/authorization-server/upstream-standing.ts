@@ -2,7 +2,6 @@ import { TokenInvalid, VerifierUnavailable } from '../identity/verifier.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { type Grant, grantRef, sessionGrants } from '../records/grant.ts'
 import type { Identified } from '../upstream/custody.ts'
-import type { Checked } from '../upstream/renewal.ts'
 import { lastHeard, type Revalidation } from '../upstream/revalidation.ts'
 import type { ServerContext } from './context.ts'
 import { revokeGrant } from './grants.ts'
@@ -12,6 +11,8 @@ export type FreshFor = number | undefined
 
 // While the provider is asked, and while it can't be.
 const briefly = 1_000
+// Longer than a call takes that nothing holds up.
+const soon = 20
 // How long a call waits for the provider when its last answer is older than twice what the policy says.
 const patience = 3_000
 // Parallel and repeated refreshes share one answer.
@@ -33,16 +34,13 @@ export const checkStanding = async (server: ServerContext, { session, now }: Ide
   const every = policy.when.every * 1000
   const age = now - lastHeard(session)
   if (age < every) return every - age
-  const asked = server.custody.check(session.id, every)
   const tooOld = age >= policy.maximumStaleness * 1000
   const waits = tooOld || (age >= 2 * every && session.failedAt === undefined)
   if (!waits) {
-    settle(server, session.id, asked).catch((error: unknown) => {
-      server.logger.warn('a provider could not be asked about a session', { error })
-    })
+    checkSoon(server, session.id, every)
     return briefly
   }
-  const answer = await within(patience, asked)
+  const answer = await within(patience, server.custody.check(session.id, every))
   if (answer === 'ended') throw await ended(server, session.id)
   if (answer === 'down' && tooOld)
     throw new VerifierUnavailable('the provider has not vouched for the person for too long')
@@ -106,8 +104,16 @@ export const endGrantsOf = async (server: ServerContext, session: string): Promi
 
 const pageSize = 100
 
-const settle = async (server: ServerContext, session: string, asked: Promise<Checked>): Promise<void> => {
-  if ((await asked) === 'ended') await endGrantsOf(server, session)
+/** Only when the call that it is due to has been answered: what a check writes would hold it up, where the store is in this process. */
+const checkSoon = (server: ServerContext, session: string, every: number): void => {
+  const check = async () => {
+    if ((await server.custody.check(session, every)) === 'ended') await endGrantsOf(server, session)
+  }
+  setTimeout(() => {
+    check().catch((error: unknown) => {
+      server.logger.warn('a provider could not be asked about a session', { error })
+    })
+  }, soon)
 }
 
 const ended = async (server: ServerContext, session: string): Promise<TokenInvalid> => {

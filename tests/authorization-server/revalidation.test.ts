@@ -319,8 +319,13 @@ test('a sign-in that brought no tokens, as assertions are, is not ended for want
   const facts = { provider: 'openid', issuer: 'i', subject: 's', claims: {} }
   expect(await checkStanding(standing, { facts, session, now: 1_000_000 })).toBeUndefined()
   expect(asked).toEqual([])
-  await checkStanding(standing, { facts, session: { ...session, tokens: { accessToken: 'a' } }, now: 1_000_000 })
+  const signedIn = { ...session, tokens: { accessToken: 'a' } }
+  await checkStanding(standing, { facts, session: signedIn, now: 1_000_000 })
   expect(asked).toEqual(['s'])
+  // Where the call does not wait, not even what asking writes holds it up.
+  await checkStanding(standing, { facts, session: { ...signedIn, createdAt: 920_000 }, now: 1_000_000 })
+  expect(asked).toEqual(['s'])
+  await expect.poll(() => asked).toEqual(['s', 's'])
 })
 
 test.each([
