@@ -53,7 +53,8 @@ const respond = (
   headers: Readonly<Record<string, string>> | undefined,
 ): Response => {
   const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body)
-  if (!headers) return new Response(text, { status, headers: text === null ? uncached : uncachedJson })
+  // Copied: some hosts put a Response of their own in the platform's place, which writes into the headers that it was given.
+  if (!headers) return new Response(text, { status, headers: text === null ? { ...uncached } : { ...uncachedJson } })
   return new Response(text, {
     status,
     headers: { ...('Cache-Control' in headers ? always : uncached), ...(text === null ? {} : json), ...headers },
