@@ -154,6 +154,9 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
       replacement: 'lookedUp.get(known).signed',
     },
     { file: 'src/authorization-server/signed-access-token.ts', original: 'oldest !== undefined', replacement: 'true' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'native?.verify', replacement: 'native.verify' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'native?.knows', replacement: 'native.knows' },
+    { file: 'src/oauth/verify-jwt.ts', original: "''", replacement: text },
   ],
   'In place of an empty list or text there stands one that nothing is equal to, and that leads to the same refusal': [
     { file: 'src/identity/token-memory.ts', original: '[]', replacement: filled },
@@ -256,6 +259,27 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
   ],
   'What it is applied to is ASCII, which is the same in each': [
     { file: 'src/crypto/jws.ts', original: "'latin1'", replacement: '""' },
+  ],
+  'What is not found to be in order is left to the library, which decides the same in more time': [
+    { file: 'src/oauth/verify-jwt.ts', original: "typeof key === 'function'" },
+    { file: 'src/oauth/verify-jwt.ts', original: "'function'" },
+    { file: 'src/oauth/verify-jwt.ts', original: '{\n    return undefined\n  }' },
+    { file: 'src/oauth/verify-jwt.ts', original: "typeof alg !== 'string' || !native?.knows(alg)" },
+    { file: 'src/oauth/verify-jwt.ts', original: "typeof alg !== 'string'", replacement: 'false' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'algorithms?.includes', replacement: 'algorithms.includes' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'typ === undefined', replacement: 'false' },
+    { file: 'src/oauth/verify-jwt.ts', original: '[]', replacement: filled },
+    { file: 'src/oauth/verify-jwt.ts', original: 'issuer !== undefined', replacement: 'true' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'value !== null', replacement: 'true' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'Number(nbf) <= now + clockTolerance', replacement: 'false' },
+    {
+      file: 'src/oauth/verify-jwt.ts',
+      original: 'Number(nbf) <= now + clockTolerance',
+      replacement: 'Number(nbf) < now + clockTolerance',
+    },
+    { file: 'src/oauth/verify-jwt.ts', original: 'now + clockTolerance', replacement: 'now - clockTolerance' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'exp === undefined', replacement: 'false' },
+    { file: 'src/oauth/verify-jwt.ts', original: 'now - clockTolerance', replacement: 'now + clockTolerance' },
   ],
 }
 

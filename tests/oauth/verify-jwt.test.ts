@@ -156,12 +156,17 @@ describe('decided as the library decides', () => {
     expect(await agreed(text, pairOf('ES256').publicKey)).toMatchObject({ taken })
   })
 
-  test('a list, where no claim is asked for', async () => {
+  test.each([
+    ['{}', true],
+    ['[]', false],
+    ['7', false],
+    ['"text"', false],
+    ['true', false],
+    ['null', false],
+  ])('%s, where no claim is asked for', async (text, taken) => {
     const asked = { currentDate: checks.currentDate }
-    for (const [text, taken] of [['{}', true] as const, ['[]', false] as const]) {
-      const empty = await signed(header, text, pairOf('ES256').privateKey)
-      expect(await agreed(empty, pairOf('ES256').publicKey, asked)).toMatchObject({ taken })
-    }
+    const empty = await signed(header, text, pairOf('ES256').privateKey)
+    expect(await agreed(empty, pairOf('ES256').publicKey, asked)).toMatchObject({ taken })
   })
 
   test('between two seconds it is still the first', async () => {
