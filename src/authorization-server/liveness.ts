@@ -11,8 +11,9 @@ export interface Liveness {
   /** Reads the log if it must be read before anything is answered. @throws StoreUnavailable, or another error where the store does not answer in time */
   catchUp(): Promise<void>
   /**
-   * The store's clock now, in milliseconds since the epoch, as the log's last reading told it; if anything, ahead of it by as long as that took.
-   * Undefined where the log was not read within the bound. May begin to read it again, without waiting.
+   * The store's clock now, in milliseconds since the epoch, as the log's last reading told it; if anything, behind it by as long as the answer took:
+   * never ahead, because others refuse what says that it was issued in the future. Undefined where the log was not read within the bound. May begin to
+   * read it again, without waiting.
    */
   storeTime(): number | undefined
   /** True for what was revoked of late: a grant, or a token that has none. */
@@ -55,7 +56,6 @@ export const createLiveness = (
     const startedAt = clock.now()
     let after = readUpTo === undefined ? undefined : revocationTime(readUpTo - revocationOverlap)
     for (;;) {
-      const askedAt = clock.now()
       const { values, now } = await records.list(revocations, '', {
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
@@ -63,7 +63,7 @@ export const createLiveness = (
       for (const { value } of values) learn(value.revoked, startedAt)
       if (values.length < pageSize) {
         readUpTo = now
-        ahead = now - askedAt
+        ahead = now - clock.now()
         break
       }
       after = values.at(-1)?.ref.key.slice(revocations.name.length + 1)
@@ -94,14 +94,18 @@ export const createLiveness = (
   return {
     isFresh() {
       const now = age()
+      if (now >= bound) return false
       if (now >= refreshAfter && !reading) begin().catch(() => {})
-      return now < bound
+      return true
     },
     async catchUp() {
       if (age() >= bound) await begin()
     },
     storeTime() {
-      return this.isFresh() ? clock.now() + ahead : undefined
+      if (this.isFresh()) return clock.now() + ahead
+      // Nobody who asks for the time waits for it: the next one is told.
+      begin().catch(() => {})
+      return undefined
     },
     isRevoked: (id) => recent.has(id),
     close: unwatch,

@@ -87,9 +87,27 @@ describe('what a node hears of', () => {
 describe('design 3, revocation: the bound is 5 s', () => {
   test('before it has read the log a node knows nothing', async () => {
     const { liveness, asked } = await setUp()
-    expect([liveness.isFresh(), liveness.storeTime(), asked.length]).toEqual([false, undefined, 0])
+    expect([liveness.isFresh(), asked.length]).toEqual([false, 0])
     await liveness.catchUp()
     expect([liveness.isFresh(), asked.length]).toEqual([true, 1])
+  })
+
+  test('nor the store’s time, which it begins to ask for where nobody has', async () => {
+    const { clock, liveness, asked } = await setUp()
+    for (let turn = 0; turn < 3; turn++) expect([liveness.storeTime(), asked.length]).toEqual([undefined, 1])
+    await expect.poll(() => liveness.storeTime(), { timeout: 30_000 }).toBe(clock.now())
+    expect(asked).toHaveLength(1)
+  })
+
+  test('where the store is away when it is asked for the time, that is all', async () => {
+    const { clock, liveness, store } = await setUp()
+    store.down = true
+    expect(liveness.storeTime()).toBeUndefined()
+    await expect
+      .poll(() => [liveness.storeTime(), store.calls.list > 1], { timeout: 30_000 })
+      .toEqual([undefined, true])
+    store.down = false
+    await expect.poll(() => liveness.storeTime(), { timeout: 30_000 }).toBe(clock.now())
   })
 
   test('what it read is good for 5 s, and asked for again from the first on, once', async () => {
@@ -224,12 +242,11 @@ describe('the log', () => {
     expect(revocationOverlap).toBe(30_000)
   })
 
-  test('tells the store’s time, as far as it may be ahead', async () => {
+  test('tells the store’s time', async () => {
     const { clock, liveness, store } = await setUp()
     const { list } = store
     store.list = async (prefix, options) => {
       const answer = await list(prefix, options)
-      await clock.pass(100)
       return { ...answer, now: answer.now + 7_000 }
     }
     await liveness.catchUp()
@@ -237,4 +254,23 @@ describe('the log', () => {
     await clock.pass(1_000)
     expect(liveness.storeTime()).toBe(clock.now() + 7_000)
   })
+
+  test.each([
+    ['before', 2_000, 0],
+    ['after', 0, 2_000],
+  ])(
+    'and never ahead of it, however long the answer took %s it was read: others refuse what was issued in the future',
+    async (_, before, after) => {
+      const { clock, liveness, store } = await setUp()
+      const { list } = store
+      store.list = async (prefix, options) => {
+        await clock.pass(before)
+        const answer = await list(prefix, options)
+        await clock.pass(after)
+        return answer
+      }
+      await liveness.catchUp()
+      expect(liveness.storeTime()).toBe(clock.now() - after)
+    },
+  )
 })
