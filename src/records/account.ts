@@ -53,16 +53,13 @@ export const identityAnswerRef = (issuer: string, subject: string) =>
   refTo(identityAnswers, hashStrings(issuer, subject))
 
 /** The accounts that signed in at a provider with a verified e-mail address, and have had no other since. */
-const accountEmails = recordType<{ readonly accounts: readonly string[] }>({
+export const accountEmails = recordType<{ readonly accounts: readonly string[] }>({
   name: 'account-email',
   schema: 1,
   sealed: false,
 })
 /** Of an account: the address by which it was last known, hashed. */
 const emailOfAccounts = recordType<{ readonly email: string }>({ name: 'email-of-account', schema: 1, sealed: false })
-
-/** As a release before wrote it, with a hash that anybody can make. @param email in the form that is compared */
-export const unkeyedEmail = (provider: string, email: string): string => hashStrings(provider, email)
 
 export const accountEmailRef = (hashed: string) => refTo(accountEmails, hashed)
 

@@ -1,6 +1,4 @@
-import { hashStrings } from '../crypto/hash.ts'
 import type { JsonObject } from '../identity/json.ts'
-import type { LookupHash } from './lookup-hash.ts'
 import { recordType, refTo } from './records.ts'
 
 /** Somebody with a name and a password here. */
@@ -18,10 +16,10 @@ export interface LocalAccount {
 }
 
 const localAccounts = recordType<LocalAccount>({ name: 'local-account', schema: 1, sealed: true })
-const localUsernames = recordType<{ readonly id: string }>({ name: 'local-username', schema: 1, sealed: false })
+export const localUsernames = recordType<{ readonly id: string }>({ name: 'local-username', schema: 1, sealed: false })
 
 export const localAccountRef = (id: string) => refTo(localAccounts, id)
 
-/** Where the name of an account is, in its canonical form; then where a release before wrote it, with a hash that anybody can make. */
-export const localUsernameRefs = (hash: LookupHash, canonical: string) =>
-  [refTo(localUsernames, hash('username', canonical)), refTo(localUsernames, hashStrings(canonical))] as const
+/** Where the name of an account is written now, and where else it may be. @param hashes `LookupHashes` of its canonical form */
+export const localUsernameRefs = ([written, other]: readonly [string, string]) =>
+  [refTo(localUsernames, written), refTo(localUsernames, other)] as const

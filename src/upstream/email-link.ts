@@ -1,5 +1,5 @@
-import { type Account, accountEmailRef, accountRef, emailOfAccountRef, unkeyedEmail } from '../records/account.ts'
-import { readLookupHash } from '../records/lookup-hash.ts'
+import { type Account, accountEmailRef, accountRef, emailOfAccountRef } from '../records/account.ts'
+import { readLookupHashes } from '../records/lookup-hash.ts'
 import { put, type Records, type Stored, type Unit } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { mergedClaims } from './claims.ts'
@@ -34,7 +34,8 @@ export const rememberEmail = async (
   signIn: SignIn,
 ): Promise<void> => {
   const email = verifiedEmail(signIn)
-  const hashed = email === undefined ? undefined : (await readLookupHash({ records, random }))('email', provider, email)
+  const hashed =
+    email === undefined ? undefined : (await readLookupHashes({ records, random }))('email', provider, email)[0]
   for (let attempt = 0; attempt < 10; attempt++) {
     const [own, stored] = (await records.get(emailOfAccountRef(account), accountRef(account))).values
     if (own?.value.email === hashed) return
@@ -84,12 +85,9 @@ export const linkedAccount = async (
 ): Promise<{ readonly stored: Stored<Account>; readonly entries: Unit['unchanged'] } | undefined> => {
   const email = verifiedEmail(signIn)
   if (email === undefined || !domains.includes(email.slice(email.lastIndexOf('@') + 1))) return undefined
-  const hash = await readLookupHash({ records, random })
-  // Who has not come since a release before is where that one wrote it.
-  const refs = [
-    accountEmailRef(hash('email', provider, email)),
-    accountEmailRef(unkeyedEmail(provider, email)),
-  ] as const
+  const [written, other] = (await readLookupHashes({ records, random }))('email', provider, email)
+  // Who has not come since may be where it was written before.
+  const refs = [accountEmailRef(written), accountEmailRef(other)] as const
   const { values } = await records.get(...refs)
   const [account, ...others] = new Set(values.flatMap((entry) => entry?.value.accounts ?? []))
   if (account === undefined) return undefined

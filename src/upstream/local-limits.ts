@@ -1,7 +1,7 @@
 import { hashStrings } from '../crypto/hash.ts'
 import { addressBlock } from '../net/address-block.ts'
 import { knownSignInRefs } from '../records/known-sign-in.ts'
-import { type LookupHash, readLookupHash } from '../records/lookup-hash.ts'
+import { type LookupHashes, readLookupHashes } from '../records/lookup-hash.ts'
 import { put } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { SignInRefused } from './provider.ts'
@@ -42,12 +42,17 @@ export const createSignInLimits = (
   const turn = turns()
   let warned = false
 
-  const counted = async <T>(hash: LookupHash, account: string, block: string, run: () => Promise<T>): Promise<T> => {
-    const pair = `sign-in-pair/${hash('sign-in-pair', account, block)}`
+  const counted = async <T>(
+    hashes: LookupHashes,
+    account: string,
+    block: string,
+    run: () => Promise<T>,
+  ): Promise<T> => {
+    const pair = `sign-in-pair/${hashes('sign-in-pair', account, block)[0]}`
     const address = `sign-in-address/${hashStrings(block)}`
     // The address comes first: one that is over its limit makes us keep nothing more, whatever names it tries.
     const ofAddress = await store.increment(address, 1, window)
-    if (ofAddress.value > perAddress && !(await isKnown(hash, account, block))) throw rateLimited(ofAddress.expiresIn)
+    if (ofAddress.value > perAddress && !(await isKnown(hashes, account, block))) throw rateLimited(ofAddress.expiresIn)
     const ofPair = await store.increment(pair, 1, window)
     if (ofPair.value > perAccountAndAddress) throw rateLimited(ofPair.expiresIn)
     let failed = false
@@ -60,10 +65,10 @@ export const createSignInLimits = (
       if (!failed) await Promise.all([store.increment(pair, -1, window), store.increment(address, -1, window)])
     }
   }
-  const isKnown = async (hash: LookupHash, account: string, block: string): Promise<boolean> =>
-    (await records.get(...knownSignInRefs(hash, account, block))).values.some((stored) => stored !== undefined)
-  const remember = async (hash: LookupHash, account: string, block: string): Promise<void> => {
-    const [ref, before] = knownSignInRefs(hash, account, block)
+  const isKnown = async (hashes: LookupHashes, account: string, block: string): Promise<boolean> =>
+    (await records.get(...knownSignInRefs(hashes, account, block))).values.some((stored) => stored !== undefined)
+  const remember = async (hashes: LookupHashes, account: string, block: string): Promise<void> => {
+    const [ref, before] = knownSignInRefs(hashes, account, block)
     await records.commit({ puts: [put(ref, {}, rememberedFor)], deletes: [before] })
   }
 
@@ -75,9 +80,9 @@ export const createSignInLimits = (
         warned = true
         return turn('unknown', run)
       }
-      const hash = await readLookupHash({ records, random })
-      const result = await counted(hash, account, block, () => turn(block, run))
-      await remember(hash, account, block)
+      const hashes = await readLookupHashes({ records, random })
+      const result = await counted(hashes, account, block, () => turn(block, run))
+      await remember(hashes, account, block)
       return result
     },
   }

@@ -3,7 +3,7 @@ import { decoyHash, hashPassword, verifyPassword } from '../crypto/password.ts'
 import type { UpstreamClaims } from '../identity/access-token.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { type LocalAccount, localAccountRef, localUsernameRefs } from '../records/local-account.ts'
-import { readLookupHash } from '../records/lookup-hash.ts'
+import { readLookupHashes } from '../records/lookup-hash.ts'
 import { put } from '../records/records.ts'
 import type { UpstreamContext } from './context.ts'
 import { createSignInLimits, type SignInLimitOptions } from './local-limits.ts'
@@ -114,13 +114,13 @@ export const localAccounts = <Claims = UpstreamClaims>(
 
 interface Directory extends LocalAccountAdministration {
   byCanonicalName(canonical: string): Promise<LocalAccount | undefined>
-  /** Where a release before wrote the name, it is written as names are now. */
+  /** Where the name is written as it was before, it is written as names are now. */
   rehash(canonical: string): Promise<void>
 }
 
 const createDirectory = ({ records, random }: UpstreamContext): Directory => {
   const namesOf = async (canonical: string) => {
-    const refs = localUsernameRefs(await readLookupHash({ records, random }), canonical)
+    const refs = localUsernameRefs((await readLookupHashes({ records, random }))('username', canonical))
     return { refs, ...(await records.get(...refs)) }
   }
   const stored = async (canonical: string) => {
@@ -190,7 +190,8 @@ export const deleteLocalAccount = async (
   for (;;) {
     const [account] = (await records.get(localAccountRef(id))).values
     if (!account) return false
-    const refs = localUsernameRefs(await readLookupHash({ records, random }), canonicalUsername(account.value.username))
+    const hashes = await readLookupHashes({ records, random })
+    const refs = localUsernameRefs(hashes('username', canonicalUsername(account.value.username)))
     const names = (await records.get(...refs)).values
     const own = names.flatMap((name) => (name?.value.id === id ? [name] : []))
     const result = await records.commit({

@@ -5,10 +5,12 @@ import { exportStore, importStore } from '../../src/cli/transfer.ts'
 import { hashSecret, hashStrings } from '../../src/crypto/hash.ts'
 import { systemRandom } from '../../src/events/random.ts'
 import { openKeyRing } from '../../src/keys/key-ring.ts'
-import { readLookupHash } from '../../src/records/lookup-hash.ts'
+import { accountRef } from '../../src/records/account.ts'
+import { readLookupHashes } from '../../src/records/lookup-hash.ts'
 import { createRecords, put, recordType, refTo } from '../../src/records/records.ts'
 import { memory } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'
+import { rememberEmail } from '../../src/upstream/email-link.ts'
 import { localAccounts, UsernameTaken } from '../../src/upstream/local.ts'
 import { createSignInLimits } from '../../src/upstream/local-limits.ts'
 import { SignInRefused } from '../../src/upstream/provider.ts'
@@ -60,17 +62,19 @@ describe('names and addresses of people', () => {
         expect(keys.filter((key) => key.includes(hash))).toEqual([])
       }
     }
-    const other = await readLookupHash(await testContext())
-    expect(keys.filter((key) => key.includes(other('username', 'alice')))).toEqual([])
-    const own = await readLookupHash(context)
-    expect(keys).toContain(`local-username/${own('username', 'alice')}`)
+    const other = await readLookupHashes(await testContext())
+    expect(keys.filter((key) => key.includes(other('username', 'alice')[0]))).toEqual([])
+    const own = await readLookupHashes(context)
+    expect(keys).toContain(`local-username/${own('username', 'alice')[0]}`)
   })
 
   test('nodes that start at once have one key', async () => {
     const clock = stopped()
     const store = memory({ clock })
     const contexts = await Promise.all(Array.from({ length: 8 }, () => testContext({ clock, store })))
-    const hashes = await Promise.all(contexts.map(async (context) => (await readLookupHash(context))('username', 'a')))
+    const hashes = await Promise.all(
+      contexts.map(async (context) => (await readLookupHashes(context))('username', 'a')[0]),
+    )
     expect(new Set(hashes).size).toBe(1)
   })
 
@@ -135,7 +139,7 @@ describe('design 5, rolling deploys: what the release before wrote, with hashes 
     await accounts.create({ username: 'alice', password })
   })
 
-  test('made at once by a node of each release, a name is nobody’s twice for those of this one; deleting one leaves the other', async () => {
+  test('made by a node of the release before that was left running for days, a name is nobody’s twice for those of this one; deleting one leaves the other', async () => {
     const { accounts, context, signIn, id, names, ref } = await older()
     await context.records.commit({ deletes: [ref] })
     const second = await accounts.create({ username: 'alice', password })
@@ -160,5 +164,59 @@ describe('design 5, rolling deploys: what the release before wrote, with hashes 
     expect(known).toHaveLength(1)
     expect(known).not.toContain(`known-sign-in/${hashStrings('alice', address)}`)
     expect(await attempt('alice', address, async () => 'in')).toBe('in')
+  })
+})
+
+describe('design 5, rolling deploys: while nodes of the release before go on beside those of this one', () => {
+  const day = 86_400_000
+  const email = 'alice@example.com'
+  const of = async (store: Store, type: string) => (await keysOf(store)).filter((key) => key.startsWith(`${type}/`))
+
+  test('fault: one name, made on a node of each, is one account’s; who signs in at one is found at the other', async () => {
+    const context = await testContext({ clock: stopped() })
+    const { accounts, signIn } = accountsOf(context)
+    const older = (name: string) => before.username(hashStrings(name))
+    // There are people already.
+    await context.records.commit({ puts: [put(older('bob'), { id: 'bob' })] })
+    const { id } = await accounts.create({ username: 'Alice', password })
+    expect(await signIn('alice')).toBe(id)
+    // Where a node of the release before looks: it finds her, knows her address, and gives nobody her name.
+    expect((await context.records.get(older('alice'))).values[0]?.value).toEqual({ id })
+    expect(await of(context.store, 'known-sign-in')).toEqual([`known-sign-in/${hashStrings('alice', address)}`])
+    await context.records.commit({ puts: [put(older('carol'), { id: 'carol' })] })
+    await expect(accounts.create({ username: 'carol', password })).rejects.toThrow(UsernameTaken)
+    await context.clock.pass(day - 1)
+    expect(await signIn('alice')).toBe(id)
+    expect(await of(context.store, 'local-username')).toContain(older('alice').key)
+    // Then it is gone, and who has the store alone learns no more.
+    await context.clock.pass(1)
+    expect(await signIn('alice')).toBe(id)
+    expect(await of(context.store, 'local-username')).not.toContain(older('alice').key)
+    expect(await of(context.store, 'local-username')).toHaveLength(3)
+    expect(await of(context.store, 'known-sign-in')).not.toContain(`known-sign-in/${hashStrings('alice', address)}`)
+    await expect(accounts.create({ username: 'alice', password })).rejects.toThrow(UsernameTaken)
+  })
+
+  test('fault: one person, known by an e-mail address to a node of one, is nobody new to the other', async () => {
+    const context = await testContext({ clock: stopped() })
+    const { records, store, clock } = context
+    const identity = { provider: 'host', issuer: 'https://id.example.com', subject: '1' }
+    const account = { id: 'alice', subject: 'alice', createdAt: clock.now(), identities: [identity] }
+    const emails = recordType<{ accounts: string[] }>({ name: 'account-email', schema: 1, sealed: false })
+    const older = refTo(emails, hashStrings('host', email))
+    const bobs = refTo(emails, hashStrings('host', 'bob@example.com'))
+    await records.commit({ puts: [put(accountRef('alice'), account), put(bobs, { accounts: ['bob'] })] })
+    const signsIn = () =>
+      rememberEmail(context, 'host', 'alice', {
+        ...identity,
+        authTime: Math.floor(clock.now() / 1000),
+        said: [{ source: 'host', at: clock.now(), claims: { email, email_verified: true } }],
+      })
+    await signsIn()
+    expect((await records.get(older)).values[0]?.value).toEqual({ accounts: ['alice'] })
+    await clock.pass(day)
+    await signsIn()
+    expect(await of(store, 'account-email')).not.toContain(older.key)
+    expect(await of(store, 'account-email')).toHaveLength(2)
   })
 })
