@@ -1,5 +1,5 @@
 import { base64url, equalTexts, fromBase64url } from '../crypto/bytes.ts'
-import { hmacText } from '../crypto/hash.ts'
+import { hmacSha256, hmacText } from '../crypto/hash.ts'
 import type { Random } from '../events/random.ts'
 import type { MacKey } from '../keys/ring.ts'
 
@@ -67,10 +67,10 @@ export const isGenuine = (token: RefreshToken, salt: string, key: MacKey): boole
   key.id === token.keyId && equalTexts(token.mac, macOf(token.signed, salt, key))
 
 /**
- * Under the server's key, and over random bytes that only the grant has: neither a stolen database nor a stolen secret alone makes tokens. The
- * salt's length is always the same, so that no two pairs read alike.
+ * Keyed by both, so that neither a stolen database nor a stolen secret alone makes tokens. Tokens live for months, and nodes of two releases read each
+ * other's: another way to make them would be none of any client's.
  */
 const macOf = (signed: string, salt: string, { key }: MacKey): string =>
-  hmacText(key, `refresh token ${salt} ${signed}`)
+  hmacText(hmacSha256(key, `refresh token ${salt}`), signed)
 
 const isCanonical = (text: string): boolean => fromBase64url(text) !== undefined

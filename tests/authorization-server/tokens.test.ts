@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -123,6 +124,17 @@ test('another grant, session, generation, salt, key or key id makes another MAC'
     deriveRefreshToken({ grant, session }, 1, salt, { ...key, id: 'key-2' }),
   ]
   expect(new Set(tokens.map((token) => token.slice(-43))).size).toBe(tokens.length)
+})
+
+test('design 5, rolling deploys: the token of a generation is that of the release before', () => {
+  const [grant, session] = [newGrantId(systemRandom), newGrantId(systemRandom)]
+  // Written down again: whoever changes how it is made signs everybody out.
+  const ofGrant = createHmac('sha256', key.key).update(`refresh token ${salt}`).digest()
+  const signed = `cs_rt_${grant}.${session}.3.${key.id}`
+  const text = `${signed}.${createHmac('sha256', ofGrant).update(signed).digest('base64url')}`
+  const token = parseRefreshToken(text)
+  expect(token && isGenuine(token, salt, key)).toBe(true)
+  expect(deriveRefreshToken({ grant, session }, 3, salt, key)).toBe(text)
 })
 
 test('a MAC is checked only with the key that the token names', () => {
