@@ -29,6 +29,8 @@ test('a token is remembered only for the resource that it was verified for', () 
   const memory = createTokenMemory()
   memory.remember(tokenOf('a'), memory.epoch())
   expect(memory.recall('a', 'https://other.example.com/mcp', 0)).toBeUndefined()
+  // Whoever names none looks itself at what it is for.
+  expect(memory.recall('a', undefined, 0)?.resource).toBe(resource)
 })
 
 test('nothing outlives its token', () => {
