@@ -7,6 +7,7 @@ import { systemRandom } from './events/random.ts'
 import { recordIn } from './events/record.ts'
 import { composed, eventAttributes, type Telemetry } from './events/telemetry.ts'
 import type { Auth } from './http/auth.ts'
+import { pathOf } from './http/path.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
@@ -111,7 +112,8 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
   return {
     ...protection,
     handles: protection.metadata.handles,
-    respond: async (request) => protection.metadata.respond(request),
+    respond: async (request) =>
+      protection.metadata.handles(pathOf(request.url)) ? protection.metadata.respond(request) : undefined,
     async ready() {
       await Promise.all(issuers.map((issuer) => issuer.ready?.()))
     },

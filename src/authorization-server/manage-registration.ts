@@ -19,6 +19,8 @@ export const manageRegistration = async (
   request: Request,
   { address }: Arrival,
 ): Promise<Answer> => {
+  // The name of a host can be such that no URL has it.
+  if (!URL.canParse(request.url)) throw new OAuthError('invalid_request', 'the request has no URL', { reason: 'host' })
   const { client_id: id } = readParameters(new URL(request.url).searchParams, ['client_id'])
   if (id === undefined) {
     throw new OAuthError('invalid_request', 'use POST, or name the client', {

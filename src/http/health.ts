@@ -1,3 +1,5 @@
+import { pathOf } from './path.ts'
+
 /** Where the probes of an orchestrator are answered, as absolute paths. */
 export interface HealthPaths {
   /** 200 as long as the process answers at all; default `/healthz`. */
@@ -50,7 +52,7 @@ export const createHealth = ({ paths, leaving, check, now }: HealthOptions): Hea
   return {
     handles: (pathname) => known.has(pathname),
     async respond(request) {
-      const { pathname } = new URL(request.url)
+      const pathname = pathOf(request.url)
       if (!known.has(pathname)) return undefined
       if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, request, { Allow: 'GET, HEAD' })
       const good = pathname === live || (!leaving() && (await isReady()))

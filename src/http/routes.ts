@@ -39,6 +39,8 @@ export const createRoutes = (options: RoutesOptions): Routes => {
       if (!route) return undefined
       const arrival = remoteAddress === undefined ? {} : { address: remoteAddress }
       if ('machine' in route) return answerMachine(options, route.machine, request, arrival)
+      // The name of a host can be such that no URL has it: no browser asks for that.
+      if (!URL.canParse(request.url)) return new Response(null, { status: 400 })
       try {
         person ??= loadPerson()
         return await (await person)(route.person, request, arrival)

@@ -52,7 +52,9 @@ export const createMetadataRoutes = (
     handles: (pathname) => paths.has(pathname),
 
     async respond(request) {
-      const url = new URL(request.url)
+      // The name of a host can be such that no URL has it.
+      const url = URL.canParse(request.url) ? new URL(request.url) : undefined
+      if (!url) return new Response(null, { status: 400, headers: { ...publicCors } })
       const here = documents.filter(({ pathname }) => pathname === url.pathname)
       if (here.length === 0) return undefined
       if (request.method === 'OPTIONS') return publicPreflightResponse()

@@ -100,6 +100,19 @@ describe.each(Object.entries(hosts).filter(([name]) => kinds.includes(name)))('%
       heads.push([line, `GET /authorize?client_id=x HTTP/1.1\n${line}\nconnection: close`])
       heads.push([`${line}, HTTP/1.0`, `GET /authorize?client_id=x HTTP/1.0\n${line}`])
     }
+    // Their letters are those of host names, and yet no URL can have them.
+    for (const name of ['xn--a', '999.999.999.999', 'a.1']) {
+      for (const path of [
+        '/authorize?client_id=x',
+        '/jwks',
+        '/healthz',
+        '/register?client_id=x',
+        '/.well-known/oauth-authorization-server',
+        '/.well-known/oauth-protected-resource/mcp',
+      ]) {
+        heads.push([`${name}${path}`, `GET ${path} HTTP/1.1\nhost: ${name}\nconnection: close`])
+      }
+    }
     heads.push(['OPTIONS *', `OPTIONS * HTTP/1.1\nhost: ${host}\nconnection: close`])
     heads.push(['CONNECT', `CONNECT evil.example:443 HTTP/1.1\nhost: ${host}`])
     heads.push([
