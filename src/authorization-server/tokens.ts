@@ -64,13 +64,18 @@ export const deriveRefreshToken = (
 
 /** Constant-time. `key` is the one that the token names. */
 export const isGenuine = (token: RefreshToken, salt: string, key: MacKey): boolean =>
-  key.id === token.keyId && equalTexts(token.mac, macOf(token.signed, salt, key))
+  key.id === token.keyId &&
+  (equalTexts(token.mac, macOf(token.signed, salt, key)) || equalTexts(token.mac, olderMacOf(token.signed, salt, key)))
 
 /**
- * Keyed by both, so that neither a stolen database nor a stolen secret alone makes tokens. Tokens live for months, and nodes of two releases read each
- * other's: another way to make them would be none of any client's.
+ * Under the server's key, and over random bytes that only the grant has: neither a stolen database nor a stolen secret alone makes tokens. The
+ * salt's length is always the same, so that no two pairs read alike.
  */
 const macOf = (signed: string, salt: string, { key }: MacKey): string =>
+  hmacText(key, `refresh token ${salt} ${signed}`)
+
+/** As tokens were made before the first release: it took twice as long. */
+const olderMacOf = (signed: string, salt: string, { key }: MacKey): string =>
   hmacText(hmacSha256(key, `refresh token ${salt}`), signed)
 
 const isCanonical = (text: string): boolean => fromBase64url(text) !== undefined

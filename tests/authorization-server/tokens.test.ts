@@ -126,15 +126,24 @@ test('another grant, session, generation, salt, key or key id makes another MAC'
   expect(new Set(tokens.map((token) => token.slice(-43))).size).toBe(tokens.length)
 })
 
-test('design 5, rolling deploys: the token of a generation is that of the release before', () => {
+test('how a MAC is made is written down: whoever changes it signs everybody out', () => {
   const [grant, session] = [newGrantId(systemRandom), newGrantId(systemRandom)]
-  // Written down again: whoever changes how it is made signs everybody out.
-  const ofGrant = createHmac('sha256', key.key).update(`refresh token ${salt}`).digest()
   const signed = `cs_rt_${grant}.${session}.3.${key.id}`
-  const text = `${signed}.${createHmac('sha256', ofGrant).update(signed).digest('base64url')}`
-  const token = parseRefreshToken(text)
-  expect(token && isGenuine(token, salt, key)).toBe(true)
-  expect(deriveRefreshToken({ grant, session }, 3, salt, key)).toBe(text)
+  const mac = createHmac('sha256', key.key).update(`refresh token ${salt} ${signed}`).digest('base64url')
+  expect(deriveRefreshToken({ grant, session }, 3, salt, key)).toBe(`${signed}.${mac}`)
+})
+
+test('a refresh token as they were made before the first release is genuine, and no other of its form', () => {
+  const [grant, session] = [newGrantId(systemRandom), newGrantId(systemRandom)]
+  const madeWith = (madeKey: Uint8Array, madeSalt: string) => {
+    const ofGrant = createHmac('sha256', madeKey).update(`refresh token ${madeSalt}`).digest()
+    const signed = `cs_rt_${grant}.${session}.3.${key.id}`
+    const token = parseRefreshToken(`${signed}.${createHmac('sha256', ofGrant).update(signed).digest('base64url')}`)
+    return token && isGenuine(token, salt, key)
+  }
+  expect(madeWith(key.key, salt)).toBe(true)
+  expect(madeWith(key.key, newSecret(systemRandom))).toBe(false)
+  expect(madeWith(new Uint8Array(32), salt)).toBe(false)
 })
 
 test('a MAC is checked only with the key that the token names', () => {
