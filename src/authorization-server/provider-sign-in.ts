@@ -107,6 +107,10 @@ export const askHost = async (
       if (asked === undefined) await advance(server, open, { upstream: withAttempt(open, attempt) })
       return { kind: 'response', response: answer }
     }
+    // Its time is that of the answer, and whoever leaves out the host's sign-in has one of now, too.
+    if (answer.authTimeAssumed && (authorization.prompt.includes('login') || authorization.maxAge !== undefined)) {
+      throw new SignInRefused('interaction_required', { detail: 'the host did not say when the person authenticated' })
+    }
     if (wanted && (asked === undefined || answer.authTime * 1000 < asked - skew)) {
       throw new SignInRefused('interaction_required', { detail: 'the host did not sign the person in again' })
     }

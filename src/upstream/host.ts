@@ -8,7 +8,7 @@ import { type ClaimsSchema, type HostProvider, type Provider, type SignIn, SignI
 export interface HostIdentity {
   /** The host's own id of the person: stable, and never given to anybody else. Not a name that can be renamed. */
   readonly subject: string
-  /** When the person authenticated, seconds since the epoch. Without it, a request to authenticate again can't be met. */
+  /** When the person authenticated, seconds since the epoch. Without it, a request for that (`prompt=login`, `max_age`) can't be met. */
   readonly authTime?: number
   /** Whatever handlers should know: `name`, `email`, `email_verified`, `groups`, `roles` and others. */
   readonly claims?: JsonObject

@@ -255,3 +255,27 @@ test('the host must sign in again where the request asks for it', async () => {
   expect(done?.searchParams.has('code')).toBe(true)
   expect(wanted[0]).toBe(true)
 })
+
+test.each([
+  ['prompt=login', { prompt: 'login' }],
+  ['max_age', { max_age: '3600' }],
+])(
+  'attack: at a host that does not say when the person signed in, %s is not met by who comes back without having done so',
+  async (_, asked) => {
+    const to = await personServer({
+      providers: hostProvider(async (_, { reauthenticate, returnTo }) =>
+        reauthenticate
+          ? Response.redirect(`https://host.example/login?to=${returnTo}`)
+          : { ...hostSignIn('carol', Math.floor(to.server.clock.now() / 1000)), authTimeAssumed: true },
+      ),
+    })
+    await to.addClient({ id: 'app' })
+    const browser = to.browser()
+    const first = await browser.submit(await browser.open(authorizeUrl(to, asked)), 'approve')
+    // The sign-in of the host is left out.
+    const returnTo = first.left?.href.split('?to=')[1]
+    const came = returnTo === undefined ? first : await browser.open(returnTo)
+    expect(came.left?.searchParams.has('code') ?? false).toBe(false)
+    expect(came.text).toContain('You need to sign in again')
+  },
+)
