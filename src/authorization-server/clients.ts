@@ -80,18 +80,24 @@ export const updateClient = async (
   const newest = newClientSecret(random)
   const ref = clientRef(id)
   for (let attempt = 0; attempt < 10; attempt++) {
-    const [stored] = (await records.get(ref)).values
+    const {
+      values: [stored],
+      now,
+    } = await records.get(ref)
     if (!stored) return undefined
     const { source, secretHash: before, createdAt } = stored.value
     if (source !== 'configured') throw new Error(`client "${id}" describes itself: only it can change that`)
     const isConfidential = confidential ?? before !== undefined
     const secretHash = isConfidential ? (before ?? hashSecret(newest)) : undefined
     const changed = resolveClient({ id, secretHash, createdAt }, settings, server, 'client')
-    const result = await records.commit({ unchanged: [stored], puts: [put(ref, changed)] })
-    // Somebody changed it meanwhile, or deleted it.
-    if (!result.committed) continue
     // Who remembers tokens of it looks again, whether it may still have them.
-    await commitRevocation(server, clientRevocation(id, newGrantId(random)), result.now, {})
+    const revocation = clientRevocation(id, newGrantId(random))
+    const committed = await commitRevocation(server, revocation, now, {
+      unchanged: [stored],
+      puts: [put(ref, changed)],
+    })
+    // Somebody changed it meanwhile, or deleted it.
+    if (!committed) continue
     const { name } = changed
     server.audit({
       type: 'client.updated',
