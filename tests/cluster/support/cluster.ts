@@ -54,11 +54,13 @@ export interface ClusterOptions {
   readonly skews?: readonly number[]
   /** Nothing stands between the nodes and the engine, and nothing can be made to fail there: a proxy costs as much as a node. */
   readonly direct?: boolean
+  /** Of access tokens, in seconds. */
+  readonly tokenLifetime?: number
 }
 
 export async function startCluster(
   engine: Engine,
-  { skews = [0, 0, 0, 0], direct = false }: ClusterOptions = {},
+  { skews = [0, 0, 0, 0], direct = false, tokenLifetime = 600 }: ClusterOptions = {},
 ): Promise<Cluster | Unavailable> {
   const server = engine === 'redis' ? await startRedis() : await startOwnPostgres()
   if ('skip' in server) return server
@@ -90,6 +92,7 @@ export async function startCluster(
     SPACE: space,
     SECRET: secret,
     PROVIDER: provider.issuer,
+    TOKEN_LIFETIME: String(tokenLifetime),
     CLIENT_KEYS: JSON.stringify([{ ...(await exportJWK(publicKey)), kid: 'robot', alg: 'ES256' }]),
   }
   const nodes = await Promise.all(skews.map((skew) => startNode(script, { ...environment, CLOCK_SKEW: String(skew) })))

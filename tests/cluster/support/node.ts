@@ -13,7 +13,7 @@ import { openid } from '../../../src/upstream/openid.ts'
 import { createFreshRings, untilAvailable, useOf } from './fresh.ts'
 
 const { ISSUER = '', PORT = '0', ENGINE = '', STORE = '', SPACE = 'proof', SECRET = '', PROVIDER = '' } = process.env
-const { CLIENT_KEYS = '[]' } = process.env
+const { CLIENT_KEYS = '[]', TOKEN_LIFETIME = '600' } = process.env
 const skew = Number(process.env.CLOCK_SKEW ?? 0)
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
@@ -38,6 +38,7 @@ const options = {
   secret: SECRET,
   clock,
   audit: () => {},
+  lifetimes: { accessToken: Number(TOKEN_LIFETIME) },
   // All of the proof is one client, and asks for more than a client should.
   limits: { tokensPerClient: Number.MAX_SAFE_INTEGER },
   tokenClaims: ['email'],
