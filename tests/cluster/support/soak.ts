@@ -28,9 +28,16 @@ export function growth(values: readonly number[]): number {
   return width === 0 ? 0 : (rise / width) * (values.length - 1)
 }
 
-/** Whether memory grows: by more than a MiB, and by more than a twentieth. A full collection comes before each sample: there is little noise. */
-export const grows = (heaps: readonly number[]): boolean =>
-  growth(heaps) > Math.max(1, quantile(heaps.slice(0, Math.ceil(heaps.length / 4)), 0.5) / 20)
+/** After so long a process is warm. A soak whose first third is shorter finds only what grows fast. Seconds. */
+const WARM = 1_200
+
+/**
+ * Whether memory grows: by more than a MiB, and by more than a twentieth. A full collection comes before each sample: there is little noise.
+ *
+ * @param least MiB
+ */
+export const grows = (heaps: readonly number[], least = 1): boolean =>
+  growth(heaps) > Math.max(least, quantile(heaps.slice(0, Math.ceil(heaps.length / 4)), 0.5) / 20)
 
 /** Between one's calls, on average: a soak is long, not fast. Milliseconds. */
 const PAUSE = 250
@@ -98,7 +105,7 @@ export async function soak(cluster: Cluster, clients: Clients, history: History,
     history.measure('heap at the end, MiB', quantile(settled.slice(-Math.ceil(settled.length / 4)), 0.5))
     history.measure('growth from one to the other, on a straight line through all samples, MiB', more)
     history.measure('open files at most', Math.max(...all.map(({ files }) => files)))
-    if (grows(settled)) history.violation('memory that grows', { early, more })
+    if (grows(settled, seconds / 3 >= WARM ? 1 : 4)) history.violation('memory that grows', { early, more })
   }
   // Keep-alive connections of the clients end by themselves.
   await sleep(7_000)
