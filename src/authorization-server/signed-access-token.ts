@@ -59,7 +59,7 @@ export const readSignedAccessToken = async (
   try {
     const { payload } = await verifyJwt(token, keyOf, options)
     const signed = read(payload, issuer)
-    remember(key.key, token, signed)
+    remember(key.key, token, signed, clock.now())
     return signed
   } catch (error) {
     throw error instanceof errors.JOSEError ? new TokenInvalid(reasonOf(error), { cause: error }) : error
@@ -82,12 +82,15 @@ const kidOf = (token: string): string | undefined => {
   }
 }
 
-const remember = (key: object, token: string, signed: SignedAccessToken): void => {
+const remember = (key: object, token: string, signed: SignedAccessToken, now: number): void => {
   const tokens = verified.get(key) ?? new Map<string, SignedAccessToken>()
   verified.set(key, tokens)
+  // The oldest first: those that expired, and one more where there are too many.
+  for (const [each, { expiresAt }] of tokens) {
+    if (expiresAt * 1000 > now && tokens.size < mostVerified) break
+    tokens.delete(each)
+  }
   tokens.set(token, signed)
-  const [oldest] = tokens.keys()
-  if (tokens.size > mostVerified && oldest !== undefined) tokens.delete(oldest)
 }
 
 const read = (payload: JWTPayload, issuer: string): SignedAccessToken => {

@@ -24,6 +24,17 @@ test('a remembered token expires', async () => {
   })
 })
 
+test('what expired is forgotten as others come', async () => {
+  const { to, token, first } = await remembered()
+  const again = () => readSignedAccessToken(to.server, token, { expired: true })
+  await to.pass(600_000)
+  expect(await again()).toBe(first)
+  const { access_token: other } = await signedIn(to, await registered(to))
+  await readSignedAccessToken(to.server, other)
+  expect(await again()).toStrictEqual(first)
+  expect(await again()).not.toBe(first)
+})
+
 test('one that differs in any character is another', async () => {
   const { token, read } = await remembered()
   for (const at of [token.indexOf('.') + 5, token.lastIndexOf('.') + 1, token.lastIndexOf('.') + 40]) {
