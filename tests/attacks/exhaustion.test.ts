@@ -322,6 +322,8 @@ describe('limits', () => {
     const target = await createTarget({ engine, upstream: people })
     const browser = target.browser()
     const page = await browser.submit(await browser.open(target.authorizeUrl(await target.register())), 'approve')
+    // The key by which names are found is made with the first.
+    await people.accounts.create({ username: 'ada', password: 'a password of hers' })
     const counters = kept.counters.size
     const entries = kept.entries.size
     const statuses: number[] = []

@@ -339,12 +339,12 @@ describe('nonces (RFC 9449 §9), where they are asked for', () => {
     expect(told.headers.get('www-authenticate')).toMatch(/, DPoP error="use_dpop_nonce"/)
     const nonce = told.headers.get('dpop-nonce') ?? ''
     expect((await ask(call, `${nonce}x`)).status).toBe(401)
-    clock.offset = 61_000
+    clock.offset = 60_000
     const late = await ask(call, nonce)
     expect(late.status).toBe(200)
     const next = late.headers.get('dpop-nonce') ?? ''
     expect(next).not.toBe(nonce)
-    clock.offset = 122_000
+    clock.offset = 120_000
     expect(await refusal(await ask(call, nonce))).toEqual([401, 'use_dpop_nonce', 'dpop_nonce_old'])
     expect((await ask(call, next)).status).toBe(200)
   })

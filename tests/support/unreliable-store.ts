@@ -15,7 +15,7 @@ export interface UnreliableStore extends Store {
   readonly calls: Record<'get' | 'list' | 'commit' | 'increment', number>
   /** False: watchers hear nothing. */
   notifies: boolean
-  /** Puts a delay before each read, in milliseconds. */
+  /** Puts a delay before each round trip, in milliseconds. */
   delay: number
 }
 

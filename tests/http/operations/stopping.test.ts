@@ -200,9 +200,9 @@ describe('stopping', () => {
   test('a token that is being issued is issued before the store is closed; closing twice is one end', async () => {
     const { auth, store, askToken } = await start(fetchHandler)
     store.delay = 300
-    const before = store.calls.get
+    const before = store.calls.increment
     const asked = askToken()
-    await expect.poll(() => store.calls.get, { interval: 5 }).toBeGreaterThan(before)
+    await expect.poll(() => store.calls.increment, { interval: 5 }).toBeGreaterThan(before)
     const closed = auth.close()
     expect(auth.close()).toBe(closed)
     expect((await asked).status).toBe(200)
