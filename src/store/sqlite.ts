@@ -148,12 +148,13 @@ function read(
 ): ReadonlyMap<Value | undefined, Entry> {
   const found = new Map<Value | undefined, Entry>()
   const readSome = (some: readonly string[]) => {
+    if (some.length === 1) {
+      // Faster than asking for all of one. And never both of one statement: libsql would answer with the row of the question before.
+      const row = entries(1).get(...some, now)
+      if (row) found.set(row.key, toEntry(row))
+      return
+    }
     for (const row of entries(some.length).all(...some, now)) found.set(row.key, toEntry(row))
-  }
-  if (keys.length === 1) {
-    // Faster than asking for all of one.
-    const row = entries(1).get(...keys, now)
-    return row ? found.set(row.key, toEntry(row)) : found
   }
   if (keys.length <= MOST_KEYS) {
     if (keys.length > 0) readSome(keys)

@@ -154,6 +154,20 @@ export function contract(newBench: NewBench): void {
   })
 
   describe('values and keys', () => {
+    test('answers each question by itself, however many keys the one before had', async () => {
+      const { store } = await bench()
+      const keys = Array.from({ length: 80 }, (_, index) => `k${index}`)
+      await store.commit({ sets: keys.map((key) => ({ key, value: bytes(key) })) })
+      const read = async (...wanted: readonly string[]) =>
+        (await store.get(wanted)).entries.map((found) => text(found?.value))
+      const [alone, ...others] = keys.slice(75) as [string, ...string[]]
+      for (let count = 1; count <= 70; count++) {
+        expect(await read(...keys.slice(0, count))).toEqual(keys.slice(0, count))
+        expect([count, await read(alone)]).toEqual([count, [alone]])
+        expect(await Promise.all([read(...others), read(alone, 'none')])).toEqual([others, [alone, undefined]])
+      }
+    })
+
     test('values are any bytes, empty and 1 MiB, plain Uint8Arrays on the way out', async () => {
       const { store } = await bench()
       const all = Uint8Array.from({ length: 256 }, (_, i) => i)
