@@ -5,6 +5,7 @@ import { type Client, clientRef } from '../records/client.ts'
 import type { Ref } from '../records/records.ts'
 import { verifyClientAssertion } from './client-assertion.ts'
 import type { Arrival, ServerContext } from './context.ts'
+import { describedClients } from './find-client.ts'
 import type { KnownClient } from './known-client.ts'
 
 export interface AuthenticatedClient {
@@ -36,6 +37,23 @@ export const configuredCandidates = (
     clients.push({ value })
   }
   return clients
+}
+
+/**
+ * The client that the credentials prove, where nothing else decides that is stored. Whom the configuration has costs no store.
+ * @throws as `authenticateClient`; StoreUnavailable
+ */
+export const authenticateAlone = async (
+  server: ServerContext,
+  credentials: ClientCredentials,
+  authorization: string | null,
+  arrival: Arrival,
+): Promise<AuthenticatedClient> => {
+  const configured = configuredCandidates(server, credentials)
+  if (configured) return authenticateBySecret(credentials, configured, authorization)
+  const { values, now } = await server.records.get(...candidateRefs(credentials))
+  const clients = await describedClients(server, credentials, values, now, undefined)
+  return authenticateClient(server, credentials, clients, authorization, now, arrival)
 }
 
 /**

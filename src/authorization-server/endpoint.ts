@@ -5,7 +5,7 @@ import { type CorsEndpoint, corsHeaders, corsMethods, preflight } from './cors.t
 /** What an endpoint answers when all is well. */
 export interface Answer {
   readonly status?: number
-  /** An object is sent as JSON, a text as it is: with a `Content-Type` in the headers. */
+  /** An object is sent as JSON, a text as it is: as JSON, too, unless a `Content-Type` in the headers says what else it is. */
   readonly body?: object | string
   readonly headers?: Readonly<Record<string, string>>
 }

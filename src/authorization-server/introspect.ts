@@ -3,7 +3,7 @@ import type { AccessToken, UpstreamFacts } from '../identity/access-token.ts'
 import { boundKeyOf } from '../identity/confirmation.ts'
 import type { JsonObject } from '../identity/json.ts'
 import { TokenInvalid } from '../identity/verifier.ts'
-import { type ClientCredentials, readClientCredentials } from '../oauth/client-authentication.ts'
+import { readClientCredentials } from '../oauth/client-authentication.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { signedIntrospectionMediaType, signedIntrospectionType } from '../oauth/introspection.ts'
 import { prefers } from '../oauth/media-type.ts'
@@ -12,16 +12,9 @@ import { formatScope } from '../oauth/scope.ts'
 import { decideRefresh } from '../policy/refresh.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { AuthorizationGrant } from '../records/grant.ts'
-import {
-  type AuthenticatedClient,
-  authenticateClient,
-  candidateRefs,
-  claimedClientId,
-  configuredCandidates,
-} from './client-authentication.ts'
+import { authenticateAlone, claimedClientId } from './client-authentication.ts'
 import type { Arrival, ServingContext } from './context.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
-import { describedClients } from './find-client.ts'
 import { grantLife } from './grant-types/refresh-state.ts'
 import { mayLive } from './identify.ts'
 import { findRefreshToken, looksLikeRefreshToken, readToken } from './presented-token.ts'
@@ -61,8 +54,6 @@ const said = (answer: JsonObject): Said => ({ answer, text: JSON.stringify(answe
 
 const inactive = said({ active: false })
 
-const jsonType = { 'Content-Type': 'application/json' }
-
 const introspect = async (
   server: ServingContext,
   request: Request,
@@ -73,33 +64,18 @@ const introspect = async (
   const authorization = request.headers.get('authorization')
   const credentials = readClientCredentials(authorization, form)
   about.clientId = claimedClientId(credentials)
-  const { client, authentication } = await authenticate(server, credentials, authorization, arrival)
+  const { client, authentication } = await authenticateAlone(server, credentials, authorization, arrival)
   if (authentication === 'none' || !client.value.introspects?.length) {
     throw new OAuthError('unauthorized_client', 'this client is not registered for introspection', { status: 403 })
   }
   const { answer, text } = await describe(server, client.value, readToken(form))
   if (!prefers(request.headers.get('accept'), signedIntrospectionMediaType, 'application/json')) {
-    return { body: text, headers: jsonType }
+    return { body: text }
   }
   return {
     body: await signed(server, client.value.id, answer),
     headers: { 'Content-Type': signedIntrospectionMediaType },
   }
-}
-
-/** Whom the configuration has costs no store. */
-const authenticate = async (
-  server: ServingContext,
-  credentials: ClientCredentials,
-  authorization: string | null,
-  arrival: Arrival,
-): Promise<AuthenticatedClient> => {
-  const configured = configuredCandidates(server, credentials)
-  // Only an assertion is judged by the time.
-  if (configured) return authenticateClient(server, credentials, configured, authorization, 0, arrival)
-  const { values, now } = await server.records.get(...candidateRefs(credentials))
-  const clients = await describedClients(server, credentials, values, now, undefined)
-  return authenticateClient(server, credentials, clients, authorization, now, arrival)
 }
 
 const describe = async (server: ServingContext, client: Client, text: string): Promise<Said> => {

@@ -8,11 +8,11 @@ import { put } from '../records/records.ts'
 import { StoreUnavailable } from '../store/store.ts'
 import { checkRequest, readAddress } from './authorization-request.ts'
 import { limitRequests } from './authorize-limit.ts'
-import { authenticateClient, candidateRefs, claimedClientId } from './client-authentication.ts'
+import { authenticateAlone, claimedClientId } from './client-authentication.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { nextNonce, readProof, useProof } from './dpop.ts'
 import { type Answer, answerMachine } from './endpoint.ts'
-import { describedClients, findClient } from './find-client.ts'
+import { findClient } from './find-client.ts'
 import { PageProblem, type Problem } from './pages.ts'
 import { refused } from './refusal.ts'
 import { newSecret } from './tokens.ts'
@@ -86,9 +86,7 @@ const authenticated = async (
   const [{ clientId }] = credentials.candidates
   // As at the authorization endpoint: here a client may be met for the first time.
   if (looksLikeClientIdUrl(clientId)) await findClient(server, clientId, arrival)
-  const { values, now } = await server.records.get(...candidateRefs(credentials))
-  const clients = await describedClients(server, credentials, values, now, undefined)
-  return (await authenticateClient(server, credentials, clients, authorization, now, arrival)).client.value
+  return (await authenticateAlone(server, credentials, authorization, arrival)).client.value
 }
 
 const proofs = ['client_secret', 'client_assertion', 'client_assertion_type']
