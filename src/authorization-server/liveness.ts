@@ -80,6 +80,10 @@ export const createLiveness = (
     reading = started
     return started
   }
+  /** Nobody waits for it, so nobody needs to hear that it failed: whoever must know how far the log was read is told by `age`. */
+  const beginBeside = (): void => {
+    if (!reading) begin().catch(() => {})
+  }
   const age = (): number => {
     const elapsed = clock.now() - readAt
     // A clock that was set back says nothing.
@@ -91,20 +95,22 @@ export const createLiveness = (
     if (revoked !== undefined) learn(revoked, clock.now())
   })
 
+  const isFresh = (): boolean => {
+    const now = age()
+    if (now >= bound) return false
+    if (now >= refreshAfter) beginBeside()
+    return true
+  }
+
   return {
-    isFresh() {
-      const now = age()
-      if (now >= bound) return false
-      if (now >= refreshAfter && !reading) begin().catch(() => {})
-      return true
-    },
+    isFresh,
     async catchUp() {
       if (age() >= bound) await begin()
     },
     storeTime() {
-      if (this.isFresh()) return clock.now() + ahead
-      // Nobody who asks for the time waits for it: the next one is told.
-      begin().catch(() => {})
+      if (isFresh()) return clock.now() + ahead
+      // The next who asks is told.
+      beginBeside()
       return undefined
     },
     isRevoked: (id) => recent.has(id),
