@@ -11,7 +11,7 @@ import {
   type Grant,
   grantRef,
 } from '../records/grant.ts'
-import type { RecordType, Stored } from '../records/records.ts'
+import type { RecordType, Ref, Stored } from '../records/records.ts'
 import type { ServerContext } from './context.ts'
 import { grantIdForm, isRedeemed } from './grants.ts'
 import { chainLives, mayExchange, mayLive } from './identify.ts'
@@ -114,18 +114,14 @@ const livingChildren = async (
 ): Promise<readonly ExchangeGrant[]> => {
   const children = grants.flatMap((grant) => (grant.kind === 'exchange' && grant.expiresAt > now ? [grant] : []))
   const ancestors = await byId(
+    server,
     children.flatMap((child) => child.ancestors),
-    async (ids) => {
-      const { values } = await server.records.get(...ids.map(grantRef))
-      return values
-    },
+    grantRef,
   )
   const clients = await byId(
+    server,
     children.flatMap((child) => [child.clientId, ...child.clients]),
-    async (ids) => {
-      const { values } = await server.records.get(...ids.map(clientRef))
-      return values
-    },
+    clientRef,
   )
   return children.filter((child) => {
     const client = clients.get(child.clientId)
@@ -136,14 +132,15 @@ const livingChildren = async (
 }
 
 const byId = async <T>(
+  { records }: Pick<ServerContext, 'records'>,
   ids: readonly string[],
-  get: (ids: readonly string[]) => Promise<readonly (Stored<T> | undefined)[]>,
+  refOf: (id: string) => Ref<T>,
 ): Promise<ReadonlyMap<string, Stored<T> | undefined>> => {
   const found = new Map<string, Stored<T> | undefined>()
   const wanted = [...new Set(ids)]
   for (let from = 0; from < wanted.length; from += pageSize) {
     const some = wanted.slice(from, from + pageSize)
-    const values = await get(some)
+    const { values } = await records.get(...some.map(refOf))
     for (const [index, id] of some.entries()) found.set(id, values[index])
   }
   return found
