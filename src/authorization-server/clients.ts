@@ -66,7 +66,8 @@ export interface ChangedClient extends ClientSettings {
 /**
  * Replaces all that a client may do by what is said now: what is left out is gone. Its id and its secret stay, and so does what people granted.
  * Undefined where there is no such client.
- * @throws ConfigurationError; Error for a client that is not the operator's to change here; StoreUnavailable: asking again is safe
+ * @throws ConfigurationError; Error for a client that is not the operator's to change here; StoreUnavailable: asking again is safe. Where it was to get
+ * a secret, that may be there, told to nobody: made public and confidential again, it gets another
  * @see RFC 7592 §2.2
  */
 export const updateClient = async (
@@ -78,7 +79,9 @@ export const updateClient = async (
   const settings = checkSettings(given)
   if (server.configuredClients.has(id)) throw new Error(`client "${id}" is in the configuration: change it there`)
   const newest = newClientSecret(random)
+  const newestHash = hashSecret(newest)
   const ref = clientRef(id)
+  let cause: unknown
   for (let attempt = 0; attempt < 10; attempt++) {
     const {
       values: [stored],
@@ -88,16 +91,20 @@ export const updateClient = async (
     const { source, secretHash: before, createdAt } = stored.value
     if (source !== 'configured') throw new Error(`client "${id}" describes itself: only it can change that`)
     const isConfidential = confidential ?? before !== undefined
-    const secretHash = isConfidential ? (before ?? hashSecret(newest)) : undefined
+    const secretHash = isConfidential ? (before ?? newestHash) : undefined
     const changed = resolveClient({ id, secretHash, createdAt }, settings, server, 'client')
     // Who remembers tokens of it looks again, whether it may still have them.
     const revocation = clientRevocation(id, newGrantId(random))
-    const committed = await commitRevocation(server, revocation, now, {
-      unchanged: [stored],
-      puts: [put(ref, changed)],
-    })
-    // Somebody changed it meanwhile, or deleted it.
-    if (!committed) continue
+    try {
+      const unit = { unchanged: [stored], puts: [put(ref, changed)] }
+      // Where not, somebody changed it meanwhile, or deleted it.
+      if (!(await commitRevocation(server, revocation, now, unit))) continue
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      // It may be written all the same, with a secret that nobody was told: read back what became of it.
+      cause = error
+      continue
+    }
     const { name } = changed
     server.audit({
       type: 'client.updated',
@@ -106,9 +113,9 @@ export const updateClient = async (
       ...(name === undefined ? {} : { name }),
       redirectHosts: redirectsOf(changed, server).map(({ host }) => host),
     })
-    return withSecret(changed, isConfidential && before === undefined ? newest : undefined)
+    return withSecret(changed, secretHash === newestHash ? newest : undefined)
   }
-  throw new StoreUnavailable('the client changed again and again')
+  throw new StoreUnavailable('the client was not changed, or changed again and again', { cause })
 }
 
 export const getClient = async (server: ServerContext, id: string): Promise<ClientInformation | undefined> => {

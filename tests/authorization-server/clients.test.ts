@@ -274,6 +274,26 @@ describe('clients from code', () => {
       expect((await refresh(to, client, tokens.refresh_token)).body.error).toBe('invalid_client')
     })
 
+    test.each(['applied, answer lost', 'lost'] as const)(
+      'design 3, read back: a commit whose answer does not come (%s) costs nobody the new secret',
+      async (mishap) => {
+        const store = unreliable(memory())
+        const to = await testServer({ store })
+        const settings = { redirectUris: [callback] }
+        const created = await createClient(to.server, { ...settings, confidential: false })
+        store.mishaps.push(mishap)
+        const proven = await updateClient(to.server, created.id, { ...settings, confidential: true })
+        expect(proven).toMatchObject({ id: created.id, confidential: true })
+        const client = { client_id: created.id, client_secret: proven?.secret ?? '' }
+        const tokens = await signedIn(to, client)
+        expect((await refresh(to, client, tokens.refresh_token)).status).toBe(200)
+        expect(to.events.filter(({ type }) => type === 'client.updated')).toHaveLength(1)
+        // While nothing can be written, that is what is said, and nothing is tried for ever.
+        store.mishaps.push(...Array.from({ length: 50 }, () => 'lost' as const))
+        await expect(updateClient(to.server, created.id, settings)).rejects.toThrow(StoreUnavailable)
+      },
+    )
+
     test('what may not be changed here, or into that, stays as it is', async () => {
       const to = await testServer({ clients: [{ id: 'fixed', redirectUris: [callback] }] })
       const created = await createClient(to.server, { redirectUris: [callback] })
