@@ -6,7 +6,7 @@ import { gathered } from './gathered.ts'
 import type { CheckedBatch } from './input.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import type { Statements } from './sqlite/database.ts'
-import { database, MOST_KEYS } from './sqlite/database.ts'
+import { database, MOST_KEYS, unavailable } from './sqlite/database.ts'
 import type { DriverName, Row, Value } from './sqlite/driver.ts'
 import { bytes, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
@@ -61,10 +61,9 @@ export function sqlite(path: string, { clock = systemClock, driver }: SqliteOpti
   const readTogether = gathered(async (keys) => {
     const now = clock.now()
     const found = await file.use((statements) => read(statements, keys, now))
-    // A copy: others of the same turn may have asked for it, too.
     const entry = (key: string) => {
-      const kept = found.get(key)
-      return kept && { value: kept.value.slice(), version: kept.version }
+      const row = found.get(key)
+      return row && readable(row, path)
     }
     return { entry, now }
   })
@@ -145,16 +144,16 @@ function read(
   { entries, begin, commit }: Statements,
   keys: readonly string[],
   now: number,
-): ReadonlyMap<Value | undefined, Entry> {
-  const found = new Map<Value | undefined, Entry>()
+): ReadonlyMap<Value | undefined, Row> {
+  const found = new Map<Value | undefined, Row>()
   const readSome = (some: readonly string[]) => {
     if (some.length === 1) {
       // Faster than asking for all of one. And never both of one statement: libsql would answer with the row of the question before.
       const row = entries(1).get(...some, now)
-      if (row) found.set(row.key, toEntry(row))
+      if (row) found.set(row.key, row)
       return
     }
-    for (const row of entries(some.length).all(...some, now)) found.set(row.key, toEntry(row))
+    for (const row of entries(some.length).all(...some, now)) found.set(row.key, row)
   }
   if (keys.length <= MOST_KEYS) {
     if (keys.length > 0) readSome(keys)
@@ -192,6 +191,16 @@ function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, 
 function toListed(row: Row): ListedEntry {
   const expires = Number(row.expires)
   return { key: String(row.key), ...toEntry(row), expiresAt: expires === NEVER ? undefined : expires }
+}
+
+/** A copy: others of the same turn may have asked for it, too. And where somebody has damaged it, that is no trouble of theirs. */
+function readable(row: Row, path: string): Entry {
+  try {
+    const { value, version } = toEntry(row)
+    return { value: value.slice(), version }
+  } catch (error) {
+    throw unavailable(error, path)
+  }
 }
 
 function toEntry(row: Row): Entry {

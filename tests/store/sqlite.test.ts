@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { loadDriver } from '../../src/store/sqlite/driver.ts'
 import { sqlite } from '../../src/store/sqlite.ts'
 import type { Store } from '../../src/store/store.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
@@ -94,6 +95,26 @@ for (const driver of drivers) {
       expect((await two.get(['a'])).entries).toEqual([{ value: bytes('1'), version }])
       expect((await two.increment('c', 1, LONG)).value).toBe(4)
       await two.close()
+    })
+
+    test('a row that somebody damaged is its reader’s trouble alone, not that of who asks in the same turn', async () => {
+      const path = freshPath()
+      const store = sqlite(path, { driver })
+      for (const key of ['a', 'damaged', 'b']) await set(store, key, key)
+      const connection = loadDriver(driver)(path)
+      connection.exec("UPDATE entries SET value = 'no bytes' WHERE key = 'damaged'")
+      connection.close()
+      const [a, damaged, b, both] = await Promise.allSettled([
+        store.get(['a']),
+        store.get(['damaged']),
+        store.get(['b', 'absent']),
+        store.get(['a', 'damaged']),
+      ])
+      expect(a).toMatchObject({ value: { entries: [{ value: bytes('a') }] } })
+      expect(b).toMatchObject({ value: { entries: [{ value: bytes('b') }, undefined] } })
+      expect([damaged?.status, both?.status]).toEqual(['rejected', 'rejected'])
+      await expect(store.get(['damaged'])).rejects.toThrow('not a blob')
+      await store.close()
     })
 
     test('the file is complete by itself after close', async () => {

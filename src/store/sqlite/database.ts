@@ -199,7 +199,7 @@ function prepare(connection: Connection): Statements {
   return { ...prepared, entries, durable }
 }
 
-function unavailable(error: unknown, path: string): StoreUnavailable {
+export function unavailable(error: unknown, path: string): StoreUnavailable {
   return new StoreUnavailable(`the SQLite store ${path} can't be used: ${reason(error)}`, { cause: error })
 }
 
