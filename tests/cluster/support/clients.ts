@@ -44,15 +44,24 @@ const responseOf = ({ status, headers, text }: HttpAnswer): Response => {
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
+/** What clients know of a cluster. */
+export interface Surroundings extends Pick<Cluster, 'issuer' | 'robotKey'> {
+  readonly nodes: readonly Origin[]
+  readonly provider: Pick<Cluster['provider'], 'issuer'>
+}
+
+/** A node, as clients see it. */
+export type Origin = Pick<Node, 'origin'>
+
 /** HTTP clients of a cluster: they choose nodes by chance, as a load balancer does for them. */
-export function createClients({ issuer, nodes, provider, robotKey }: Cluster, history: History) {
-  const anyNode = (): Node => {
+export function createClients({ issuer, nodes, provider, robotKey }: Surroundings, history: History) {
+  const anyNode = (): Origin => {
     const node = nodes[Math.floor(Math.random() * nodes.length)]
     if (!node) throw new Error('there is no node')
     return node
   }
 
-  async function send(node: Node, path: string, request: HttpRequest, patience = 20_000): Promise<Answer> {
+  async function send(node: Origin, path: string, request: HttpRequest, patience = 20_000): Promise<Answer> {
     try {
       const { status, text } = await ask(`${node.origin}${path}`, { ...request, patience })
       return { status, body: text.startsWith('{') ? JSON.parse(text) : {} }
@@ -127,14 +136,14 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
     }
   }
 
-  const redeem = ({ code, verifier }: Code, node?: Node) =>
+  const redeem = ({ code, verifier }: Code, node?: Origin) =>
     post(
       '/token',
       { grant_type: 'authorization_code', code, code_verifier: verifier, client_id: 'app', redirect_uri: redirectUri },
       node,
     )
 
-  const refresh = (token: string, node?: Node) =>
+  const refresh = (token: string, node?: Origin) =>
     post('/token', { grant_type: 'refresh_token', refresh_token: token, client_id: 'app' }, node)
 
   const tokensOf = ({ body }: NonNullable<Answer>): Tokens => ({
@@ -159,7 +168,7 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
     send(node, path, { headers: { authorization: `Bearer ${access}` } })
 
   /** Calls until there is an answer, and looks at it. */
-  async function whoami(session: Session, node?: Node, path?: string): Promise<void> {
+  async function whoami(session: Session, node?: Origin, path?: string): Promise<void> {
     for (let tried = 0; tried < 200; tried++) {
       const answer = await call(session.tokens.access, node, path)
       if (answer?.status === 200) {
@@ -209,7 +218,7 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
       .sign(robotKey)
   }
 
-  const askAsRobot = (signed: string, node?: Node) =>
+  const askAsRobot = (signed: string, node?: Origin) =>
     post(
       '/token',
       {
@@ -221,15 +230,17 @@ export function createClients({ issuer, nodes, provider, robotKey }: Cluster, hi
       node,
     )
 
-  const revoke = (token: string, node?: Node) => post('/revoke', { token, client_id: 'app' }, node)
+  const revoke = (token: string, node?: Origin) => post('/revoke', { token, client_id: 'app' }, node)
 
   /** A page that asks for consent, whatever was allowed before. */
   async function consentPage(browser: FormBrowser): Promise<{ page: Page; verifier: string }> {
     const { url, verifier } = authorizationRequest({ prompt: 'consent' })
     for (let tried = 0; ; tried++) {
-      const page = await browser.open(url).catch(() => undefined)
+      const page = await browser.open(url).catch((error: unknown) => {
+        if (tried === 200) throw error
+      })
       if (page && (page.status !== 503 || tried === 200)) return { page, verifier }
-      history.count('pages answered with 503')
+      history.count(page ? 'pages answered with 503' : 'pages without an answer')
       await moment()
     }
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type Clients, createClients } from './clients.ts'
-import type { Cluster } from './cluster.ts'
+import { type Clients, createClients, type Surroundings } from './clients.ts'
+import type { Cluster, Node } from './cluster.ts'
 import type { KeysSeen, RotationSeen } from './fresh.ts'
 import type { History } from './history.ts'
 import { repeat } from './repeat.ts'
@@ -14,6 +14,11 @@ export interface KeyRaceRounds {
   readonly processes: number
 }
 
+/** Of a cluster, what these races use. */
+export interface KeyRaceCluster extends Surroundings, Pick<Cluster, 'startNodes' | 'forget'> {
+  readonly nodes: readonly Pick<Node, 'origin' | 'ask'>[]
+}
+
 /** At once in each of all processes, four of which make sixteen rivals. */
 const LANES = 2
 
@@ -23,7 +28,7 @@ const LANES = 2
  * @param seconds that each kind of race may take at most; what does not fit is left out
  */
 export async function keyRaces(
-  cluster: Cluster,
+  cluster: KeyRaceCluster,
   clients: Clients,
   history: History,
   rounds: KeyRaceRounds,

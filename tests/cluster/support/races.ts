@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Answer, Clients, Session } from './clients.ts'
-import type { Cluster, Node } from './cluster.ts'
+import type { Answer, Clients, Origin, Session, Surroundings } from './clients.ts'
 import type { History } from './history.ts'
 import { repeat } from './repeat.ts'
 
@@ -27,12 +26,12 @@ interface Race {
   readonly history: History
   /** Runs a round until its answers are not those of a store that was too busy: they say nothing of who may win. */
   readonly decided: (round: () => Promise<'decided' | 'busy'>) => Promise<void>
-  readonly rivals: <T>(run: (node: Node, index: number) => Promise<T>) => Promise<T[]>
-  readonly nodeOf: (index: number) => Node
+  readonly rivals: <T>(run: (node: Origin, index: number) => Promise<T>) => Promise<T[]>
+  readonly nodeOf: (index: number) => Origin
 }
 
 /** What 16 do at once, spread over all nodes. */
-export const racing = (cluster: Cluster, clients: Clients, history: History): Race => {
+const racing = (cluster: Pick<Surroundings, 'nodes'>, clients: Clients, history: History): Race => {
   const nodeOf = (index: number) => cluster.nodes[index % cluster.nodes.length] ?? clients.anyNode()
   return {
     clients,
@@ -56,7 +55,7 @@ export const racing = (cluster: Cluster, clients: Clients, history: History): Ra
  * @param seconds that each kind of race may take at most; what does not fit is left out
  */
 export async function races(
-  cluster: Cluster,
+  cluster: Pick<Surroundings, 'nodes'>,
   clients: Clients,
   history: History,
   rounds: RaceRounds,
@@ -172,7 +171,7 @@ const interactions = (race: Race) => {
       for (let tried = 0; tried < 20; tried++) {
         const end = await browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined)
         if (end && end.status !== 503) return end
-        history.count('approvals answered with 503')
+        history.count(end ? 'approvals answered with 503' : 'approvals without an answer')
         await clients.moment()
       }
       return undefined
@@ -180,7 +179,8 @@ const interactions = (race: Race) => {
     const ends = await rivals(approve)
     const found = new Set(ends.flatMap((end) => (end?.away ? [end.url.searchParams.get('code') ?? ''] : [])))
     const [code] = found
-    if (found.size !== 1 || !code) {
+    const broken = ends.some((end) => end && !end.away && end.status >= 500)
+    if (found.size !== 1 || !code || broken) {
       history.violation('codes of one interaction', { codes: found.size, pages: ends.map((end) => end?.status) })
     } else {
       const answer = await clients.redeem({ code, verifier })
