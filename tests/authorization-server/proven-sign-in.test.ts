@@ -3,18 +3,18 @@ import { isFreshSignIn, provingProviders } from '../../src/authorization-server/
 import type { NamedProvider, OpenProvider } from '../../src/upstream/provider.ts'
 
 const now = 1_800_000_000
+const unused = () => Promise.reject(new Error('nobody is asked anything here'))
+const redirect = { kind: 'redirect', begin: unused, complete: unused } as const
 const kinds = {
-  password: { kind: 'password' },
-  host: { kind: 'host' },
-  says: { kind: 'redirect' },
-  asks: { kind: 'redirect', reauthenticates: 'unstated' },
-  never: { kind: 'redirect', reauthenticates: false },
-} as const
+  password: { kind: 'password', signIn: unused },
+  host: { kind: 'host', identify: unused },
+  says: redirect,
+  asks: { ...redirect, reauthenticates: 'unstated' },
+  never: { ...redirect, reauthenticates: false },
+} as const satisfies Readonly<Record<string, OpenProvider>>
 type Kind = keyof typeof kinds
 
-const providers = Object.entries(kinds).map(
-  ([id, open]): NamedProvider => ({ id, name: id, open: open as unknown as OpenProvider }),
-)
+const providers = Object.entries(kinds).map(([id, open]): NamedProvider => ({ id, name: id, open }))
 const server = { providers, clock: { now: () => now * 1000 } }
 const account = (...of: readonly Kind[]) => ({
   identities: of.map((provider) => ({
