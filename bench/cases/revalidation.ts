@@ -1,11 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createFormBrowser } from '../../tests/end-to-end/support/form-browser.ts'
-import { signIn } from '../../tests/end-to-end/support/sign-in.ts'
-import { REDIRECT_URI, redeem, register } from '../harness/countersign-sign-in.ts'
+import { authorize, REDIRECT_URI, redeem, register } from '../harness/countersign-sign-in.ts'
 import { dataFolder } from '../harness/data-folder.ts'
 import { send } from '../harness/load.ts'
 import type { Report } from '../harness/report.ts'
@@ -150,20 +148,11 @@ async function signEverybodyIn({ server, tokens }: Node): Promise<void> {
         return fetch(request)
       },
     })
-    const verifier = randomBytes(32).toString('base64url')
-    const request = new URLSearchParams({
-      response_type: 'code',
-      client_id: clientId,
-      redirect_uri: REDIRECT_URI,
-      scope: 'notes:read',
-      resource: `${origin}/mcp`,
-      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-      code_challenge_method: 'S256',
-      login_hint: nameOf(person),
+    const code = await authorize(browser, {
+      ...{ origin, clientId, redirectUri: REDIRECT_URI, loginHint: nameOf(person) },
+      person: { username: '', password: '' },
     })
-    const { end } = await signIn(browser, `${origin}/authorize?${request}`, { username: '', password: '' })
-    const code = end.searchParams.get('code') ?? ''
-    tokens.push((await redeem(port, clientId, REDIRECT_URI, { code, verifier })).access_token)
+    tokens.push((await redeem(port, clientId, REDIRECT_URI, code)).access_token)
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { createFormBrowser } from '../../tests/end-to-end/support/form-browser.ts'
-import { signIn } from '../../tests/end-to-end/support/sign-in.ts'
+import { createFormBrowser, type FormBrowser } from '../../tests/end-to-end/support/form-browser.ts'
+import { type Person, signIn } from '../../tests/end-to-end/support/sign-in.ts'
 import type { ServerProcess } from './server-process.ts'
 
 export const REDIRECT_URI = 'http://127.0.0.1:9/callback'
@@ -25,20 +25,8 @@ export async function signInDevices(
   const browser = createFormBrowser({ away: (url) => url.href.startsWith(REDIRECT_URI) })
   const tokens: Tokens[] = []
   for (let device = 0; device < devices; device++) {
-    const verifier = randomBytes(32).toString('base64url')
-    const request = new URLSearchParams({
-      response_type: 'code',
-      client_id: client,
-      redirect_uri: REDIRECT_URI,
-      scope: 'notes:read',
-      resource: `${origin}/mcp`,
-      state: randomBytes(8).toString('base64url'),
-      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-      code_challenge_method: 'S256',
-    })
-    const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
-    const code = end.searchParams.get('code') ?? ''
-    tokens.push(await redeem(server.ready.port, client, REDIRECT_URI, { code, verifier }))
+    const code = await authorize(browser, { origin, clientId: client, redirectUri: REDIRECT_URI, person })
+    tokens.push(await redeem(server.ready.port, client, REDIRECT_URI, code))
   }
   return { clientId: client, tokens }
 }
@@ -46,6 +34,36 @@ export async function signInDevices(
 export interface Code {
   readonly code: string
   readonly verifier: string
+}
+
+interface Asked {
+  /** Of the server. */
+  readonly origin: string
+  readonly clientId: string
+  readonly redirectUri: string
+  readonly person: Person
+  readonly loginHint?: string
+}
+
+/** Somebody's way through the pages, from the client and back to it. */
+export async function authorize(
+  browser: FormBrowser,
+  { origin, clientId, redirectUri, person, loginHint }: Asked,
+): Promise<Code> {
+  const verifier = randomBytes(32).toString('base64url')
+  const request = new URLSearchParams({
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: redirectUri,
+    scope: 'notes:read',
+    resource: `${origin}/mcp`,
+    state: randomBytes(8).toString('base64url'),
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+    ...(loginHint === undefined ? {} : { login_hint: loginHint }),
+  })
+  const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
+  return { code: end.searchParams.get('code') ?? '', verifier }
 }
 
 /** A client, and somebody who is signed in and allowed it once: what it asks for is granted again. */
@@ -63,20 +81,7 @@ export async function authorizer(server: ServerProcess) {
       return fetch(request)
     },
   })
-  const next = async (): Promise<Code> => {
-    const verifier = randomBytes(32).toString('base64url')
-    const request = new URLSearchParams({
-      response_type: 'code',
-      client_id: clientId,
-      redirect_uri: WEB_REDIRECT_URI,
-      scope: 'notes:read',
-      resource: `${origin}/mcp`,
-      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-      code_challenge_method: 'S256',
-    })
-    const { end } = await signIn(browser, `${origin}/authorize?${request}`, person)
-    return { code: end.searchParams.get('code') ?? '', verifier }
-  }
+  const next = () => authorize(browser, { origin, clientId, redirectUri: WEB_REDIRECT_URI, person })
   return { clientId, redirectUri: WEB_REDIRECT_URI, next }
 }
 

@@ -1,14 +1,11 @@
 /** The MCP server behind Countersign's gate, with its authorization server in the same process, as the example has it. */
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { getRequestListener } from '@hono/node-server'
-import { countersign, requireUser } from 'countersign'
-import { protect, routes } from 'countersign/hono'
+import { countersign } from 'countersign'
 import { sqlite } from 'countersign/store/sqlite'
 import { localAccounts } from 'countersign/upstream/local'
-import { Hono } from 'hono'
 import { listen, report } from '../harness/measured.ts'
-import { notesHandler } from './notes.ts'
+import { resources, serveNotes } from './gated-notes.ts'
 
 const data = process.env.BENCH_DATA
 if (data === undefined) throw new Error('BENCH_DATA names no folder')
@@ -27,24 +24,9 @@ const auth = countersign({
   trustedProxies: ['127.0.0.1'],
   // What was superseded within the last seconds is kept; a device refreshes once an hour, and not a hundred times at once.
   lifetimes: { refreshGrace: 1 },
-  resources: {
-    '/mcp': {
-      scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },
-      defaultScopes: ['notes:read'],
-      tools: { notes_list: ['notes:read'], notes_add: ['notes:write'] },
-    },
-  },
+  resources,
 })
-await auth.ready()
-
-const mcp = notesHandler(() => {
-  const { issuer, subject } = requireUser(auth)
-  return JSON.stringify([issuer, subject])
-})
-const app = new Hono()
-app.use(routes(auth))
-app.all('/mcp', protect(auth, '/mcp', mcp))
-server.on('request', getRequestListener(app.fetch))
+await serveNotes(server, auth)
 report(port, undefined, async (question) => {
   await people.accounts.create(question as { username: string; password: string; name: string; email: string })
   return true

@@ -4,14 +4,11 @@
  */
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { getRequestListener } from '@hono/node-server'
-import { countersign, requireUser } from 'countersign'
-import { protect, routes } from 'countersign/hono'
+import { countersign } from 'countersign'
 import { sqlite } from 'countersign/store/sqlite'
 import { openid } from 'countersign/upstream/openid'
-import { Hono } from 'hono'
 import { listen, report } from '../harness/measured.ts'
-import { notesHandler } from './notes.ts'
+import { resources, serveNotes } from './gated-notes.ts'
 
 const { BENCH_DATA: data, BENCH_PROVIDER: issuer, BENCH_CLIENT: clientId = '', BENCH_REVALIDATE: every } = process.env
 if (data === undefined || issuer === undefined) throw new Error('BENCH_DATA or BENCH_PROVIDER is missing')
@@ -38,22 +35,7 @@ const auth = countersign({
   // The harness says by a header where its browsers are: codes are limited by address.
   trustedProxies: ['127.0.0.1'],
   lifetimes: { accessToken: 3_600 },
-  resources: {
-    '/mcp': {
-      scopes: { 'notes:read': 'Read your notes', 'notes:write': 'Add and change your notes' },
-      defaultScopes: ['notes:read'],
-      tools: { notes_list: ['notes:read'], notes_add: ['notes:write'] },
-    },
-  },
+  resources,
 })
-await auth.ready()
-
-const mcp = notesHandler(() => {
-  const { issuer, subject } = requireUser(auth)
-  return JSON.stringify([issuer, subject])
-})
-const app = new Hono()
-app.use(routes(auth))
-app.all('/mcp', protect(auth, '/mcp', mcp))
-server.on('request', getRequestListener(app.fetch))
+await serveNotes(server, auth)
 report(port)
