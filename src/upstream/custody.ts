@@ -105,7 +105,7 @@ const defaultLifetime = 400 * 86_400_000
 const defaultLease = 45_000
 
 export const createCustody = (
-  context: Pick<UpstreamContext, 'records' | 'random' | 'audit'>,
+  context: Pick<UpstreamContext, 'records' | 'random' | 'audit' | 'logger'>,
   providers: readonly Voucher[],
   { lifetime = defaultLifetime, lease = defaultLease }: CustodyOptions = {},
 ): Custody => {

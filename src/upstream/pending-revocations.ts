@@ -7,10 +7,11 @@ import {
 } from '../records/pending-revocation.ts'
 import { put, type Stored } from '../records/records.ts'
 import type { UpstreamSession, UpstreamTokens } from '../records/upstream-session.ts'
+import { StoreUnavailable } from '../store/store.ts'
 import type { UpstreamContext } from './context.ts'
 import { ProviderUnavailable, type Voucher } from './provider.ts'
 
-export interface RevocationContext extends Pick<UpstreamContext, 'records' | 'audit'> {
+export interface RevocationContext extends Pick<UpstreamContext, 'records' | 'audit' | 'logger'> {
   readonly providers: ReadonlyMap<string, Voucher>
 }
 
@@ -30,18 +31,35 @@ export const revokePending = async (context: RevocationContext): Promise<number 
   // Who has just been away is not asked about each of them.
   const away = new Set<string>()
   for (let after: string | undefined; ; ) {
-    const { values, now } = await context.records.list(pendingRevocations, '', {
-      limit: pageSize,
-      ...(after === undefined ? {} : { after }),
-    })
+    const { keys, values, now } = await page(context, after)
     for (const stored of values) {
       const again = away.has(stored.value.provider) ? firstPause : await revokeDue(context, stored, now, away)
       if (again !== undefined) soonest = Math.min(soonest ?? again, again)
     }
-    const last = values.at(-1)
-    if (!last || values.length < pageSize) return soonest
-    after = last.ref.key.slice(pendingRevocations.name.length + 1)
+    const last = keys.at(-1)
+    if (last === undefined || keys.length < pageSize) return soonest
+    after = last
   }
+}
+
+/** Each is read by itself: one that can't be read must not hold up the others. It expires. */
+const page = async ({ records, logger }: RevocationContext, after: string | undefined) => {
+  const { entries, now } = await records.store.list(`${pendingRevocations.name}/`, {
+    limit: pageSize,
+    ...(after === undefined ? {} : { after }),
+  })
+  const keys = entries.map(({ key }) => key)
+  const read = async (key: string): Promise<Stored<PendingRevocation> | undefined> => {
+    try {
+      return (await records.get({ type: pendingRevocations, key })).values[0]
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error
+      logger.warn('tokens that are over can’t be read, and so not be revoked at their provider', { error })
+      return undefined
+    }
+  }
+  const values = (await Promise.all(keys.map(read))).filter((stored) => stored !== undefined)
+  return { keys, values, now }
 }
 
 const revokeDue = async (

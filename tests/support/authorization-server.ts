@@ -122,7 +122,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     locales: ['en'],
     emailDomains: new Map(),
     accounts: createAccounts({ records, random }, { subject: 'random', providers, vouchers, knownByEmail }),
-    custody: createCustody({ records, random, audit }, [...providers, ...vouchers]),
+    custody: createCustody({ records, random, audit, logger }, [...providers, ...vouchers]),
     records,
     keys,
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),

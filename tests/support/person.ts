@@ -188,7 +188,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     locales: [...new Set(['en', ...Object.keys(options.branding?.languages ?? {})])],
     emailDomains: new Map(Object.entries(options.emailDomains ?? {})),
     accounts: createAccounts({ records, random }, { subject: options.subject ?? 'random', providers }),
-    custody: createCustody({ records, random, audit }, providers),
+    custody: createCustody({ records, random, audit, logger }, providers),
     records,
     keys,
     dpop: createServerDpop({ records, keys, clock }),

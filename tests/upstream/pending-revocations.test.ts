@@ -130,6 +130,26 @@ describe('tokens of a session that was erased by who can’t end them at the pro
     expect(await left(context)).toHaveLength(1)
   })
 
+  test('one that can’t be read holds up none of the others, and is told of', async () => {
+    const context = await testContext({ clock: stopped() })
+    const { named, asked } = provider()
+    for (let count = 0; count < 3; count++) await erasedElsewhere(context, named)
+    const { entries } = await context.store.list(`${pendingRevocations.name}/`)
+    const [first, damaged, last] = entries
+    if (!first || !damaged || !last) throw new Error('expected three')
+    const value = damaged.value.with(-1, (damaged.value.at(-1) ?? 0) ^ 1)
+    await context.store.commit({ sets: [{ key: damaged.key, value, ttl: 86_400_000 }] })
+    const server = createCustody(context, [named])
+    expect(await server.hasPending()).toBe(true)
+    expect(await server.revokePending()).toBeUndefined()
+    expect(asked).toHaveLength(2)
+    expect((await context.store.list(`${pendingRevocations.name}/`)).entries.map(({ key }) => key)).toEqual([
+      damaged.key,
+    ])
+    expect(context.log.filter((line) => line.includes('can’t be read'))).toHaveLength(1)
+    expect(context.log.join()).not.toContain('an upstream token')
+  })
+
   test('a try that took so long that another server made it changes nothing of what that one wrote', async () => {
     const context = await testContext({ clock: stopped() })
     const { named, asked, state } = provider()
