@@ -290,6 +290,29 @@ describe('who may', () => {
     expect(outcome(await manage(to, mine, 'PUT', change, '192.0.2.1'))).toEqual([429, 'temporarily_unavailable'])
     expect((await manage(to, mine, 'GET', undefined, '192.0.2.1')).status).toBe(200)
   })
+
+  test('fault 8: where addresses are not known, changes are limited in all; who only reads, and whose address is known, goes on', async () => {
+    const to = await testServer({ registration: { perAddress: 3, total: 5 } })
+    let [mine, other] = [await register(to), await register(to)]
+    for (let turn = 0; turn < 5; turn++) {
+      mine = { ...mine, ...(await manage(to, mine, 'PUT', { ...open, client_id: mine.client_id })).registration }
+    }
+    const change = { ...open, client_id: other.client_id }
+    const refused = await manage(to, other, 'PUT', change)
+    expect(refused.status).toBe(429)
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(outcome(await manage(to, other, 'DELETE'))).toEqual([429, 'temporarily_unavailable'])
+    expect(to.events).toContainEqual(
+      expect.objectContaining({ type: 'client.refused', reason: 'rate_limit_changes_total' }),
+    )
+    expect((await manage(to, other, 'GET')).status).toBe(200)
+    const changed = await manage(to, other, 'PUT', change, '192.0.2.1')
+    expect(changed.status).toBe(200)
+    other = { ...other, ...changed.registration }
+    expect((await register(to)).client_id).not.toBe(other.client_id)
+    await to.pass(3_600_000)
+    expect((await manage(to, other, 'DELETE')).status).toBe(204)
+  })
 })
 
 describe('an initial access token', () => {
