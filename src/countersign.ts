@@ -1,7 +1,7 @@
 import { type Administration, createAdministration } from './administration.ts'
 import { checkWorkloadClients, resolveAssertionIssuers } from './authorization-server/assertion-options.ts'
 import { resolveClients } from './authorization-server/client-options.ts'
-import type { ServerContext, ServingContext } from './authorization-server/context.ts'
+import type { ServingContext } from './authorization-server/context.ts'
 import { createOwnVerifier } from './authorization-server/own-verifier.ts'
 import { createMetadataSigner } from './authorization-server/signed-metadata.ts'
 import type { Audit } from './events/audit.ts'
@@ -21,13 +21,12 @@ import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
-import { revocationMessage } from './records/pending-revocation.ts'
-import { releaseMessage } from './records/upstream-session.ts'
 import { createActivity } from './resource-server/activity.ts'
 import { closeAudit, createAudit, createServerContext, endpointsBelow } from './server-context.ts'
 import { observedStore } from './store/observed.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
+import { watchReleases } from './upstream/release-watch.ts'
 
 /** An authorization server, and the gate in front of its resources. */
 export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream>, Administration {
@@ -186,52 +185,6 @@ const separated = (resources: Options<unknown>['resources']) => {
   }
   return { described, protectedBy }
 }
-
-/** What administrators who don't know the providers ended here, and what a provider that was away left over, is ended there by a running server. */
-const watchReleases = async ({ records, custody, logger }: ServerContext): Promise<() => void> => {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  let due = Number.POSITIVE_INFINITY
-  let passedAt = Number.NEGATIVE_INFINITY
-  let busy = false
-  let stopped = false
-  const revoke = async (): Promise<void> => {
-    due = Number.POSITIVE_INFINITY
-    busy = true
-    const again = await custody.revokePending().catch((error: unknown) => {
-      if (!stopped) logger.warn('tokens that are over could not be revoked at their provider', { error })
-      return revokeAgainAfter
-    })
-    busy = false
-    passedAt = performance.now()
-    lookWithin(again ?? lookAgainAfter)
-  }
-  /** However often it is told, and one pass after the other: each reads all that is left over. */
-  const lookWithin = (milliseconds: number): void => {
-    const now = performance.now()
-    due = Math.min(due, now + Math.min(milliseconds, lookAgainAfter))
-    if (stopped || busy) return
-    clearTimeout(timer)
-    timer = setTimeout(revoke, Math.max(due, passedAt + revokePause) - now).unref()
-  }
-  records.store.watch((message) => {
-    if (message === revocationMessage) lookWithin(0)
-    if (!message.startsWith(releaseMessage)) return
-    custody.release(message.slice(releaseMessage.length)).catch((error: unknown) => {
-      logger.warn('an upstream session could not be released', { error })
-    })
-  })
-  // While nobody ran, nobody heard it; and a message may be lost.
-  lookWithin((await custody.hasPending().catch(() => true)) ? 0 : lookAgainAfter)
-  return () => {
-    stopped = true
-    clearTimeout(timer)
-  }
-}
-
-/** Milliseconds. */
-const revokeAgainAfter = 5 * 60_000
-const lookAgainAfter = 60 * 60_000
-const revokePause = 5_000
 
 interface Opened {
   readonly stopWatching: () => void
