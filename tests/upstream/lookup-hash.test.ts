@@ -98,6 +98,52 @@ describe('names and addresses of people', () => {
   })
 })
 
+describe('the record of that key', () => {
+  const prefix = 'lookup-key/'
+  const kept = async (store: Store) => {
+    const [entry] = (await store.list(prefix)).entries
+    if (!entry) throw new Error('there is none')
+    return entry
+  }
+
+  test('where a backup of before it is restored below a running node, everybody is found, and nobody is there twice', async () => {
+    const context = await testContext({ clock: stopped() })
+    const { accounts, signIn } = accountsOf(context)
+    const { id } = await accounts.create({ username: 'alice', password })
+    const later = await accounts.create({ username: 'bob', password })
+    expect(await signIn('alice')).toBe(id)
+    // Of the backup are the first account and, as it was written then, its name.
+    const gone = (await keysOf(context.store)).filter(
+      (key) => key.startsWith(prefix) || key.startsWith('local-username/') || key === `local-account/${later.id}`,
+    )
+    await context.store.commit({ deletes: gone })
+    const ref = before.username(hashStrings('alice'))
+    await context.records.commit({ puts: [put(ref, { id })] })
+    expect(await signIn('alice')).toBe(id)
+    await expect(accounts.create({ username: 'alice', password })).rejects.toThrow(UsernameTaken)
+    expect(await rejection(signIn('bob'))).toMatchObject({ reason: 'credentials' })
+    await context.clock.pass(86_400_000)
+    expect(await signIn('Alice')).toBe(id)
+    expect(await keysOf(context.store)).not.toContain(ref.key)
+  })
+
+  test.each([
+    ['damaged', (value: Uint8Array) => value.with(-1, (value.at(-1) ?? 0) ^ 1)],
+    ['cut', (value: Uint8Array) => value.slice(0, 20)],
+  ])('one that is %s is our trouble: no other is made, which would find nobody', async (_, damage) => {
+    const context = await testContext({ clock: stopped() })
+    const { accounts, signIn } = accountsOf(context)
+    const { id } = await accounts.create({ username: 'alice', password })
+    const { key, value } = await kept(context.store)
+    await context.store.commit({ sets: [{ key, value: damage(value) }] })
+    expect(await rejection(signIn('alice'))).not.toBeInstanceOf(SignInRefused)
+    await expect(accounts.create({ username: 'alice', password })).rejects.not.toThrow(UsernameTaken)
+    expect((await kept(context.store)).value).toEqual(damage(value))
+    await context.store.commit({ sets: [{ key, value }] })
+    expect(await signIn('alice')).toBe(id)
+  })
+})
+
 describe('design 5, rolling deploys: what the release before wrote, with hashes without a key', () => {
   const older = async () => {
     const context = await testContext({ clock: stopped() })
