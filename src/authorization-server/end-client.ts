@@ -44,17 +44,18 @@ const endGrants = async (server: ServerContext, clientId: string): Promise<boole
     if (ids.length === 0) return ended
     const { values } = await records.get(...ids.map(grantRef))
     const grants = values.flatMap((stored: Stored<Grant> | undefined) => (stored ? [stored.value] : []))
-    // The index may name some that have ended by themselves.
-    const deletes = [...ids.map((id) => clientGrantRef(clientId, id)), ...grants.flatMap(namesOf)]
-    // Two grants may have one consent.
-    await records.commit({ deletes: [...new Map(deletes.map((ref) => [ref.key, ref])).values()] })
-    for (const session of new Set(grants.map(({ upstreamSession }) => upstreamSession))) {
+    // Each by itself: a commit takes so much and no more, and a client may be that of very many people.
+    for (const grant of grants) {
+      await records.commit({ deletes: namesOf(grant) })
+      const session = grant.upstreamSession
       try {
         await server.custody.release(session)
       } catch (error) {
         logger.warn('the upstream session of a deleted client’s grant was not released', { session, error })
       }
     }
+    // The index may name some that have ended by themselves.
+    await records.commit({ deletes: ids.map((id) => clientGrantRef(clientId, id)) })
   }
 }
 

@@ -58,6 +58,18 @@ describe('design 1: what was granted to a client ends with it', () => {
     expect((await refresh(to, other, tokens.refresh_token)).status).toBe(200)
   })
 
+  test('attack: a client of more people than a commit takes ends all the same', async () => {
+    const to = await testServer()
+    const [client, other] = [await registered(to), await registered(to)]
+    await signedIn(to, other)
+    const before = await left(to)
+    // More than 256 keys have to do with these, and more than one page of grants.
+    const people = Array.from({ length: 101 }, (_, number) => `person-${number}`)
+    for (const person of people) await approved(to, client, { person })
+    expect(await deleteClient(to.server, client.client_id)).toBe(true)
+    expect(await left(to)).toEqual(before)
+  })
+
   test('one whose grants were not all ended is taken up again', async () => {
     const clock = stopped()
     const store = unreliable(memory({ clock }))
