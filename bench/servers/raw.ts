@@ -1,7 +1,8 @@
 /**
  * The least that a refresh can be on an engine: the same statements that Countersign sends (one read of three keys, one commit that
  * checks and sets one), by the engine's own driver, and one ES256 signature; nothing is authenticated or decided. `POST /token` does one,
- * behind the same HTTP; `POST /batch` many, eight at a time, without it.
+ * behind the same HTTP; `POST /batch` many, eight at a time, without it. `BENCH_NODE` tells several on one engine apart: each has records
+ * of its own, as nodes have whose clients don't share a token.
  */
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -17,7 +18,7 @@ import { newVersion } from '../../src/store/version.ts'
 import { listen, report } from '../harness/measured.ts'
 import { benchStore } from './store.ts'
 
-const { BENCH_DATA = '', BENCH_STORE = 'sqlite', BENCH_URL = '', BENCH_SPACE = 'bench' } = process.env
+const { BENCH_DATA = '', BENCH_STORE = 'sqlite', BENCH_URL = '', BENCH_SPACE = 'bench', BENCH_NODE = '' } = process.env
 const RECORDS = 256
 /** About the size of a grant, and for how long it stays. */
 const SIZE = 600
@@ -32,17 +33,19 @@ interface Raw {
 
 const store = benchStore().store
 const versions: string[] = []
-const keyOf = (record: number) => `grant/${String(record).padStart(22, '0')}`
+const keyOf = (record: number) => `grant/${BENCH_NODE.padStart(2, '0')}${String(record).padStart(20, '0')}`
+const sessionOf = (record: number) => `upstream-session/${BENCH_NODE}${record}`
+const CLIENT = `client/bench${BENCH_NODE}`
 for (let record = 0; record < RECORDS; record++) {
   const sets = [
     { key: keyOf(record), value: randomBytes(SIZE), ttl: TTL },
-    { key: `upstream-session/${record}`, value: randomBytes(SIZE), ttl: TTL },
+    { key: sessionOf(record), value: randomBytes(SIZE), ttl: TTL },
   ]
   const done = await store.commit({ sets })
   if (!done.committed) throw new Error('not filled')
   versions.push(done.version)
 }
-await store.commit({ sets: [{ key: 'client/bench', value: randomBytes(SIZE) }] })
+await store.commit({ sets: [{ key: CLIENT, value: randomBytes(SIZE) }] })
 
 const engines: Readonly<Record<string, () => Raw>> = {
   memory: inMemory,
@@ -58,7 +61,7 @@ const payload = Buffer.from('x'.repeat(500))
 let turn = 0
 async function refresh(): Promise<string> {
   const record = turn++ % RECORDS
-  await raw?.get([keyOf(record), `upstream-session/${record}`, 'client/bench'])
+  await raw?.get([keyOf(record), sessionOf(record), CLIENT])
   const signature = sign('sha256', payload, key)
   const version = await raw?.commit(keyOf(record), versions[record] ?? '', randomBytes(SIZE))
   versions[record] = version ?? ''
@@ -103,6 +106,8 @@ function inMemory(): Raw {
 
 function onSqlite(): Raw {
   const database = loadDriver()(join(BENCH_DATA, 'countersign.db'))
+  // Of several, the engine itself waits for the one that writes.
+  database.exec('PRAGMA busy_timeout = 10000')
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216')
   const read = database.prepare('SELECT key, version, value FROM entries WHERE key IN (?, ?, ?) AND expires > ?')
   const check = database.prepare('SELECT version FROM entries WHERE key = ? AND expires > ?')
