@@ -59,7 +59,8 @@ const withBody = (
   changed: boolean | 'rewritten',
 ): Response => {
   const { status, statusText } = response
-  if (!changed) return new Response(body, { status, statusText, headers: response.headers })
+  const asIs = !changed || (changed === 'rewritten' && !response.headers.has('content-length'))
+  if (asIs) return new Response(body, { status, statusText, headers: response.headers })
   const headers = new Headers(response.headers)
   headers.delete('content-length')
   if (changed === true) headers.set('cache-control', privately(headers.get('cache-control')))

@@ -5,7 +5,7 @@ import { boundKeyOf } from '../identity/confirmation.ts'
 import { TokenInvalid, type TokenVerifier } from '../identity/verifier.ts'
 import type { EndStream } from './handler.ts'
 
-/** Responses that go on, each for as long as its token is good. One timer for all of them, and none while there are none. */
+/** Responses that go on, each for as long as its token is good. One timer for all of them, and none when there are none. */
 export interface OpenStreams {
   /**
    * @param answers the stream answers a call that is under way; without it, it only listens
@@ -25,113 +25,103 @@ export interface OpenStreamsOptions {
 }
 
 interface OpenStream {
+  readonly token: AccessToken
   readonly answers: boolean
   readonly end: EndStream
-}
-
-interface Watched {
-  readonly token: AccessToken
-  readonly streams: Set<OpenStream>
   /** When its token was last known to be good, in milliseconds since the epoch. */
   goodAt: number
 }
 
 /** Asks the verifier again while a stream is open: whatever it learns of revocations, streams learn with it. */
 export const createOpenStreams = ({ verifier, clock, audit }: OpenStreamsOptions): OpenStreams => {
-  const watched = new Map<string, Watched>()
+  const open = new Set<OpenStream>()
   let timer: ReturnType<typeof setInterval> | undefined
   let looking = false
 
-  const forget = (key: string): void => {
-    watched.delete(key)
-    if (watched.size > 0) return
-    clearInterval(timer)
-    timer = undefined
-  }
-
-  const end = (
-    key: string,
-    { token, streams }: Watched,
-    which: readonly OpenStream[],
-    reason: string,
-    comeBack?: () => number,
-  ): void => {
-    for (const stream of which) streams.delete(stream)
-    if (streams.size === 0) forget(key)
-    const { resource, clientId, issuer, subject } = token
-    for (const stream of which) {
+  const end = (streams: readonly OpenStream[], reason: string, comeBack?: () => number): void => {
+    const ending = streams.filter((stream) => open.delete(stream))
+    for (const stream of ending) {
+      const { resource, clientId, issuer, subject } = stream.token
       audit({ type: 'access.ended', reason, resource, clientId, issuer, subject })
       stream.end(comeBack?.())
     }
   }
 
-  const look = async (key: string, entry: Watched): Promise<void> => {
-    const { token, streams } = entry
+  const look = async (streams: Streams): Promise<void> => {
+    const [{ token }] = streams
     const expiredFor = clock.now() - token.expiresAt * 1000
     if (expiredFor >= 0) {
       // An answer that a call under way is to give would be lost, and the call made again.
       const late = expiredFor >= answerGrace
-      return end(key, entry, late ? [...streams] : [...streams].filter(({ answers }) => !answers), 'expired')
+      return end(late ? streams : streams.filter(({ answers }) => !answers), 'expired')
     }
     try {
       await verifier.verify(token.token, token.resource, boundKeyOf(token.claims))
-      entry.goodAt = clock.now()
+      for (const stream of streams) stream.goodAt = clock.now()
     } catch (error) {
-      if (error instanceof TokenInvalid) return end(key, entry, [...streams], error.reason)
-      const unknownFor = clock.now() - entry.goodAt
+      if (error instanceof TokenInvalid) return end(streams, error.reason)
       // What can't be known is not assumed; the request that follows is told 503.
-      if (unknownFor < 0 || unknownFor >= patience) end(key, entry, [...streams], 'verifier_unavailable')
+      const unknown = ({ goodAt }: OpenStream) => clock.now() < goodAt || clock.now() - goodAt >= patience
+      end(streams.filter(unknown), 'verifier_unavailable')
     }
+  }
+
+  const rest = (): void => {
+    if (open.size > 0) return
+    clearInterval(timer)
+    timer = undefined
   }
 
   const lookAtAll = async (): Promise<void> => {
     if (looking) return
     looking = true
     try {
-      const all = [...watched]
-      for (let at = 0; at < all.length; at += atOnce) {
-        await Promise.all(all.slice(at, at + atOnce).map(([key, entry]) => look(key, entry)))
-      }
+      const all = [...byToken(open)]
+      for (let at = 0; at < all.length; at += atOnce) await Promise.all(all.slice(at, at + atOnce).map(look))
     } finally {
       looking = false
     }
+    // Not with the last stream: most end at once, and the next one comes soon.
+    rest()
   }
 
   return {
     watch(token, answers, onEnd) {
-      const key = `${token.token} ${token.resource}`
-      let entry = watched.get(key)
-      if (!entry) {
-        entry = { token, streams: new Set(), goodAt: clock.now() }
-        watched.set(key, entry)
-      }
-      const stream: OpenStream = { answers, end: onEnd }
-      const { streams } = entry
-      streams.add(stream)
+      const stream: OpenStream = { token, answers, end: onEnd, goodAt: clock.now() }
+      open.add(stream)
       if (timer === undefined) {
         timer = setInterval(() => void lookAtAll(), interval)
         // What only waits for streams must not keep a process; hosts other than Node have numbers here.
         ;(timer as { unref?: () => void }).unref?.()
       }
-      return () => {
-        streams.delete(stream)
-        if (streams.size === 0 && watched.get(key)?.streams === streams) forget(key)
-      }
+      return () => void open.delete(stream)
     },
 
     stop(which, comeBack) {
-      for (const [key, entry] of [...watched]) {
-        const ending = [...entry.streams].filter(({ answers }) => which === 'all' || !answers)
-        end(key, entry, ending, 'shutdown', comeBack)
-      }
+      const ending = [...open].filter(({ answers }) => which === 'all' || !answers)
+      end(ending, 'shutdown', comeBack)
+      rest()
     },
 
     get size() {
-      let size = 0
-      for (const { streams } of watched.values()) size += streams.size
-      return size
+      return open.size
     },
   }
+}
+
+type Streams = readonly [OpenStream, ...OpenStream[]]
+
+/** Streams of one token are looked at together. */
+const byToken = (open: Iterable<OpenStream>): Iterable<Streams> => {
+  const together = new Map<string, [OpenStream, ...OpenStream[]]>()
+  for (const stream of open) {
+    const { token, resource } = stream.token
+    const key = `${token} ${resource}`
+    const others = together.get(key)
+    if (others) others.push(stream)
+    else together.set(key, [stream])
+  }
+  return together.values()
 }
 
 /** Milliseconds, as all times here: within the bound of a second together with the notification of a revocation. */

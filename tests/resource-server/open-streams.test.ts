@@ -110,6 +110,7 @@ describe('a stream lives as long as its token', () => {
     const streams = await Promise.all([1, 2, 3].map(() => open(handler, issuer.accessToken().token)))
     expect(vi.getTimerCount()).toBe(1)
     await Promise.all(streams.map(({ reader }) => reader.cancel()))
+    await pass(500)
     expect(vi.getTimerCount()).toBe(0)
     expect(cancelled).toBe(3)
     expect(events).toEqual([])
