@@ -81,6 +81,11 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/signed-answer.ts', original: '!key', replacement: 'false' },
     { file: 'src/resource-server/presented-token.ts', original: "header === ''", replacement: 'false' },
     { file: 'src/oauth/redirect-uri.ts', original: "text === ''", replacement: 'false' },
+    {
+      file: 'src/oauth/client-authentication.ts',
+      original: String.raw`/^[\x00-\x7f]*$/`,
+      replacement: String.raw`/^[^\x00-\x7f]*$/`,
+    },
     { file: 'src/identity/confirmation.ts', original: "typeof cnf === 'object'", replacement: 'true' },
     { file: 'src/authorization-server/target.ts', original: "typeof identified === 'string'", replacement: 'false' },
     { file: 'src/authorization-server/target.ts', original: "'string'", replacement: '""' },
@@ -156,6 +161,11 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/authorization-server/signed-access-token.ts', original: 'oldest !== undefined', replacement: 'true' },
     { file: 'src/oauth/verify-jwt.ts', original: 'native?.verify', replacement: 'native.verify' },
     { file: 'src/oauth/verify-jwt.ts', original: 'native?.knows', replacement: 'native.knows' },
+    {
+      file: 'src/oauth/native-signature.ts',
+      original: '{\n        return undefined\n      }',
+      replacement: '{}',
+    },
     { file: 'src/oauth/verify-jwt.ts', original: "''", replacement: text },
   ],
   'In place of an empty list or text there stands one that nothing is equal to, and that leads to the same refusal': [
@@ -224,6 +234,14 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/oauth/dpop-proof.ts', original: '!known' },
     { file: 'src/oauth/jose.ts', original: "loading ??= import('jose')" },
     { file: 'src/oauth/parameters.ts', original: 'others.length === 0', replacement: 'false' },
+    { file: 'src/oauth/client-authentication.ts', original: 'ascii.test(octets)', replacement: 'false' },
+    {
+      file: 'src/oauth/client-authentication.ts',
+      original: String.raw`/^[\x00-\x7f]*$/`,
+      replacement: String.raw`/^[\x00-\x7f]$/`,
+    },
+    { file: 'src/oauth/native-signature.ts', original: 'known?.algorithm === algorithm', replacement: 'false' },
+    { file: 'src/oauth/native-signature.ts', original: '{ algorithm, input }', replacement: '{}' },
     { file: 'src/resource-server/jwks-verifier.ts', original: 'candidates.slice(1)', replacement: 'candidates' },
     { file: 'src/resource-server/key-set.ts', original: 'known', replacement: 'false' },
     { file: 'src/resource-server/key-set.ts', original: 'keys.length > 0', replacement: 'false' },
@@ -259,6 +277,7 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
   ],
   'What it is applied to is ASCII, which is the same in each': [
     { file: 'src/crypto/jws.ts', original: "'latin1'", replacement: '""' },
+    { file: 'src/oauth/native-signature.ts', original: "'latin1'", replacement: '""' },
   ],
   'What is not found to be in order is left to the library, which decides the same in more time': [
     { file: 'src/oauth/verify-jwt.ts', original: "typeof key === 'function'" },

@@ -46,6 +46,11 @@ test('Basic is read both percent-encoded, as RFC 6749 §2.3.1 has it, and not, a
   expect(pairs(basic('a:100%')).pairs).toEqual([['a', '100%']])
 })
 
+test('Basic is read as UTF-8', () => {
+  expect(pairs(basic('zoë:naïveté ✓')).pairs).toEqual([['zoë', 'naïveté ✓']])
+  expect(pairs(basic('zoë:')).pairs).toEqual([['zoë', undefined]])
+})
+
 test('a client id that is a URL is found, sent raw or encoded, with the id in the body or without', () => {
   const id = 'https://app.example.com:8443/client.json'
   expect(pairs(basic(`${id}:s`)).pairs).toContainEqual([id, 's'])
