@@ -73,5 +73,4 @@ test.each(['a server that runs', 'the next server that is started'])(
     await remaining.close()
     await next.auth.close()
   },
-  120_000,
 )

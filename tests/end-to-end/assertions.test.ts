@@ -127,7 +127,6 @@ test.each(verifiers)(
     })
     expect(asked).toEqual([[issuer, url]])
   },
-  60_000,
 )
 
 /** What a program does that has a JWT in a file, and nothing else. */
@@ -173,5 +172,4 @@ test.each(verifiers)(
     )
     await expect(whoami(url, workload(stranger))).rejects.toThrow()
   },
-  60_000,
 )

@@ -65,5 +65,4 @@ test.each(Object.entries(hosts))(
     expect((await send('DELETE', uri, changed.body.registration_access_token)).status).toBe(204)
     expect((await send('GET', uri, token)).status).toBe(401)
   },
-  30_000,
 )
