@@ -26,6 +26,7 @@ import { closeAudit, createAudit, createServerContext, endpointsBelow } from './
 import { observedStore } from './store/observed.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
+import { checkProviders } from './upstream/provider-checks.ts'
 import { watchReleases } from './upstream/release-watch.ts'
 
 /** An authorization server, and the gate in front of its resources. */
@@ -39,8 +40,9 @@ export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream>, 
  */
 export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): Countersign<Claims> => {
   checkIssuer(options.url)
-  checkOptions(options)
   const { url, logger = silentLogger, upstream = localAccounts() } = options
+  checkProviders(upstream)
+  checkOptions(options)
   const { described, protectedBy } = separated(options.resources)
   const resources = resolveResources(url, described)
   const telemetry = composed(options.telemetry)

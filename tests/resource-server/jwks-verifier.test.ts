@@ -437,6 +437,42 @@ describe('an issuer’s keys', () => {
     expect((await verify(token, resource)).subject).toBe('alice')
   })
 
+  test('keys that have moved are found where the metadata says by then; those of before count meanwhile', async () => {
+    let place = '/jwks'
+    const moved: JwksOptions<object>['fetch'] = async (url, init) => {
+      const { pathname } = new URL(url)
+      if (pathname === '/.well-known/oauth-authorization-server') {
+        return Response.json({ issuer: issuer.issuer, jwks_uri: `${issuer.issuer}${place}` })
+      }
+      return pathname === place ? fetch(`${issuer.issuer}/jwks`, init) : new Response(null, { status: 404 })
+    }
+    const { verify, clock } = verifier({ fetch: moved })
+    const later = { exp: seconds() + 7200 }
+    await verify(await issuer.sign(later), resource)
+    const known = await issuer.sign({ ...later, sub: 'bob' })
+    place = '/keys'
+    await issuer.rotate()
+    clock.ahead += 11 * 60_000
+    expect((await verify(known, resource)).subject).toBe('bob')
+    clock.ahead += 11_000
+    expect((await verify(await issuer.sign(later), resource)).subject).toBe('alice')
+  })
+
+  test('keys that are said to be elsewhere are looked for nowhere else', async () => {
+    const asked: string[] = []
+    const fetch: JwksOptions<object>['fetch'] = async (url) => {
+      asked.push(url)
+      return new Response(null, { status: 404 })
+    }
+    const jwksUri = `${issuer.issuer}/elsewhere`
+    const { verify, clock } = verifier({ fetch, jwksUri })
+    for (const _ of [1, 2]) {
+      expect(await reasonOf(verify(await issuer.sign({ exp: seconds() + 7200 }), resource))).toBe('unavailable')
+      clock.ahead += 11_000
+    }
+    expect(asked).toEqual([jwksUri, jwksUri])
+  })
+
   test('a call that was seen before costs no fetch and is the same object', async () => {
     const { verify } = verifier()
     const token = await issuer.sign()

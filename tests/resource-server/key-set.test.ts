@@ -90,6 +90,26 @@ test('fault 5: the last good keys are kept for their time and no longer, and wha
   expect(await set.keysFor(header('key-0'), token)).toHaveLength(1)
 })
 
+test('fault 5: while the issuer gives no answer, who has keys does not wait for it, and learns of new ones when it does', async () => {
+  const { set, clock, seen, respond } = setUp()
+  await set.ready()
+  respond(away)
+  await clock.pass(1_000)
+  expect(await set.keysFor(header('key-0'), token)).toHaveLength(1)
+  let answerNow: (set: object) => void = () => {}
+  respond(() => new Promise<object>((resolve) => (answerNow = resolve)))
+  await clock.pass(100)
+  expect(await set.keysFor(header('key-0'), token)).toHaveLength(1)
+  expect(await set.keysFor(header('key-1'), token)).toHaveLength(1)
+  expect([seen.loads, set.isFresh()]).toEqual([3, false])
+
+  answerNow({ keys: [{ ...keys[0], kid: 'new' }] })
+  await expect.poll(() => set.isFresh()).toBe(true)
+  expect(await set.keysFor(header('new'), token)).toHaveLength(1)
+  await expect(set.keysFor(header('key-0'), token)).rejects.toMatchObject({ reason: 'unknown_key' })
+  expect([seen.loads, seen.changes]).toEqual([3, 1])
+})
+
 test('fault 5: an unknown key is nobody’s fault while the issuer is away, and the token’s once it is back', async () => {
   const { set, clock, respond } = setUp()
   await set.ready()

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import type { AccessToken } from '../../src/identity/access-token.ts'
+import type { JsonObject } from '../../src/identity/json.ts'
 import { principal } from '../../src/identity/principal.ts'
+import { TokenInvalid } from '../../src/identity/verifier.ts'
 import { apiKeys, createApiKey, type StoredApiKey } from '../../src/resource-server/api-keys.ts'
 import type { HandIssued } from '../../src/resource-server/hand-issued.ts'
 import { introspection } from '../../src/resource-server/introspection-verifier.ts'
@@ -9,6 +11,7 @@ import type { IssuerVerifier } from '../../src/resource-server/issuer.ts'
 import { jwks } from '../../src/resource-server/jwks-verifier.ts'
 import { staticTokens } from '../../src/resource-server/static-tokens.ts'
 import { testIssuer } from '../../src/testing.ts'
+import { resourceServer } from '../../src/verify-only.ts'
 import { mcp, issuer as ownIssuer, registered, signedIn, testServer } from '../support/authorization-server.ts'
 import { type JwksIssuer, startJwksIssuer } from '../support/jwks-issuer.ts'
 
@@ -145,6 +148,61 @@ describe.each(Object.entries(rows))('the same identity by every verifier: %s', (
       }),
     )
     expect(new Set(keys).size).toBe(1)
+  })
+})
+
+describe('the same identity by every verifier: a client by itself whose issuer gives it a subject that is no client', () => {
+  const machine = { sub: '7d3c-of-the-directory', client_id: 'nightly', scp: undefined, roles: ['Notes.Read'] }
+  const isClient = ({ roles, scp }: JsonObject) => roles !== undefined && scp === undefined
+  const kinds: Record<string, (claims: object, told?: typeof isClient) => Promise<Made> | Made> = {
+    'signed tokens': async (claims, told) => ({
+      verifier: jwks(issuer.issuer, told && { isClient: told }),
+      token: await issuer.sign({ scope: undefined, ...claims }),
+    }),
+    introspection: (claims, told) => asked(claims, told && { isClient: told }),
+  }
+
+  test.each(Object.entries(kinds))('%s', async (_name, make) => {
+    const kindOf = async (claims: object, told?: typeof isClient) => {
+      const { verifier, token } = await make(claims, told)
+      const { kind, subject, clientId } = await verifier.verify(token, resource)
+      return [kind, subject, clientId]
+    }
+    expect(await kindOf(machine, isClient)).toEqual(['client', machine.sub, 'nightly'])
+    expect(await kindOf({ ...machine, scp: 'Notes.Read' }, isClient)).toEqual(['user', machine.sub, 'nightly'])
+    expect(await kindOf({ ...machine, sub: 'nightly', scp: 'Notes.Read' }, isClient)).toEqual([
+      'client',
+      'nightly',
+      'nightly',
+    ])
+    expect(await kindOf(machine)).toEqual(['user', machine.sub, 'nightly'])
+  })
+
+  test.each(Object.entries(kinds))(
+    '%s: where nobody can tell, nobody is let in, and it is no fault of the token',
+    async (_name, make) => {
+      const { verifier, token } = await make(machine, () => {
+        throw new Error('broken')
+      })
+      const error = await verifier.verify(token, resource).catch((thrown: unknown) => thrown)
+      expect(error).toBeInstanceOf(Error)
+      expect(error).not.toBeInstanceOf(TokenInvalid)
+    },
+  )
+
+  test('a rule for people does not let it in', async () => {
+    const call = async (told?: typeof isClient) => {
+      const auth = resourceServer({
+        resource,
+        issuers: [jwks(issuer.issuer, told && { isClient: told })],
+        tools: { '*': { kind: 'user' } },
+      })
+      const headers = { Authorization: `Bearer ${await issuer.sign({ scope: undefined, ...machine })}` }
+      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'pay' } })
+      const serve = auth.gate(resource, () => new Response('in'))
+      return (await serve(new Request(resource, { method: 'POST', headers, body }))).status
+    }
+    expect([await call(isClient), await call()]).toEqual([403, 200])
   })
 })
 
