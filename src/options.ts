@@ -14,12 +14,12 @@ import type { HealthPaths } from './http/health.ts'
 import { type KeyRotationOptions, keyRotationSchema, type SigningKeys, signingSchema } from './keys/key-options.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
-import { accessPolicySchema } from './mcp/policy/schema.ts'
 import { parseBlock } from './net/address.ts'
 import { type DomainRules, isDomainRule } from './oauth/client-id-metadata.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { isLoopbackHost } from './oauth/loopback.ts'
 import type { ResourceOptions } from './oauth/resource.ts'
+import { checkBySchema, protectedResourceSchema } from './option-checks.ts'
 import type { ProtectionOptions } from './protection.ts'
 import type { Store } from './store/store.ts'
 import type { Provider } from './upstream/provider.ts'
@@ -136,16 +136,7 @@ const lifetimesSchema = z.strictObject(
   Object.fromEntries(Object.keys(defaultLifetimes).map((name) => [name, seconds.optional()])),
 )
 
-const resourceSchema = z.strictObject({
-  name: z.string().optional(),
-  scopes: z.record(z.string(), z.string()).optional(),
-  defaultScopes: words.optional(),
-  lifetimes: z.strictObject({ accessToken: seconds.optional() }).optional(),
-  dpopBoundAccessTokensRequired: z.boolean().optional(),
-  ...accessPolicySchema,
-  hosts: words.optional(),
-  origins: words.optional(),
-})
+const resourceSchema = z.strictObject(protectedResourceSchema)
 
 const configSchema = z.strictObject({
   url: z.string(),
@@ -186,23 +177,11 @@ export const checkOptions = <Claims>(options: Options<Claims>): void => {
   const data = Object.fromEntries(
     Object.entries(options).filter(([name, value]) => !instances.includes(name) && value !== undefined),
   )
-  const { error } = configSchema.safeParse(data)
-  const [issue] = error?.issues ?? []
-  if (issue) throw new ConfigurationError(pathOf(issue.path), expectedBy(issue))
+  checkBySchema(configSchema, data)
   checkRequirements(options)
   checkEmailDomains(options)
   checkExposure(options)
 }
-
-const pathOf = (path: readonly PropertyKey[]): string =>
-  path
-    .map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`))
-    .join('') || 'options'
-
-const expectedBy = (issue: { code?: string | undefined; message: string; keys?: readonly string[] }): string =>
-  issue.code === 'unrecognized_keys'
-    ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}`
-    : issue.message.replace(/^.*?\bexpected /, '')
 
 /** A call that needs a scope which nobody can be granted would be refused for ever. */
 const checkRequirements = ({ resources }: Options<unknown>): void => {

@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import { base64url, utf8 } from './crypto/bytes.ts'
 import { deriveKey, hmacSha256 } from './crypto/hash.ts'
 import type { AuditSink } from './events/audit.ts'
@@ -16,6 +17,7 @@ import { secretKeys } from './keys/secret-keys.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
 import { createDpopNonces } from './oauth/dpop-nonce.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
+import { checkBySchema, protectedResourceSchema } from './option-checks.ts'
 import { createProtection, type ProtectionOptions } from './protection.ts'
 import { createActivity } from './resource-server/activity.ts'
 import type { GateDpop } from './resource-server/dpop.ts'
@@ -62,8 +64,7 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     dpopBoundAccessTokensRequired,
     dpopNonces = false,
   } = options
-  if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
-  if (issuers.length === 0) throw new ConfigurationError('issuers', 'at least one, for instance jwks(issuer)')
+  checkOptions(options)
   const secrets = secretsOf(options.secret)
   const described = {
     ...(name && { name }),
@@ -120,6 +121,25 @@ export const resourceServer = <Upstream = UpstreamClaims>(options: ResourceServe
     close: (closing) => stopGracefully({ activity, streams: protection.streams, ...closing }),
   }
 }
+
+/** What is misspelt would be a rule that nobody applies. @throws ConfigurationError */
+const checkOptions = <Upstream>({ issuers, secret: _, ...options }: ResourceServerOptions<Upstream>): void => {
+  const data = Object.fromEntries(
+    Object.entries(options).filter(([name, value]) => !instances.includes(name) && value !== undefined),
+  )
+  checkBySchema(optionsSchema, data)
+  if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
+  if (!Array.isArray(issuers) || issuers.length === 0 || issuers.some((each) => typeof each?.verify !== 'function')) {
+    throw new ConfigurationError('issuers', 'a list of at least one verifier, for instance [jwks(issuer)]')
+  }
+}
+
+const optionsSchema = z.strictObject({
+  ...protectedResourceSchema,
+  resource: z.string(),
+  dpopNonces: z.boolean().optional(),
+})
+const instances = ['audit', 'telemetry', 'logger', 'clock']
 
 const secretsOf = (secret: ResourceServerOptions['secret']): readonly [string, ...string[]] | undefined => {
   if (secret === undefined) return undefined

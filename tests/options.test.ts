@@ -43,6 +43,8 @@ test.each([
   [{ secret: [] }, 'secret: '],
   [{ resources: {} }, 'resources: expected at least one resource'],
   [{ resources: { '/mcp': { scope: {} } } }, 'resources./mcp: expected no member "scope"'],
+  [{ resources: { '/mcp': { origins: ['app.example.com'] } } }, 'resources./mcp.origins[0]: expected an origin like'],
+  [{ resources: { '/mcp': { hosts: ['http://a'] } } }, 'resources./mcp.hosts[0]: expected a value of Host'],
   [{ resources: { '/mcp': { lifetimes: { accessToken: -1 } } } }, 'resources./mcp.lifetimes.accessToken: expected'],
   [{ resources: { '/mcp': { lifetimes: { refreshToken: 1 } } } }, 'lifetimes: expected no member "refreshToken"'],
   [{ clients: [{ id: 'a', exchange: { form: ['*'] } }] }, 'clients[0].exchange: expected no member "form"'],

@@ -32,6 +32,12 @@ export const createOriginCheck = (resource: URL, extra: readonly string[]): ((or
   return (origin) => allowed.has(origin) || isLoopbackOrigin(origin)
 }
 
+/** Whether a text can be a value of `Host`. */
+export const isHost = (text: string): boolean => /^[^\s/@?#,]+$/.test(text)
+
+/** Whether a text names an origin. */
+export const isOrigin = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\/[^/]/i.test(text) && URL.canParse(text)
+
 /**
  * As a browser sends it. For schemes of its own (`chrome-extension:`, `vscode-webview:`) the URL parser says `null`, which is what every sandboxed
  * page sends: there the text counts.

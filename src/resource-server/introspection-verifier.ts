@@ -110,7 +110,8 @@ export const introspection = <Upstream = UpstreamClaims>(
     const answer = await ask(token)
     check(answer, resource)
     // Who answered is who vouches, also where it doesn't say so.
-    const facts = { ...readJwtFacts(token, { ...answer, iss: issuer }, resource, 'client_id'), claims: answer }
+    const said = { ...answer, iss: issuer }
+    const facts = { ...readJwtFacts(token, said, resource, 'client_id', options.isClient), claims: answer }
     const accessToken = createAccessToken(await applyUpstreamSchema(facts, options.claims))
     askedAt.set(accessToken, startedAt)
     if (rememberedFor > 0) memory.remember(accessToken, epoch)

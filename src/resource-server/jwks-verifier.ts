@@ -66,7 +66,13 @@ export const jwks = <Upstream = UpstreamClaims>(
         if (mistake) logger.error(mistake.message)
         jwksUri = discovered.jwksUri
       }
-      return fetchJson(jwksUri, fetch, signal)
+      try {
+        return await fetchJson(jwksUri, fetch, signal)
+      } catch (error) {
+        // They may have moved: the metadata is read again the next time.
+        jwksUri = options.jwksUri
+        throw error
+      }
     },
     // A key that is gone may have been stolen: what it signed is looked at again.
     changed: memory.forgetAll,
@@ -134,7 +140,7 @@ export const jwks = <Upstream = UpstreamClaims>(
       }
       try {
         const { payload, epoch } = await verifySigned(token, resource)
-        const facts = readJwtFacts(token, payload, resource, clientIdClaim)
+        const facts = readJwtFacts(token, payload, resource, clientIdClaim, options.isClient)
         const accessToken = createAccessToken(options.claims ? await applyUpstreamSchema(facts, options.claims) : facts)
         memory.remember(accessToken, epoch)
         checkBoundKey(accessToken.claims, jkt)

@@ -6,6 +6,7 @@ import { TokenInvalid } from '../identity/verifier.ts'
 /**
  * Reads the payload of a verified access token.
  * @param clientIdClaim `client_id`, or what another issuer calls it; never `sub`
+ * @param isClient for an issuer whose clients are not the subjects of their own tokens
  * @throws TokenInvalid for a payload that says less than a handler is promised, or something that can't be read
  * @see RFC 9068 §2.2
  */
@@ -14,6 +15,7 @@ export const readJwtFacts = (
   payload: JsonObject,
   resource: string,
   clientIdClaim: string,
+  isClient: ((claims: JsonObject) => boolean) | undefined,
 ): AccessTokenFacts => {
   const { iss, sub, exp, act } = payload
   const clientId = payload[clientIdClaim]
@@ -21,7 +23,7 @@ export const readJwtFacts = (
   // Shown without its actor, a token would seem to be the user's own.
   const actor = act === undefined ? undefined : readActor(act, iss)
   if (act !== undefined && actor === undefined) throw new TokenInvalid('claims')
-  const kind = sub === clientId ? 'client' : 'user'
+  const kind = sub === clientId || isClient?.(payload) ? 'client' : 'user'
   return {
     token,
     kind,

@@ -72,9 +72,15 @@ export const createKeySet = ({ load, changed, clock, logger, freshFor, keptFor, 
 
   const isFresh = (): boolean => current !== undefined && clock.now() - current.at < freshFor
 
+  const isKept = (): boolean => current !== undefined && clock.now() - current.at <= keptFor
+
   const lookUp = async (): Promise<Current> => {
-    if (!isFresh()) await refresh()
-    if (!current || clock.now() - current.at > keptFor) {
+    if (!isFresh()) {
+      const refreshed = refresh()
+      // An issuer that gave no answer last time may take long to give none again: who has keys does not wait for that.
+      if (failure === undefined || !isKept()) await refreshed
+    }
+    if (!current || !isKept()) {
       throw new VerifierUnavailable('the keys of an issuer are not to be had', { cause: failure })
     }
     return current

@@ -318,6 +318,39 @@ test.each<[string, object]>([
   expect(start).toThrow(ConfigurationError)
 })
 
+test.each<[string, object]>([
+  ['unlisted: expected one of "allow"|"deny"', { unlisted: 'denied' }],
+  ['lists: expected one of', { lists: 'usabel' }],
+  ['options: expected no member "tool"', { tool: { a: ['r'] } }],
+  ['tools: expected record', { tools: ['a'] }],
+  ['tools.a: expected a list of scopes, a rule with known members, or a function', { tools: { a: 'r' } }],
+  ['tools.a: expected', { tools: { a: null } }],
+  ['tools.a: expected', { tools: { a: { scopes: 'r' } } }],
+  ['tools.a: expected', { tools: { a: { clients: 'one' } } }],
+  ['prompts.a: expected', { prompts: { a: { kind: 'users' } } }],
+  ['resources.a: expected', { resources: { a: { actor: 'no' } } }],
+  ['implies.r: expected', { implies: { r: 'r' } }],
+  ['hosts[0]: expected a value of Host', { hosts: ['https://proxy.example.com'] }],
+  ['hosts: expected array', { hosts: 'proxy.example.com' }],
+  ['origins[0]: expected an origin like', { origins: ['app.example.com'] }],
+  ['origins[1]: expected', { origins: ['chrome-extension://abc', '*'] }],
+  ['dpopNonces: expected boolean', { dpopNonces: 'no' }],
+  ['issuers: expected a list', { issuers: testIssuer() }],
+  ['issuers: expected a list', { issuers: ['https://issuer.example.com'] }],
+])('what nobody would apply is refused at start, also where no compiler looks: %s', (message, options) => {
+  const start = () =>
+    resourceServer({ resource: url, issuers: [testIssuer()], scopes: { r: 'Read' }, ...options } as never)
+  expect(start).toThrow(ConfigurationError)
+  expect(start).toThrow(message)
+})
+
+test('what hosts and origins may be', () => {
+  const hosts = ['proxy.example.com', 'proxy.example.com:8443', '[::1]:80', 'localhost']
+  const origins = ['https://app.example.com', 'http://127.0.0.1:6274', 'vscode-webview://abc', 'chrome-extension://abc']
+  const options = { resource: url, issuers: [testIssuer()], hosts, origins, tools: undefined, secret: undefined }
+  expect(() => resourceServer(options as never)).not.toThrow()
+})
+
 describe('the policy that the README shows', () => {
   const token = (scopes: string[], claims = {}, more = {}) =>
     accessToken({ scopes, upstream: { claims: { email_verified: true, ...claims } }, ...more })
