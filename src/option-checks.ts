@@ -23,6 +23,7 @@ export const protectedResourceSchema = {
 /**
  * Types don't reach what was written in JavaScript or YAML.
  * @throws ConfigurationError naming the first wrong value, and what was expected there
+ * @internal
  */
 export const checkBySchema = (schema: z.ZodType, data: object): void => {
   const { error } = schema.safeParse(data)

@@ -1,9 +1,7 @@
-import { expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { openid } from '../../src/upstream/openid.ts'
 import { CookieJar, type OidcProviderOptions, signInAt, startOidcProvider } from '../support/oidc-provider.ts'
 import { type Connected, upstreamWorld, type World } from '../support/upstream-world.ts'
-
-vi.setConfig({ testTimeout: 120_000 })
 
 // A real OpenID Provider, in each of the ways in which providers differ.
 const characters: Record<string, OidcProviderOptions & { readonly subject?: string }> = {
