@@ -48,6 +48,8 @@ export const github = <Claims = UpstreamClaims>(options: GithubOptions<Claims>):
       url: `${api}/user`,
       subject: 'id',
       headers,
+      // `Sorry. Your account was suspended.`
+      isBlocked: (status, said) => status === 403 && /\baccount was suspended\b/i.test(String(said?.message)),
       more: {
         emails: `${api}/user/emails?per_page=100`,
         ...(organizations ? { organizations: `${api}/user/orgs?per_page=100` } : {}),
@@ -59,6 +61,8 @@ export const github = <Claims = UpstreamClaims>(options: GithubOptions<Claims>):
       bad_refresh_token: 'invalid_grant',
       incorrect_client_credentials: 'invalid_client',
       redirect_uri_mismatch: 'invalid_request',
+      // The person's to mend, at GitHub.
+      unverified_user_email: 'access_denied',
     },
     revocation: (token) => ({
       url: `${api}/applications/${encodeURIComponent(clientId)}/token`,

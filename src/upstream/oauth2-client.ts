@@ -1,8 +1,8 @@
 import type { Configuration } from 'openid-client'
-import type { Json, JsonObject } from '../identity/json.ts'
 import { requestTimeout } from './bounded-fetch.ts'
 import type { AuthenticateClient } from './client-credential.ts'
 import type { Library } from './openid-server.ts'
+import { type ErrorCodes, objectOf, standardError } from './standard-answer.ts'
 
 /** We as a client of a provider that has no discovery. */
 export interface Oauth2Client {
@@ -16,7 +16,7 @@ export interface Oauth2Endpoints {
   readonly tokenEndpoint: string
   readonly clientId: string
   readonly scopeSeparator?: string
-  readonly errors?: Readonly<Record<string, string>>
+  readonly errors?: ErrorCodes
 }
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -47,21 +47,9 @@ const standardAnswer = async (answer: Response, options: Oauth2Endpoints): Promi
   const body = objectOf(text)
   if (!body) return new Response(text === '' ? null : text, { status, statusText, headers })
   const { id_token: _unchecked, ...rest } = body
-  if (typeof rest.error === 'string') {
-    const error = options.errors?.[rest.error] ?? rest.error
-    const changed = error === rest.error ? rest : { ...rest, error, error_description: rest.error }
-    return Response.json(changed, { status: Math.max(status, 400) })
-  }
+  const failed = standardError(rest, status, options.errors)
+  if (failed) return failed
   const separator = options.scopeSeparator ?? ' '
   const scope = typeof rest.scope === 'string' ? rest.scope.split(separator).join(' ') : undefined
   return new Response(JSON.stringify(scope === undefined ? rest : { ...rest, scope }), { status, statusText, headers })
-}
-
-const objectOf = (text: string): JsonObject | undefined => {
-  try {
-    const value: Json = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined
-  } catch {
-    return undefined
-  }
 }

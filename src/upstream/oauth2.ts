@@ -17,10 +17,13 @@ import {
   type Renewable,
   type Renewal,
   type SignIn,
+  SignInRefused,
+  UpstreamRefused,
 } from './provider.ts'
 import { asksForReauthentication, notReauthenticated, withoutReauthentication } from './reauthentication.ts'
 import { describedProvider, type RedirectOptions } from './redirect-options.ts'
 import type { RevalidationOptions } from './revalidation.ts'
+import type { ErrorCodes } from './standard-answer.ts'
 import { tokensOf } from './token-answer.ts'
 import { askUser, type UserApi } from './user-api.ts'
 
@@ -47,7 +50,7 @@ export interface Oauth2Options<Claims = UpstreamClaims> extends RedirectOptions<
   /** Where the provider says who the token is for. */
   readonly user: UserApi
   /** Error codes of the provider's own at its token endpoint, and which of OAuth's they are; `invalid_grant` ends a session. */
-  readonly errors?: Readonly<Record<string, string>>
+  readonly errors?: ErrorCodes
   /** The request that ends one token at the provider, and no other session of the person. Without it nothing is revoked there. */
   readonly revocation?: (accessToken: string) => { readonly url: string; readonly init: RequestInit }
 }
@@ -156,6 +159,7 @@ const openOauth2 = (
     }
     // The old refresh token may be used up: what only concerns the claims must not cost us the new one.
     const person = await askUser(options.user, renewed.accessToken, fetch).catch((error: unknown) => {
+      if (error instanceof SignInRefused) throw new UpstreamRefused('the person is blocked at the provider')
       logger.warn('the user API failed at a refresh: what it said before stays', { reason: describe(error) })
       return undefined
     })
@@ -173,6 +177,7 @@ const openOauth2 = (
       if (person.subject !== subject) throw new ProviderUnavailable('the user API answered another person')
       return [{ source: 'userinfo', at: clock.now(), claims: person.claims }]
     } catch (error) {
+      if (error instanceof SignInRefused) throw new UpstreamRefused('the person is blocked at the provider')
       throw validationFailure(error)
     }
   }

@@ -32,15 +32,18 @@ const untrustedCodes = new Set([
   'ERR_JWKS_MULTIPLE_MATCHING_KEYS',
 ])
 
-// The person's own "no", and the provider's to the person.
-const deniedErrors = new Set(['access_denied'])
-// Only with the person's help. @see OpenID Connect Core §3.1.2.6
+// The person's own "no", and the provider's to the person: also as Apple says the first, and Auth0 the second.
+const deniedErrors = new Set(['access_denied', 'user_cancelled_authorize', 'unauthorized'])
+// Only with the person's help. @see OpenID Connect Core §3.1.2.6; the last is Auth0's
 const interactionErrors = new Set([
   'interaction_required',
   'login_required',
   'account_selection_required',
   'consent_required',
+  'mfa_required',
 ])
+
+const endedErrors = new Set(['invalid_grant', 'invalid_token'])
 
 /** What a failed sign-in means. */
 export const signInFailure = (error: unknown): SignInRefused | ProviderUnavailable => {
@@ -58,10 +61,16 @@ export const signInFailure = (error: unknown): SignInRefused | ProviderUnavailab
   return unavailable(error)
 }
 
-/** What a failed refresh means: only `invalid_grant` is a "no". */
+/**
+ * What a failed refresh means: a "no" is that the grant is over, and what providers say of somebody who is blocked, not assigned to this server any more, or
+ * must act themselves. Whatever may be our own fault is none.
+ */
 export const refreshFailure = (error: unknown): UpstreamRefused | ProviderUnavailable => {
   if (error instanceof ProviderUnavailable) return error
-  if (told(error).error === 'invalid_grant') return new UpstreamRefused('the provider has ended this session')
+  const { error: answered = '' } = told(error)
+  if (endedErrors.has(answered) || deniedErrors.has(answered) || interactionErrors.has(answered)) {
+    return new UpstreamRefused('the provider has ended this session')
+  }
   return unavailable(error)
 }
 

@@ -7,6 +7,7 @@ import type { LogoutEnds } from './provider.ts'
 import type { Reauthenticates } from './reauthentication.ts'
 import type { RedirectOptions } from './redirect-options.ts'
 import type { RevalidationOptions } from './revalidation.ts'
+import type { ErrorCodes } from './standard-answer.ts'
 
 /** What a preset takes as it is. */
 export type PresetOptions<Claims> = RevalidationOptions &
@@ -73,6 +74,11 @@ export interface OpenidOptions<Claims = UpstreamClaims> extends RedirectOptions<
    * The address to register there is `<url>/authorize/logout/<id>`.
    */
   readonly logoutEnds?: LogoutEnds
+  /**
+   * For a provider whose errors come with status 200: its own codes at the token endpoint and at userinfo, and which of OAuth's they are.
+   * `invalid_grant` and `invalid_token` end a session.
+   */
+  readonly errors?: ErrorCodes
   /** What an id_token must say besides: answers what is wrong, for the audit log. Who does not satisfy it can't sign in. */
   readonly check?: (idToken: JsonObject) => string | undefined
   /**

@@ -7,6 +7,7 @@ import type { UpstreamContext } from './context.ts'
 import { describe, unavailable } from './openid-errors.ts'
 import { ProviderUnavailable } from './provider.ts'
 import { refreshedValue } from './refreshed-value.ts'
+import { type ErrorCodes, withStandardErrors } from './standard-answer.ts'
 
 export type Library = typeof import('openid-client')
 
@@ -29,6 +30,8 @@ export interface OpenidClient {
   readonly issuerTemplate: string | undefined
   /** Where the metadata are, and what they may name as issuer, where that is another one. */
   readonly discovery: { readonly address: string; readonly names: readonly string[] } | undefined
+  /** Of a provider whose errors come with status 200. */
+  readonly errors: ErrorCodes | undefined
 }
 
 const metadataFreshFor = 3_600_000
@@ -43,7 +46,8 @@ export const openidServer = (
   client: OpenidClient,
   { clock, fetch, logger }: Pick<UpstreamContext, 'clock' | 'fetch' | 'logger'>,
 ): (() => Promise<OpenidServer>) => {
-  const bounded = boundedFetch(fetch)
+  const plain = boundedFetch(fetch)
+  const bounded = client.errors ? withStandardErrors(plain, client.errors) : plain
 
   const load = async (): Promise<OpenidServer> => {
     const library = await import('openid-client')

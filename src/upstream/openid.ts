@@ -94,6 +94,7 @@ const openProvider = (
     authenticate,
     issuerTemplate: options.issuerTemplate,
     discovery: options.discovery,
+    errors: options.errors,
   }
   const server = openidServer(client, context)
   const bounded = boundedFetch(context.fetch)

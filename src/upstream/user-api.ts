@@ -1,7 +1,8 @@
 import type { Json, JsonObject } from '../identity/json.ts'
 import { parseExactly } from './exact-json.ts'
 import { unavailable } from './openid-errors.ts'
-import { ProviderUnavailable } from './provider.ts'
+import { ProviderUnavailable, SignInRefused } from './provider.ts'
+import { objectOf } from './standard-answer.ts'
 
 /** Where a provider says who a token is for. */
 export interface UserApi {
@@ -11,6 +12,8 @@ export interface UserApi {
   readonly subject: string
   /** Sent with each request, such as `accept`. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Whether an answer that is no success says that the person is blocked there. A 401 always ends the session, and all else is the provider's trouble. */
+  readonly isBlocked?: (status: number, said: JsonObject | undefined) => boolean
   /**
    * More to be asked, each kept as a claim of its name. What the provider says we may not see (403, 404) is left out. Lists are read to their
    * end by `Link: rel="next"`, up to ten pages.
@@ -25,7 +28,7 @@ export interface Person {
   readonly claims: JsonObject
 }
 
-/** Asks whom a token is for. @throws ProviderUnavailable */
+/** Asks whom a token is for. @throws SignInRefused the person is blocked there; ProviderUnavailable */
 export const askUser = async (api: UserApi, token: string, fetch: Fetch): Promise<Person> => {
   const init: RequestInit = {
     headers: {
@@ -37,6 +40,9 @@ export const askUser = async (api: UserApi, token: string, fetch: Fetch): Promis
   }
   try {
     const answer = await fetch(api.url, init)
+    if (!answer.ok && api.isBlocked?.(answer.status, objectOf(await answer.text()))) {
+      throw new SignInRefused('denied', { detail: 'the person is blocked at the provider' })
+    }
     if (!answer.ok) throw failed('the user API', answer)
     const claims = parseExactly(await answer.text())
     if (!isObject(claims)) throw new ProviderUnavailable('the user API answered no JSON object')
@@ -49,6 +55,7 @@ export const askUser = async (api: UserApi, token: string, fetch: Fetch): Promis
     }
     return { subject, claims: { ...claims, ...Object.fromEntries(more) } }
   } catch (error) {
+    if (error instanceof SignInRefused) throw error
     if (error instanceof SyntaxError) throw new ProviderUnavailable('the user API answered no JSON')
     throw unavailable(error)
   }

@@ -179,6 +179,18 @@ describe('Sign in with Apple', () => {
     }
   })
 
+  test('who cancels at Apple gets the page for that, and a way on', async () => {
+    const server = world()
+    const { visit } = await server.arrive(async (url) => {
+      const state = new URL(url).searchParams.get('state') ?? ''
+      const answer = await server.auth.respond(posted({ error: 'user_cancelled_authorize', state }))
+      return answer?.headers.get('location') ?? ''
+    })
+    expect([visit.status, visit.forms.length > 0]).toEqual([403, true])
+    expect(visit.text).not.toContain('user_cancelled')
+    expect(server.types()).toContain('sign_in.refused')
+  })
+
   test('a post decides nothing: in another browser, repeated, too long, or at a provider that does not post', async () => {
     const server = world()
     const browser = server.newBrowser()

@@ -308,6 +308,34 @@ describe('GitHub Enterprise Server', () => {
     expect(await claims()).toMatchObject({ email: 'public@example.com', email_verified: false })
   })
 
+  test('whom GitHub has suspended is blocked: at sign-in, at a check, and at a refresh; its limits are its own trouble', async () => {
+    const suspended = json({ message: 'Sorry. Your account was suspended.' }, 403)
+    routes.set('GET /api/v3/user', suspended)
+    expect(await rejection(claims())).toMatchObject({ name: 'SignInRefused', reason: 'denied' })
+    const open = await openGithub()
+    const session = { issuer: 'https://git.example.com/login/oauth', ...renewable }
+    const check = () => rejection(open.validate?.(session) ?? Promise.resolve())
+    expect(await check()).toMatchObject({ name: 'UpstreamRefused' })
+    expect(await rejection(open.refresh?.(session) ?? Promise.resolve())).toMatchObject({ name: 'UpstreamRefused' })
+    for (const trouble of [
+      json({ message: 'API rate limit exceeded for user ID 7.' }, 403),
+      json({ message: 'You have exceeded a secondary rate limit.' }, 429),
+      json({ message: 'Sorry. Your account was suspended.' }, 502),
+      { status: 403, body: '<html>account was suspended</html>' },
+      { status: 403, body: 'null' },
+    ]) {
+      routes.set('GET /api/v3/user', trouble)
+      expect(await check()).toMatchObject({ name: 'ProviderUnavailable' })
+    }
+    routes.set('GET /api/v3/user', json({ message: 'Bad credentials' }, 401))
+    expect(await check()).toMatchObject({ name: 'UpstreamRefused' })
+  })
+
+  test('who has no verified address there is told no, not that GitHub is out of reach', async () => {
+    routes.set('POST /login/oauth/access_token', json({ error: 'unverified_user_email' }))
+    expect(await rejection(claims())).toMatchObject({ name: 'SignInRefused', reason: 'denied' })
+  })
+
   test('fault 6: its token, and only its token, is revoked there', async () => {
     routes.set('DELETE /api/v3/applications/me/token', { status: 204, body: '' })
     const open = await openGithub()
