@@ -54,7 +54,8 @@ export const protect = <Upstream>(
 }
 
 /**
- * One listener for a whole server: the server's own routes, protected handlers by their path, and 404 or `otherwise` for the rest.
+ * One listener for a whole server: the server's own routes, protected handlers by their path, and 404 or `otherwise` for the rest. What a handler throws
+ * goes to the console, and its caller gets 500, as with handlers that have `fetch`.
  * @throws Error at once, if no resource is configured at one of the paths
  */
 export const listener = <Upstream>(
@@ -65,8 +66,15 @@ export const listener = <Upstream>(
   const own = routes(auth)
   const gated = new Map(Object.entries(handlers).map(([path, handler]) => [path, protect(auth, path, handler)]))
   return async (request, response) => {
-    if (await own(request, response)) return
-    await (gated.get(pathOf(request)) ?? otherwise)(request, response)
+    try {
+      if (await own(request, response)) return
+      await (gated.get(pathOf(request)) ?? otherwise)(request, response)
+    } catch (error) {
+      // Nobody waits for a listener: what it rejects with would end the process.
+      console.error(error)
+      if (response.headersSent) response.destroy()
+      else response.writeHead(500).end()
+    }
   }
 }
 

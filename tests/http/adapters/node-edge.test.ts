@@ -6,7 +6,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import express from 'express'
 import { Hono } from 'hono'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Auth } from '../../../src/http/auth.ts'
 import * as onExpress from '../../../src/http/express.ts'
 import * as onHono from '../../../src/http/hono.ts'
@@ -134,6 +134,38 @@ test('SDK v1 with sessions: each call of a session is its own caller’s', async
   turn = 0
   await client.close()
   expect(seen).toEqual(['a', 'b', 'c'].map((text) => [{ type: 'text', text }]))
+})
+
+test('node: a handler that fails is told nobody, and the server goes on', async () => {
+  const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+  onTestFinished(() => logged.mockRestore())
+  const handlers: Record<string, onNode.NodeHandler> = {
+    'at once': () => {
+      throw new Error('secret of the handler')
+    },
+    later: async () => Promise.reject(new Error('secret of the handler')),
+    'in the midst': async (_, response) => {
+      response.write('begun')
+      throw new Error('secret of the handler')
+    },
+  }
+  let handler = handlers['at once']
+  const { issuer, origin } = await start((auth) =>
+    onNode.listener(auth, { '/mcp': (...given) => handler?.(...given) }, () => handler?.({} as never, {} as never)),
+  )
+  const headers = { Authorization: `Bearer ${issuer.accessToken().token}` }
+  for (const name of ['at once', 'later']) {
+    handler = handlers[name]
+    const response = await fetch(`${origin}/mcp`, { headers })
+    expect([name, response.status, await response.text()]).toEqual([name, 500, ''])
+  }
+  handler = handlers['in the midst']
+  await expect(fetch(`${origin}/mcp`, { headers }).then((response) => response.text())).rejects.toThrow()
+  handler = handlers.later
+  expect((await fetch(`${origin}/other`)).status).toBe(500)
+  expect(logged).toHaveBeenCalledTimes(4)
+  handler = (_, response) => response.end('in')
+  expect(await (await fetch(`${origin}/mcp`, { headers })).text()).toBe('in')
 })
 
 test('an unknown path is an error at once, in every adapter', async () => {
