@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
+import { createServer } from 'node:tls'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/events/logger.ts'
 import { redis } from '../../src/store/redis.ts'
 import type { Store } from '../../src/store/store.ts'
+import { makeCertificates } from '../support/certificates.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
 import { bytes, contract, inTime, LONG, passing, set, value } from './contract.ts'
@@ -271,6 +274,42 @@ describe.skipIf('skip' in cluster)('redis cluster, when answers are lost', () =>
       expect(now - counted).toBeLessThanOrEqual(1)
       counted = now
     }
+  })
+})
+
+describe.skipIf('skip' in server)('redis over TLS', async () => {
+  const { port, password } = server as RedisServer
+  const certificates = await makeCertificates(['redis.example'])
+  const inFront = createServer({ key: certificates.key, cert: certificates.certificate }, (clear) => {
+    const behind = connect(port, '127.0.0.1')
+    for (const each of [clear, behind]) each.on('error', () => void [clear.destroy(), behind.destroy()])
+    clear.pipe(behind).pipe(clear)
+  })
+  await new Promise<void>((resolve) => inFront.listen(0, '127.0.0.1', resolve))
+  afterAll(() => void inFront.close())
+  const { port: safe } = inFront.address() as { port: number }
+  const to = { host: '127.0.0.1', port: safe, password }
+  const authority = { ca: certificates.authority, servername: 'redis.example' }
+
+  test('with a certificate of the authority and the name that are expected; nodes hear of each other there, too', async () => {
+    const prefix = freshPrefix()
+    const [store, other] = [
+      opened({ ...to, tls: authority }, { prefix }),
+      opened({ ...to, tls: authority }, { prefix }),
+    ]
+    const messages: string[] = []
+    other.watch((message) => messages.push(message))
+    await set(store, 'a', '1')
+    expect(await value(other, 'a')).toBe('1')
+    await expect.poll(() => store.commit({ notify: ['heard'] }).then(() => messages)).toContain('heard')
+  })
+
+  test('refuses an unknown authority, another name, and a server that has no TLS: never in clear', async () => {
+    const unavailable = { name: 'StoreUnavailable' }
+    const another = { ...authority, servername: 'another.example' }
+    await expect(opened({ ...to, tls: another }).get(['a'])).rejects.toMatchObject(unavailable)
+    await expect(opened(`rediss://:${password}@127.0.0.1:${safe}`).get(['a'])).rejects.toMatchObject(unavailable)
+    await expect(opened({ ...to, port, tls: authority }).get(['a'])).rejects.toMatchObject(unavailable)
   })
 })
 
