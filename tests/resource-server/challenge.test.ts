@@ -6,7 +6,7 @@ import {
   rpcErrorResponse,
   unavailableResponse,
 } from '../../src/resource-server/challenge.ts'
-import { createHostCheck, createOriginCheck } from '../../src/resource-server/hosts.ts'
+import { createHostCheck, createOriginCheck, isHost, isOrigin } from '../../src/resource-server/hosts.ts'
 import { readAccessToken } from '../../src/resource-server/presented-token.ts'
 import { requestWithSession, responseWithSession } from '../../src/resource-server/session-header.ts'
 
@@ -252,4 +252,32 @@ test('a body that was read already is not sent again', async () => {
   const request = new Request('https://x.example', { method: 'POST', headers: { 'mcp-session-id': 'a' }, body: 'read' })
   await request.text()
   expect(requestWithSession(request, ids).body).toBeNull()
+})
+
+test('a host is named without a scheme, a path, or anything else that no Host says', () => {
+  for (const host of ['notes.example.com', 'localhost:3000', '[::1]:8080', 'a']) {
+    expect([host, isHost(host)]).toEqual([host, true])
+  }
+  const none = ['', 'https://notes.example.com', '/a', 'a/', 'a b', ' a', 'a ', 'a\n', 'me@a', 'a?', 'a#', 'a,b']
+  for (const text of none) expect([text, isHost(text)]).toEqual([text, false])
+})
+
+test('an origin is named with its scheme and its host', () => {
+  const origins = ['https://app.example.com', 'HTTPS://App.example.com/', 'http://[::1]:3000', 'a://b']
+  for (const origin of [...origins, 'chrome-extension://abcdef', 'vscode-webview://panel/index.html']) {
+    expect([origin, isOrigin(origin)]).toEqual([origin, true])
+  }
+  const none = [
+    '',
+    '*',
+    'null',
+    'app.example.com',
+    'app.example.com:443',
+    'mailto:a@example.com',
+    'https:a',
+    'https:/a',
+  ]
+  for (const text of [...none, 'https://', 'https:///a', ' https://a', '1a://b', 'https://a b', 'https://[']) {
+    expect([text, isOrigin(text)]).toEqual([text, false])
+  }
 })
