@@ -76,7 +76,7 @@ export const issueCode = async (
       expiresAt: now + codeLife,
     },
   }
-  const issued = { code: formatCode({ grant: id, secret }), grant: id }
+  const issued = { code: formatCode({ grant: id, session: upstreamSession, secret }), grant: id }
   await commitHeld(server, upstreamSession, async () => {
     const { unchanged = [], puts = [] } = await committedWith(issued)
     return {

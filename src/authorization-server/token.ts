@@ -101,20 +101,15 @@ const exchangeAbout = async (
     throw new OAuthError('unauthorized_client', `this client is not registered for ${name}`)
   }
   if (type.ofClients) await countRequest(server, authenticated)
-  if (!proof) return { body: await presented.exchange(server, { ...authenticated, grant, session, now }) }
+  const { client, authentication } = authenticated
+  if (!proof) return { body: await presented.exchange(server, { client, authentication, grant, session, now }) }
   let used: Promise<void> | undefined
   const use = (): Promise<void> => {
     used ??= useProof(server, proof)
     return used
   }
-  const body = await presented.exchange(server, {
-    ...authenticated,
-    grant,
-    session,
-    now,
-    jkt: proof.jkt,
-    useProof: use,
-  })
+  const proven = { jkt: proof.jkt, useProof: use }
+  const body = await presented.exchange(server, { client, authentication, grant, session, now, ...proven })
   // Where a grant type forgot: nobody is told what a second use got.
   await use()
   return { body, headers: await nextNonce(server, proof) }

@@ -9,7 +9,7 @@ import type { MacKey } from '../keys/ring.ts'
  */
 const grantIdLength = 16
 const secretLength = 32
-const codeForm = /^cs_ac_([\w-]{22})\.([\w-]{43})$/
+const codeForm = /^cs_ac_([\w-]{22})\.([\w-]{22})\.([\w-]{43})$/
 const refreshTokenForm = /^(cs_rt_([\w-]{22})\.([\w-]{22})\.(0|[1-9]\d{0,14})\.([\w-]{1,64}))\.([\w-]{43})$/
 
 /** 128 random bits, base64url. */
@@ -20,16 +20,17 @@ export const newSecret = (random: Random): string => base64url(random.bytes(secr
 
 export interface Code {
   readonly grant: string
+  /** The upstream session that the grant stands on: so that both are read at once. */
+  readonly session: string
   readonly secret: string
 }
 
-export const formatCode = ({ grant, secret }: Code): string => `cs_ac_${grant}.${secret}`
+export const formatCode = ({ grant, session, secret }: Code): string => `cs_ac_${grant}.${session}.${secret}`
 
 export const parseCode = (text: string): Code | undefined => {
-  const [, grant, secret] = codeForm.exec(text) ?? []
-  return grant !== undefined && secret !== undefined && isCanonical(grant) && isCanonical(secret)
-    ? { grant, secret }
-    : undefined
+  const [, grant, session, secret] = codeForm.exec(text) ?? []
+  if (!grant || !session || !secret) return undefined
+  return [grant, session, secret].every(isCanonical) ? { grant, session, secret } : undefined
 }
 
 /** A refresh token that was read but not verified: its grant's salt is needed for that. */

@@ -57,7 +57,7 @@ export interface DocumentCopy {
   readonly lastModified?: string
 }
 
-export const clients = recordType<Client>({ name: 'client', schema: 1, sealed: false })
+export const clients = recordType<Client>({ name: 'client', schema: 1, sealed: false, shared: true })
 
 /** A client id may be any text that a client sends, so it is hashed into the key. */
 export const clientRef = (id: string) => refTo(clients, hashSecret(id))

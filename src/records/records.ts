@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from '../crypto/bytes.ts'
 import { UnsealError } from '../crypto/sealing.ts'
 import type { Check, CommitResult, Entry, Store, Version } from '../store/store.ts'
+import { createDecodedMemory } from './decoded-memory.ts'
 
 /** What kind of record a key holds: its name is the key's first part, its schema version is written with each value. */
 export interface RecordType<T> {
@@ -8,6 +9,8 @@ export interface RecordType<T> {
   readonly schema: number
   /** Sealed where the value holds secrets or what a provider said of a person. */
   readonly sealed: boolean
+  /** Many requests read the same few: what was read is kept, frozen, as long as the store has the same bytes. Not for what is sealed. */
+  readonly shared?: true
   /** Reads a value that an older release wrote; nodes of two releases may share a store. */
   readonly upgrade?: (value: unknown, schema: number) => T
 }
@@ -78,7 +81,10 @@ const plainFormat = 0
 const sealedFormat = 1
 
 export const createRecords = (store: Store, sealer: Sealer): Records => {
-  const decode = <T>(ref: Ref<T>, bytes: Uint8Array): T => {
+  const shared = createDecodedMemory()
+  const decode = <T>(ref: Ref<T>, bytes: Uint8Array): T =>
+    ref.type.shared ? shared(ref.key, bytes, () => decodeAnew(ref, bytes)) : decodeAnew(ref, bytes)
+  const decodeAnew = <T>(ref: Ref<T>, bytes: Uint8Array): T => {
     const schema = bytes[1] ?? 0
     const body = bytes.subarray(2)
     if (bytes[0] !== (ref.type.sealed ? sealedFormat : plainFormat)) throw new RecordUnreadable(ref.key, 'form')

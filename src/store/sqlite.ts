@@ -174,16 +174,19 @@ function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, 
   const version = newVersion()
   const ends = (ttl: number | undefined) => (ttl === undefined ? NEVER : now + ttl)
   const [check, ...otherChecks] = checks
-  const [set, ...otherSets] = sets
-  if (check?.version && check.key === set?.key && otherChecks.length + otherSets.length + deletes.length === 0) {
-    // Of most commits, those of refreshes: one statement checks and sets.
-    const { changes } = statements.replace.run(ends(set.ttl), version, set.value, set.key, check.version, now)
-    return Number(changes) === 1 ? version : undefined
-  }
-  for (const { key, version } of checks) {
+  // In most commits what is checked first is set: one statement does both. It comes before all others, for it may be the one that says no.
+  const replaced = check?.version === undefined ? undefined : sets.find(({ key }) => key === check.key)
+  for (const { key, version } of replaced ? otherChecks : checks) {
     if (statements.version.get(key, now)?.version !== version) return undefined
   }
-  for (const { key, value, ttl } of sets) statements.set.run(key, ends(ttl), version, value)
+  if (check?.version !== undefined && replaced) {
+    const { ttl, value, key } = replaced
+    const { changes } = statements.replace.run(ends(ttl), version, value, key, check.version, now)
+    if (Number(changes) !== 1) return undefined
+  }
+  for (const set of sets) {
+    if (set !== replaced) statements.set.run(set.key, ends(set.ttl), version, set.value)
+  }
   for (const key of deletes) statements.remove.run(key)
   return version
 }

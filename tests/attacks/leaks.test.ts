@@ -197,7 +197,7 @@ test('errors on the wire are the protocol’s own words, and the same whatever w
   const tokens = await target.tokens(client)
   const bodies = [
     await target.redeem({ ...inHand, code: 'cs_ac_unknown' }),
-    await target.redeem({ ...inHand, code: `cs_ac_${'A'.repeat(22)}.${'A'.repeat(43)}` }),
+    await target.redeem({ ...inHand, code: `cs_ac_${'A'.repeat(22)}.${'A'.repeat(22)}.${'A'.repeat(43)}` }),
     await target.redeem({ ...inHand, code: inHand.code.replace(/.{43}$/, 'A'.repeat(43)) }),
     await target.redeem(inHand, { client_id: other.id }),
     await target.redeem(inHand, { redirect_uri: 'https://evil.example/' }),

@@ -140,6 +140,17 @@ describe('token substitution', () => {
     expect((await target.redeem(inHand)).status).toBe(200)
   })
 
+  test('a code that names another’s sign-in is none, and its own is not spent by it', async () => {
+    const [mine, theirs] = [await target.code(client), await target.code(client)]
+    const [, , session] = theirs.code.split(/_ac_|\./)
+    const parts = mine.code.split('.')
+    const strange = [parts[0], session, parts[2]].join('.')
+    expect(strange).not.toBe(mine.code)
+    const answer = await target.redeem({ ...mine, code: strange })
+    expect([answer.status, answer.body.error, tokensIn(answer)]).toEqual([400, 'invalid_grant', []])
+    expect((await target.redeem(mine)).status).toBe(200)
+  })
+
   test('another resource’s', async () => {
     expect((await target.call(tokens.access_token, {}, '/other')).status).toBe(401)
     const both = await target.tokens(client, { parameters: { resource: OTHER_RESOURCE, scope: 'other:read' } })

@@ -18,23 +18,35 @@ const id = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer
 const generation = fc.nat({ max: Number.MAX_SAFE_INTEGER % 10 ** 15 })
 
 test('a code is read as it was made', () => {
-  const code = { grant: newGrantId(systemRandom), secret: newSecret(systemRandom) }
+  const code = { grant: newGrantId(systemRandom), session: newGrantId(systemRandom), secret: newSecret(systemRandom) }
   expect(parseCode(formatCode(code))).toEqual(code)
 })
 
 test('a code is one from its first to its last character, in its one spelling', () => {
-  const grant = 'A'.repeat(22)
+  const id = 'A'.repeat(22)
   const secret = 'A'.repeat(43)
-  expect(parseCode(`cs_ac_${grant}.${secret}`)).toEqual({ grant, secret })
+  const read = (grant: string, session: string, end: string) => parseCode(`cs_ac_${grant}.${session}.${end}`)
+  expect(read(id, id, secret)).toEqual({ grant: id, session: id, secret })
+  const whole = `cs_ac_${id}.${id}.${secret}`
   const none = [
-    ...['', 'nonsense', `xcs_ac_${grant}.${secret}`, `cs_ac_${grant}.${secret}x`, `cs_ac_${grant}${secret}`],
-    ...[`cs_ac_${grant}A.${secret}`, `cs_ac_A.${secret}`, `cs_ac_${grant}.A`, `cs_ac_${grant}.${secret}\n`],
-    ...[`cs_ac_${'!'.repeat(22)}.${secret}`, `cs_ac_${grant}.${'!'.repeat(43)}`, `cs_rt_${grant}.${secret}`],
-    // Bits that are thrown away.
-    ...[`cs_ac_${'A'.repeat(21)}B.${secret}`, `cs_ac_${grant}.${'A'.repeat(42)}B`],
-    `cs_ac_${'A'.repeat(21)}B.${'A'.repeat(42)}B`,
+    ...['', 'nonsense', `x${whole}`, `${whole}x`, `${whole}\n`, whole.replace('.', ''), whole.replace('ac', 'rt')],
+    ...[`cs_ac_${id}.${secret}`, `cs_ac_${id}..${secret}`, `cs_ac_${id}.${id}.${id}.${secret}`],
   ]
   for (const text of none) expect([text, parseCode(text)]).toEqual([text, undefined])
+  const parts: readonly (readonly [string, string, string])[] = [
+    [`${id}A`, id, secret],
+    ['A', id, secret],
+    [id, 'A', secret],
+    [id, id, 'A'],
+    ['!'.repeat(22), id, secret],
+    [id, '!'.repeat(22), secret],
+    [id, id, '!'.repeat(43)],
+    // Bits that are thrown away.
+    [`${'A'.repeat(21)}B`, id, secret],
+    [id, `${'A'.repeat(21)}B`, secret],
+    [id, id, `${'A'.repeat(42)}B`],
+  ]
+  for (const each of parts) expect([each, read(...each)]).toEqual([each, undefined])
 })
 
 test('a refresh token is one from its first to its last character', () => {

@@ -3,6 +3,7 @@ import { matchesSecret, sha256 } from '../../crypto/hash.ts'
 import { OAuthError } from '../../oauth/errors.ts'
 import { readParameters } from '../../oauth/parameters.ts'
 import { verifyS256 } from '../../oauth/pkce.ts'
+import { findRedirectUri } from '../../oauth/redirect-uri.ts'
 import { decideRedemption } from '../../policy/redemption.ts'
 import { initialRefreshState } from '../../policy/refresh.ts'
 import { clientRef } from '../../records/client.ts'
@@ -61,6 +62,7 @@ export const authorizationCode: GrantType = {
     const redemption = { code: parseCode(code), redirectUri, codeVerifier, ...(resource ? { resource } : {}) }
     return {
       grant: redemption.code?.grant,
+      session: redemption.code?.session,
       exchange: (server, exchange) => redeem(server, redemption, exchange),
     }
   },
@@ -76,7 +78,8 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
     const { values, now } = await records.get(grantRef(redemption.code?.grant ?? ''), clientRef(client.value.id))
     const known = knownClient(server, client.value.id, values[1])
     if (!known) throw invalidGrant('client_gone')
-    return { ...first, grant: values[0], client: known, now }
+    // The session may have changed as well.
+    return { ...first, grant: values[0], session: undefined, client: known, now }
   }
 
   return decideUntilFinal(first, reread, async (exchange) => {
@@ -94,7 +97,10 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
       throw new AuditedRefusal('invalid_grant', 'the code was used before')
     }
     // Signed before the commit: once the code is spent, nothing may go wrong any more.
-    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt, client.value)
+    accessToken ??= await issueAccessToken(server, grant.value, target, exchange.now, jkt, {
+      mayAct: client.value.mayAct,
+      read: exchange.session && { session: exchange.session.value, now: exchange.now },
+    })
     if (decision === 'redeemed') return succeed(server, grant.value, accessToken)
     const redeemed = redeemedGrant(server, grant.value, exchange, attempt)
     const result = await tryCommit(records, {
@@ -116,8 +122,11 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
   if (!isAuthorization(grant)) throw invalidGrant('unknown_or_expired')
   const { value } = grant
   if (!matchesSecret(code.secret, value.code.hash)) throw invalidGrant('wrong_secret')
+  if (code.session !== value.upstreamSession) throw invalidGrant('other_session')
   if (value.clientId !== client.value.id) throw invalidGrant('other_client')
   if (value.code.redirectUri !== redirectUri) throw invalidGrant('other_redirect_uri')
+  // Whoever is behind an address that was taken from the client meanwhile gets nothing for what was sent there.
+  if (!findRedirectUri(client.value.redirectUris, redirectUri, server)) throw invalidGrant('redirect_uri_gone')
   if (!verifyS256(codeVerifier, value.code.codeChallenge, sha256)) throw invalidGrant('wrong_code_verifier')
   if (value.code.jkt !== undefined && value.code.jkt !== exchange.jkt) throw invalidGrant('other_dpop_key')
   if (value.issuer !== server.issuer) throw invalidGrant('other_issuer')
