@@ -71,6 +71,39 @@ describe('two nodes behind a balancer', () => {
     }
   })
 
+  it('fault 6: the streams of a grant that is revoked at one end at both', async () => {
+    const { application, client } = await connected()
+    await client.close()
+    const { access_token = '', refresh_token: token = '' } = application.kept.tokens ?? {}
+    const listen = (node: number) =>
+      fetch(url, {
+        method: 'POST',
+        headers: {
+          ...{ authorization: `Bearer ${access_token}`, 'x-node': String(node), ...mcpHeaders },
+          ...{ 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' },
+        },
+        body: JSON.stringify({
+          ...{ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen' },
+          params: {
+            notifications: { toolsListChanged: true },
+            _meta: {
+              'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+              'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1.0.0' },
+              'io.modelcontextprotocol/clientCapabilities': {},
+            },
+          },
+        }),
+      })
+    const streams = await Promise.all(nodes.map((_node, index) => listen(index)))
+    for (const { status, headers } of streams) {
+      expect([status, headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+    }
+    const ended = Promise.all(streams.map((each) => each.text()))
+    const client_id = application.kept.client?.client_id ?? ''
+    expect((await post('/revoke', { token, client_id })).status).toBe(200)
+    await ended
+  })
+
   it('fault 1: of 8 redemptions of one code at both, one succeeds, and its tokens stay good', async () => {
     const application = createApplication()
     await expect(connectV2(url, application, () => Promise.reject(new Error('stop here')))).rejects.toThrow('stop here')
