@@ -1,4 +1,5 @@
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
+import { findRedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
 import { withImplied } from '../oauth/scope-hierarchy.ts'
 import { type Client, clientRef } from '../records/client.ts'
@@ -47,19 +48,36 @@ export interface Asked {
 }
 
 /**
+ * The client as it is now, for whom an interaction was begun a while ago.
+ * @throws PageProblem where it has gone meanwhile, or has that redirect URI no more: then nobody is sent there
+ */
+export const readClient = async (
+  server: ServerContext,
+  { clientId, redirectUri }: Pick<AuthorizationRequest, 'clientId' | 'redirectUri'>,
+): Promise<Client> => {
+  const [stored] = (await server.records.get(clientRef(clientId))).values
+  const client = knownClient(server, clientId, stored)?.value
+  if (!client) {
+    refused(server, 'the client has gone', { clientId })
+    throw new PageProblem('client_unknown', 400)
+  }
+  if (findRedirectUri(client.redirectUris, redirectUri, server)) return client
+  refused(server, 'the redirect_uri has gone', { clientId })
+  throw new PageProblem('redirect_refused', 400)
+}
+
+/**
  * Who asks for what, as every page of an interaction shows it.
- * @throws PageProblem where the client or a resource has gone meanwhile
+ * @throws PageProblem where the client, its redirect URI or a resource has gone meanwhile
  */
 export const readAsked = async (server: ServerContext, request: AuthorizationRequest): Promise<Asked> => {
-  const [stored] = (await server.records.get(clientRef(request.clientId))).values
-  const client = knownClient(server, request.clientId, stored)?.value
+  const client = await readClient(server, request)
   const asked = Object.entries(request.resources).map(([identifier, scopes]) => {
     const resource = findResource(server.resources, identifier)
-    if (client && resource) return { resource, scopes }
-    refused(server, client ? 'the resource has gone' : 'the client has gone', { clientId: request.clientId })
+    if (resource) return { resource, scopes }
+    refused(server, 'the resource has gone', { clientId: request.clientId })
     throw new PageProblem('client_unknown', 400)
   })
-  if (!client) throw new PageProblem('client_unknown', 400)
   return {
     client: askingClient(client, request),
     resources: (ticked, before) =>

@@ -1,6 +1,7 @@
 import { grantRef, isAuthorization } from '../records/grant.ts'
 import type { AuthorizationRequest, ResourceScopes } from '../records/interaction.ts'
 import type { Somebody } from './account-label.ts'
+import { readClient } from './asking.ts'
 import { codeLocation, errorLocation } from './authorization-response.ts'
 import { ConsentWithdrawn, enlargedConsents, standingConsents } from './consents.ts'
 import type { ServerContext } from './context.ts'
@@ -46,6 +47,7 @@ export const finish = async (
   change: InteractionChange = {},
 ): Promise<Reply> => {
   const { request } = open.value
+  await readClient(server, request)
   const ended = advanceWith(server, open)
   const approval = { request, account, upstreamSession, authTime, resources }
   const { code } = await issueCode(server, approval, async ({ code, grant }) => {
@@ -67,6 +69,7 @@ export const finish = async (
 /** Ends the interaction with the person's refusal. */
 export const deny = async (server: ServerContext, open: OpenAuthorization): Promise<Reply> => {
   const { request, id } = open.value
+  await readClient(server, request)
   const location = errorLocation(server, request, 'access_denied', 'the person declined')
   await advance(server, open, { finished: { location, at: open.now }, upstream: undefined })
   server.audit({ type: 'consent.denied', clientId: request.clientId, interaction: id })

@@ -23,6 +23,8 @@ export interface Identified {
   /** What ends the token when it is revoked: its grant, and all that this one descends from; or the token itself. */
   readonly standsOn: readonly string[]
   readonly freshFor?: FreshFor
+  /** The client that may act for the person now, whatever was so when the token was signed. */
+  readonly mayAct?: string
 }
 
 /**
@@ -50,6 +52,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
   if (identified === 'schema') throw new TokenInvalid('schema')
   if (identified === 'gone') throw new TokenInvalid('revoked')
   const freshFor = await checkStanding(server, identified)
+  const mayAct = knownClient(server, clientId, client)?.value.mayAct
   return {
     facts: {
       kind: 'user',
@@ -69,6 +72,7 @@ const identifyUser = async (server: ServerContext, signed: SignedAccessToken, id
     grant,
     standsOn,
     ...(freshFor === undefined ? {} : { freshFor }),
+    ...(mayAct === undefined ? {} : { mayAct }),
   }
 }
 

@@ -108,7 +108,7 @@ const decide = async (
       clientId: signed.clientId,
       resource: signed.resource,
       scopes: facts.scopes,
-      mayAct: mayActIn(signed),
+      mayAct: mayActIn(signed) === subject.mayAct ? subject.mayAct : undefined,
       // Where a provider named who acts, they count, too: a chain must stay readable.
       exchanges: Math.max(ancestorsOf(grant).length, actorChain(actorOf(grant)).length),
     },
@@ -126,9 +126,8 @@ const decide = async (
   return issue(server, exchange, { signed, parent: grant, limits, target, decision })
 }
 
-interface Subject {
+interface Subject extends Pick<Identified, 'facts' | 'mayAct'> {
   readonly signed: SignedAccessToken
-  readonly facts: Identified['facts']
   readonly grant: Grant
 }
 
@@ -139,10 +138,10 @@ const readSubject = async (
   jkt: string | undefined,
   about: { grant?: string },
 ): Promise<Subject> => {
-  const { signed, facts, grant } = await readToken(server, 'subject_token', token, jkt, about)
+  const { grant, ...read } = await readToken(server, 'subject_token', token, jkt, about)
   // Who verifies elsewhere tells a client's own token by its subject: exchanged, it would look like a person's.
   if (!grant) throw invalid('subject_token: expected the token of a person', 'subject_token: a client’s own')
-  return { signed, facts, grant }
+  return { ...read, grant }
 }
 
 /** The client that an actor token is of. */
@@ -158,7 +157,7 @@ const readToken = async (
   token: string,
   jkt: string | undefined,
   about: { grant?: string } = {},
-): Promise<Pick<Identified, 'facts' | 'grant'> & { readonly signed: SignedAccessToken }> => {
+): Promise<Identified & { readonly signed: SignedAccessToken }> => {
   try {
     const signed = await readSignedAccessToken(server, token)
     if (signed.grant !== undefined) about.grant = signed.grant
