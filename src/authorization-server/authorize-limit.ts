@@ -1,4 +1,4 @@
-import { type ArrivalLimit, counterOf } from './arrival-limit.ts'
+import { type ArrivalLimit, countArrival } from './arrival-limit.ts'
 import type { Arrival, ServerContext } from './context.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
@@ -16,9 +16,8 @@ export const limitSignIns = (server: ServerContext, arrival: Arrival): Promise<v
   count(server, arrival, 'sign-in', 'sign-ins at providers')
 
 const count = async (server: ServerContext, arrival: Arrival, of: string, what: string): Promise<void> => {
-  const counter = counterOf(arrival.address, most)
-  const { value, expiresIn } = await server.records.store.increment(`limit/${of}/${counter.id}`, 1, period)
-  if (value <= counter.most) return
+  const expiresIn = await countArrival(server.records.store, `limit/${of}`, arrival.address, most, period)
+  if (expiresIn === undefined) return
   refused(server, `too many ${what} from one address`)
   throw new PageProblem('too_many_requests', 429, { retryAfter: Math.ceil(expiresIn / 1000) })
 }

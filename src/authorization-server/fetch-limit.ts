@@ -1,4 +1,4 @@
-import { type ArrivalLimit, counterOf } from './arrival-limit.ts'
+import { type ArrivalLimit, countArrival } from './arrival-limit.ts'
 import type { Arrival, ServerContext } from './context.ts'
 
 // Everybody behind one address uses the same few documents and keys, which are kept.
@@ -13,7 +13,6 @@ export const countFetch = async (
   { records }: Pick<ServerContext, 'records'>,
   arrival: Arrival,
 ): Promise<number | undefined> => {
-  const { id, most } = counterOf(arrival.address, mostFetches)
-  const { value, expiresIn } = await records.store.increment(`limit/client-document/${id}`, 1, period)
-  return value <= most ? undefined : Math.max(1, Math.ceil(expiresIn / 1000))
+  const expiresIn = await countArrival(records.store, 'limit/client-document', arrival.address, mostFetches, period)
+  return expiresIn === undefined ? undefined : Math.max(1, Math.ceil(expiresIn / 1000))
 }

@@ -25,7 +25,7 @@ export const clientAddressReader = (trusted: readonly string[]) => {
     if (connection === undefined || blocks.length === 0 || !isProxy(connection)) return connection
     let address = connection
     const forwarded = (request.headers.get('x-forwarded-for') ?? '').split(',').reverse()
-    for (const next of forwarded.map((text) => text.trim())) {
+    for (const next of forwarded.map((text) => withoutPort(text.trim()))) {
       if (addressBytes(next) === undefined) return address
       address = next
       if (!isTrusted(address)) return address
@@ -36,3 +36,9 @@ export const clientAddressReader = (trusted: readonly string[]) => {
 
 /** A socket for both families shows an IPv4 peer as `::ffff:10.0.0.1`. */
 const unmapped = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '')
+
+/** Some proxies write the port of the connection behind the address, and brackets around one of IPv6. */
+const withoutPort = (text: string): string => {
+  const [, ipv6, ipv4] = /^(?:\[([^\]]*)\](?::\d+)?|([\d.]+):\d+)$/.exec(text) ?? []
+  return ipv6 ?? ipv4 ?? text
+}

@@ -1,5 +1,5 @@
 import { hashStrings } from '../crypto/hash.ts'
-import { addressBlock } from '../net/address-block.ts'
+import { addressBlock, addressSite, blocksOfSite } from '../net/address-block.ts'
 import { knownSignInRefs } from '../records/known-sign-in.ts'
 import { type LookupHashes, readLookupHashes } from '../records/lookup-hash.ts'
 import { put } from '../records/records.ts'
@@ -9,7 +9,7 @@ import { SignInRefused } from './provider.ts'
 export interface SignInLimitOptions {
   /** Wrong passwords for one account from one address in a window. Default: 10. */
   readonly perAccountAndAddress?: number
-  /** Wrong passwords from one address in a window, whatever the account. Default: 50. */
+  /** Wrong passwords from one address in a window, whatever the account; from all of an IPv6 network of 48 bits four times as many. Default: 50. */
   readonly perAddress?: number
   /** Milliseconds. Default: 15 minutes. */
   readonly window?: number
@@ -46,13 +46,22 @@ export const createSignInLimits = (
     hashes: LookupHashes,
     account: string,
     block: string,
+    site: string | undefined,
     run: () => Promise<T>,
   ): Promise<T> => {
     const pair = `sign-in-pair/${hashes('sign-in-pair', account, block)[0]}`
-    const address = `sign-in-address/${hashStrings(block)}`
-    // The address comes first: one that is over its limit makes us keep nothing more, whatever names it tries.
-    const ofAddress = await store.increment(address, 1, window)
-    if (ofAddress.value > perAddress && !(await isKnown(hashes, account, block))) throw rateLimited(ofAddress.expiresIn)
+    // The address comes first: one that is over its limit makes us keep nothing more, whatever names it tries, and uses up nothing of its site’s.
+    const wider = [
+      { key: `sign-in-address/${hashStrings(block)}`, most: perAddress },
+      ...(site === undefined ? [] : [{ key: `sign-in-address/${hashStrings(site)}`, most: perAddress * blocksOfSite }]),
+    ]
+    let known: boolean | undefined
+    for (const { key, most } of wider) {
+      const { value, expiresIn } = await store.increment(key, 1, window)
+      if (value <= most) continue
+      known ??= await isKnown(hashes, account, block)
+      if (!known) throw rateLimited(expiresIn)
+    }
     const ofPair = await store.increment(pair, 1, window)
     if (ofPair.value > perAccountAndAddress) throw rateLimited(ofPair.expiresIn)
     let failed = false
@@ -62,7 +71,8 @@ export const createSignInLimits = (
       failed = error instanceof SignInRefused && error.reason === 'credentials'
       throw error
     } finally {
-      if (!failed) await Promise.all([store.increment(pair, -1, window), store.increment(address, -1, window)])
+      const counters = [pair, ...wider.map(({ key }) => key)]
+      if (!failed) await Promise.all(counters.map((key) => store.increment(key, -1, window)))
     }
   }
   const isKnown = async (hashes: LookupHashes, account: string, block: string): Promise<boolean> =>
@@ -81,7 +91,8 @@ export const createSignInLimits = (
         return turn('unknown', run)
       }
       const hashes = await readLookupHashes({ records, random })
-      const result = await counted(hashes, account, block, () => turn(block, run))
+      const site = address === undefined ? undefined : addressSite(address)
+      const result = await counted(hashes, account, block, site, () => turn(site ?? block, run))
       await remember(hashes, account, block)
       return result
     },

@@ -263,11 +263,28 @@ describe('limits', () => {
       if (status === 429) refused++
     }
     expect(refused).toBe(10)
-    expect([...kept.counters].filter((key) => key.startsWith('limit/interaction/'))).toHaveLength(1)
+    // Of its own, and of the larger network that it is of.
+    expect([...kept.counters].filter((key) => key.startsWith('limit/interaction/'))).toHaveLength(2)
     // Others are served as before, and a header makes nobody another.
     expect((await target.send(new Request(target.authorizeUrl(client)), '198.51.100.7')).status).toBe(303)
     const headers = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-real-ip': '203.0.113.9' }
     expect((await target.send(new Request(target.authorizeUrl(client), { headers }), ipv6(1))).status).toBe(429)
+  })
+
+  test('whoever has very many IPv6 networks may do as much as four of them, and one of them uses up no other’s part', async () => {
+    const target = await createTarget({ registration: { perAddress: 2, total: 1_000 } })
+    const body = JSON.stringify({ redirect_uris: [WEB] })
+    const from = async (address: string) => {
+      const headers = { 'content-type': 'application/json' }
+      return (await target.send(new Request(`${ISSUER}/register`, { method: 'POST', body, headers }), address)).status
+    }
+    const statuses: number[] = []
+    for (let at = 0; at < 20; at++) statuses.push(await from('2001:db8:1::1'))
+    for (let at = 1; at < 20; at++) statuses.push(await from(`2001:db8:1:${at.toString(16)}::1`))
+    expect(statuses.filter((status) => status === 201)).toHaveLength(8)
+    expect(statuses.slice(2, 20)).not.toContain(201)
+    expect(statuses.slice(20, 26)).not.toContain(429)
+    for (const address of ['2001:db8:2::1', '2001:db8::1', '192.0.2.8']) expect(await from(address)).toBe(201)
   })
 
   test('registrations: one IPv6 network is one address, headers say nothing, and what is refused is not kept', async () => {

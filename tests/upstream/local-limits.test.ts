@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { addressBlock } from '../../src/net/address-block.ts'
+import { addressBlock, addressSite } from '../../src/net/address-block.ts'
 import { createSignInLimits } from '../../src/upstream/local-limits.ts'
 import { SignInRefused } from '../../src/upstream/provider.ts'
 import { testContext } from './context.ts'
@@ -44,6 +44,27 @@ test('nobody can lock another out: guesses from elsewhere don’t count for the 
   const { outcome, guess } = await node()
   for (let block = 1; block <= 100; block++) await guess(4, 'alice', `10.0.${block}.1`)
   expect(await outcome('alice', '192.0.2.1', right)).toBe('signed in')
+})
+
+test('attack: a network of 64 bits for each guess, by who has one of 48', async () => {
+  const { context, outcome } = await node()
+  const from = (network: number) => `2001:db8:1:${network.toString(16)}::1`
+  expect(await outcome('carol', from(0xffff), right)).toBe('signed in')
+  const guesses: string[] = []
+  for (let network = 0; network < 40; network++) guesses.push(await outcome('alice', from(network), wrong))
+  expect(guesses.filter((reason) => reason === 'credentials')).toHaveLength(4 * limits.perAddress)
+  expect(await outcome('alice', from(0x100), right)).toBe('rate_limited')
+  // Who was there before goes on, and so does everybody elsewhere.
+  expect(await outcome('carol', from(0xffff), right)).toBe('signed in')
+  expect(await outcome('alice', '2001:db8:2::1', right)).toBe('signed in')
+  await context.clock.pass(61_000)
+  expect(await outcome('alice', from(0x100), right)).toBe('signed in')
+})
+
+test('nobody can lock another out: one who goes on beyond the limit uses up nothing of a larger network', async () => {
+  const { outcome } = await node()
+  for (let i = 0; i < 100; i++) await outcome(`user-${i}`, '2001:db8:1:1::1', wrong)
+  expect(await outcome('alice', '2001:db8:1:2::1', right)).toBe('signed in')
 })
 
 test('one address can’t try one password on everybody', async () => {
@@ -94,6 +115,7 @@ test('password checks are bounded: in number at a time, in the queue, and in the
   expect(await together(20, () => '10.0.0.9')).toBe(12)
   expect(await together(20, (index) => `10.0.${index}.1`)).toBe(20)
   expect(await together(60, (index) => `10.0.${index}.1`)).toBe(32)
+  expect(await together(20, (index) => `2001:db8:1:${index}::1`)).toBe(12)
   expect(most).toBe(2)
   expect(await together(40, () => undefined)).toBe(30)
   expect(context.log.filter((line) => line.includes('address'))).toHaveLength(1)
@@ -110,4 +132,15 @@ test('an IPv6 subscriber is a network, an IPv4 address is one however it is writ
   expect(addressBlock('::1')).toBe('0:0:0:0')
   expect(addressBlock('2001:db8::')).toBe('2001:db8:0:0')
   expect(addressBlock('192.0.2.1')).toBe('192.0.2.1')
+  // Behind a translator all of IPv4 is in one network.
+  expect(addressBlock('64:ff9b::192.0.2.1')).not.toBe(addressBlock('64:ff9b::192.0.2.2'))
+})
+
+test('a site is 48 bits of IPv6', () => {
+  expect(addressSite('2001:db8:1:2::3')).toBe('2001:db8:1::/48')
+  expect(addressSite('2001:DB8:1:ffff:3::')).toBe('2001:db8:1::/48')
+  expect(addressSite('2001:db8:2::')).toBe('2001:db8:2::/48')
+  for (const one of ['192.0.2.1', '::ffff:192.0.2.1', '::ffff:c000:201', '64:ff9b::192.0.2.1', 'a socket']) {
+    expect(addressSite(one)).toBeUndefined()
+  }
 })
