@@ -114,7 +114,7 @@ describe('being trusted first, and changing then', () => {
     const registration = await register()
     const code = await target.code(clientOf(registration))
     const moved = 'https://evil.example/cb'
-    const change = { ...metadata, client_id: registration.client_id, redirect_uris: [moved] }
+    const change = { ...metadata, client_id: registration.client_id, redirect_uris: [WEB, moved] }
     await send('PUT', registration.registration_client_uri, registration.registration_access_token, change)
     expect(tokensIn(await target.redeem(code, { redirect_uri: moved }))).toEqual([])
     expect((await target.redeem(code)).status).toBe(200)
