@@ -1,5 +1,6 @@
 import { createAssertionKeyLookup } from './authorization-server/assertion-keys.ts'
 import type { TrustedIssuers } from './authorization-server/assertion-options.ts'
+import { createClientKeyLookup } from './authorization-server/client-keys.ts'
 import { createClientMetadataDocuments } from './authorization-server/client-metadata-documents.ts'
 import {
   defaultLifetimes,
@@ -8,6 +9,7 @@ import {
   type RegistrationPolicy,
   type ServerContext,
 } from './authorization-server/context.ts'
+import { createOperatorFetch } from './authorization-server/operator-fetch.ts'
 import { createServerDpop } from './authorization-server/server-dpop.ts'
 import { hashSecret } from './crypto/hash.ts'
 import type { Audit, AuditEvent, AuditSink } from './events/audit.ts'
@@ -87,6 +89,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
       restored: { ahead: options.restored.ahead ?? 1_000, until: Date.parse(options.restored.until) },
     }),
     configuredClients: parts.configuredClients,
+    knownClientKeys: createClientKeyLookup(createOperatorFetch(upstream.fetch)),
     ...documentsOf(parts, records, clock, random),
     ...(parts.trusted && { assertions: { ...parts.trusted, keysOf: createAssertionKeyLookup(upstream.fetch, clock) } }),
     privateSchemes: options.privateSchemes ?? [],

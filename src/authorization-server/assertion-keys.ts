@@ -1,12 +1,11 @@
 import type { CryptoKey, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
 import type { Clock } from '../events/clock.ts'
 import type { GuardedFetch } from '../net/guarded-fetch.ts'
-import { GuardedFetchError } from '../net/guarded-fetch-error.ts'
-import { isLoopbackHost } from '../oauth/loopback.ts'
-import { boundedFetch } from '../upstream/bounded-fetch.ts'
+import { isSecureUrl } from '../oauth/loopback.ts'
 import { refreshedValue } from '../upstream/refreshed-value.ts'
 import type { AssertionIssuer } from './assertion-options.ts'
 import { ClientKeysUnavailable, createClientKeyLookup } from './client-keys.ts'
+import { createOperatorFetch } from './operator-fetch.ts'
 
 /**
  * The keys of a trusted issuer that may have signed an assertion.
@@ -26,13 +25,7 @@ const metadataRetryAfter = 3_000
 
 /** @param fetch the operator's, as for providers: whom it asks, the operator has named */
 export const createAssertionKeyLookup = (fetch: typeof globalThis.fetch, clock: Clock): AssertionKeyLookup => {
-  const bounded: GuardedFetch = async (url, headers = {}) => {
-    try {
-      return await boundedFetch(fetch)(url, { headers })
-    } catch (cause) {
-      throw new GuardedFetchError('unreachable', `${url} could not be fetched`, { cause })
-    }
-  }
+  const bounded = createOperatorFetch(fetch)
   const lookUp = createClientKeyLookup(bounded)
   const discovered = new Map<string, () => Promise<string>>()
   const discover = (issuer: string): Promise<string> => {
@@ -71,7 +64,6 @@ const discoverKeys = async (fetch: GuardedFetch, issuer: string): Promise<string
 }
 
 const checkedUri = (uri: unknown): string => {
-  const url = typeof uri === 'string' && URL.canParse(uri) ? new URL(uri) : undefined
-  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname))) return url.href
+  if (typeof uri === 'string' && isSecureUrl(uri)) return new URL(uri).href
   throw new Error('it names no jwks_uri that can be used')
 }

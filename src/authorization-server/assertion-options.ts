@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
-import { isLoopbackHost } from '../oauth/loopback.ts'
+import { isSecureUrl } from '../oauth/loopback.ts'
 import type { Resource } from '../oauth/resource.ts'
 import { resolveScopes } from './client-options.ts'
 
@@ -186,9 +186,4 @@ const workload = (
     )
   }
   return { ...given, audience: [given.audience].flat() }
-}
-
-function isSecureUrl(url: string): boolean {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  return parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && isLoopbackHost(parsed.hostname))
 }

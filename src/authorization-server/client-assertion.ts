@@ -51,8 +51,8 @@ const verified = async (
   now: number,
   arrival: Arrival,
 ): Promise<JWTPayload> => {
-  const { issuer, endpoints, clientMetadataDocuments } = server
-  const { keys } = client
+  const { issuer, endpoints, clientMetadataDocuments, knownClientKeys } = server
+  const { keys, source } = client
   if (!keys) throw invalidClient(null, 'no_keys')
   // Clients differ in which they take. @see RFC 9126 §2
   const audiences = [issuer, endpoints.token, endpoints.pushed]
@@ -76,7 +76,9 @@ const verified = async (
     const found =
       'jwks' in keys
         ? await keysIn(keys.jwks, header, input)
-        : await clientMetadataDocuments?.keys(keys, header, input, now, () => limitFetches(server, arrival))
+        : source === 'configured'
+          ? await knownClientKeys(keys, header, input, now)
+          : await clientMetadataDocuments?.keys(keys, header, input, now, () => limitFetches(server, arrival))
     if (!found) throw invalidClient(null, 'no_keys')
     for (const key of found) {
       try {

@@ -2,8 +2,10 @@ import * as z from 'zod'
 import { hashSecret } from '../crypto/hash.ts'
 import { jwtBearerGrantType } from '../oauth/assertion.ts'
 import { looksLikeClientIdUrl } from '../oauth/client-id-metadata.ts'
+import type { ClientKeys } from '../oauth/client-keys.ts'
 import { grantTypes as personGrantTypes } from '../oauth/client-metadata.ts'
 import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { isSecureUrl } from '../oauth/loopback.ts'
 import { parseRedirectUri } from '../oauth/redirect-uri.ts'
 import { findResource, type Resource } from '../oauth/resource.ts'
 import { withImplied } from '../oauth/scope-hierarchy.ts'
@@ -21,6 +23,10 @@ export interface ClientSettings {
   readonly uri?: string | undefined
   /** Where people may be sent back to. */
   readonly redirectUris?: readonly string[] | undefined
+  /** In place of a secret: its public keys, with which it signs who it is (`private_key_jwt`). */
+  readonly jwks?: { readonly keys: readonly object[] } | undefined
+  /** As `jwks`, where the client publishes them and may change them itself. `https`, or `http` on loopback. */
+  readonly jwksUri?: string | undefined
   /**
    * Default: codes and refresh tokens where there are redirect URIs, `client_credentials` where there are `scopes`, and assertions where their
    * issuers are configured and the client can prove who it is.
@@ -48,8 +54,6 @@ export interface ClientOptions extends ClientSettings {
   readonly secret?: string | undefined
   /** In place of the secret, so that no file has it: its SHA-256, base64url. */
   readonly secretHash?: string | undefined
-  /** In place of a secret: the public keys of the client, which then signs who it is (`private_key_jwt`). */
-  readonly jwks?: { readonly keys: readonly object[] } | undefined
 }
 
 export const clientGrantTypes = [
@@ -66,6 +70,15 @@ const texts = z.array(z.string().min(1))
 const settings = {
   name: z.string().min(1).max(100).optional(),
   uri: z.url({ protocol: /^https$/ }).optional(),
+  jwks: z
+    .looseObject({
+      keys: z
+        .array(z.looseObject({ kty: z.string() }).refine((key) => !('d' in key || 'k' in key), 'public keys alone'))
+        .min(1)
+        .max(20),
+    })
+    .optional(),
+  jwksUri: z.string().max(2048).refine(isSecureUrl, 'an https URL, or http on loopback').optional(),
   redirectUris: texts.max(32).optional(),
   grantTypes: z.array(z.enum(clientGrantTypes)).min(1).optional(),
   scopes: z.record(z.string(), texts).optional(),
@@ -95,14 +108,6 @@ export const clientOptionsSchema = z.strictObject({
     .string()
     .regex(/^[\w-]{42}[AEIMQUYcgkosw048]$/, 'the SHA-256 of the secret, base64url')
     .optional(),
-  jwks: z
-    .looseObject({
-      keys: z
-        .array(z.looseObject({ kty: z.string() }).refine((key) => !('d' in key || 'k' in key), 'public keys alone'))
-        .min(1)
-        .max(20),
-    })
-    .optional(),
 })
 
 /** What the settings of a client are checked against. */
@@ -129,14 +134,14 @@ export const resolveClients = (
   surroundings: ClientSurroundings,
 ): ReadonlyMap<string, Client> => {
   const clients = new Map<string, Client>()
-  for (const [index, { id, secret, secretHash, jwks, ...rest }] of options.entries()) {
+  for (const [index, { id, secret, secretHash, ...rest }] of options.entries()) {
     const path = `clients[${index}]`
     if (clients.has(id)) throw new ConfigurationError(`${path}.id`, 'each client once')
-    if ([secret, secretHash, jwks].filter((proof) => proof !== undefined).length > 1) {
-      throw new ConfigurationError(path, 'one of secret, secretHash and jwks')
+    if (secret !== undefined && secretHash !== undefined) {
+      throw new ConfigurationError(path, 'one of secret and secretHash')
     }
     const hash = secret === undefined ? secretHash : hashSecret(secret)
-    clients.set(id, resolveClient({ id, secretHash: hash, jwks, createdAt: 0 }, rest, surroundings, path))
+    clients.set(id, resolveClient({ id, secretHash: hash, createdAt: 0 }, rest, surroundings, path))
   }
   return clients
 }
@@ -144,7 +149,6 @@ export const resolveClients = (
 interface ClientIdentity {
   readonly id: string
   readonly secretHash: string | undefined
-  readonly jwks?: ClientOptions['jwks']
   /** Milliseconds since the epoch. */
   readonly createdAt: number
 }
@@ -155,10 +159,12 @@ interface ClientIdentity {
  * @throws ConfigurationError
  */
 export const resolveClient = (
-  { id, secretHash, jwks, createdAt }: ClientIdentity,
+  { id, secretHash, createdAt }: ClientIdentity,
   {
     name,
     uri,
+    jwks,
+    jwksUri,
     redirectUris = [],
     grantTypes,
     scopes,
@@ -171,7 +177,11 @@ export const resolveClient = (
   surroundings: ClientSurroundings,
   path: string,
 ): Client => {
-  const confidential = secretHash !== undefined || jwks !== undefined
+  if ([secretHash, jwks, jwksUri].filter((proof) => proof !== undefined).length > 1) {
+    throw new ConfigurationError(path, 'one proof: a secret, jwks or jwksUri')
+  }
+  const keys: ClientKeys | undefined = jwks ? { jwks } : jwksUri === undefined ? undefined : { jwksUri }
+  const confidential = secretHash !== undefined || keys !== undefined
   const uris = redirectUris.map((text, index) => checkRedirect(text, surroundings, `${path}.redirectUris[${index}]`))
   const isWorkload = surroundings.assertions?.workloads.has(id) ?? false
   const may = { confidential, isWorkload, enterprise: surroundings.assertions?.enterprise ?? false }
@@ -193,10 +203,10 @@ export const resolveClient = (
   }
   const proves = introspects !== undefined || exchange !== undefined
   if (!confidential && ((scopes !== undefined && !isWorkload) || proves)) {
-    throw new ConfigurationError(path, 'a secret or jwks, since the client acts for itself')
+    throw new ConfigurationError(path, 'a secret or keys, since the client acts for itself')
   }
   if (!confidential && types.includes('client_credentials')) {
-    throw new ConfigurationError(`${path}.grantTypes`, 'client_credentials only with a secret or jwks')
+    throw new ConfigurationError(`${path}.grantTypes`, 'client_credentials only with a secret or keys')
   }
   if (isWorkload && !types.includes(jwtBearerGrantType)) {
     throw new ConfigurationError(`${path}.grantTypes`, `${jwtBearerGrantType} too, since assertions name this client`)
@@ -204,7 +214,7 @@ export const resolveClient = (
   if (types.includes(jwtBearerGrantType) && !isWorkload && !(confidential && may.enterprise)) {
     throw new ConfigurationError(
       `${path}.grantTypes`,
-      `${jwtBearerGrantType} only for clients with a secret or jwks, and with an issuer in \`assertions\``,
+      `${jwtBearerGrantType} only for clients with a secret or keys, and with an issuer in \`assertions\``,
     )
   }
   if (types.length === 0 && introspects === undefined) {
@@ -217,9 +227,9 @@ export const resolveClient = (
     ...(uri === undefined ? {} : { uri }),
     redirectUris: uris.map(({ text }) => text),
     applicationType: uris.some(({ kind }) => kind !== 'https') ? 'native' : 'web',
-    authentication: jwks ? 'private_key_jwt' : confidential ? 'client_secret_basic' : 'none',
+    authentication: keys ? 'private_key_jwt' : confidential ? 'client_secret_basic' : 'none',
     ...(secretHash === undefined ? {} : { secretHash }),
-    ...(jwks === undefined ? {} : { keys: { jwks } }),
+    ...(keys === undefined ? {} : { keys }),
     grantTypes: [...new Set(types)],
     ...(dpopBoundAccessTokens ? { dpopBoundAccessTokens } : {}),
     ...(requirePushedRequests ? { requirePushedRequests } : {}),

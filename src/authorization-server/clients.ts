@@ -21,7 +21,7 @@ export interface ClientInformation extends Omit<Client, 'secretHash' | 'manageme
 }
 
 export interface NewClient extends ClientSettings {
-  /** False for a client that can't keep a secret. Default true. */
+  /** False for a client that can keep neither a secret nor a key. Default true: it is told a secret, unless it has keys of its own. */
   readonly confidential?: boolean | undefined
 }
 
@@ -38,8 +38,9 @@ export const createClient = async (server: ServerContext, client: NewClient): Pr
   const { records, random } = server
   const { confidential = true, ...given } = client
   const settings = checkSettings(given)
+  checkProof(settings, confidential)
   const id = newClientId(random)
-  const secret = confidential ? newClientSecret(random) : undefined
+  const secret = confidential && !hasKeys(settings) ? newClientSecret(random) : undefined
   const ref = clientRef(id)
   const { now } = await records.get(ref)
   const secretHash = secret === undefined ? undefined : hashSecret(secret)
@@ -51,6 +52,14 @@ export const createClient = async (server: ServerContext, client: NewClient): Pr
   return withSecret(created, secret)
 }
 
+const hasKeys = ({ jwks, jwksUri }: ClientSettings): boolean => jwks !== undefined || jwksUri !== undefined
+
+const checkProof = (settings: ClientSettings, confidential: boolean | undefined): void => {
+  if (confidential === false && hasKeys(settings)) {
+    throw new ConfigurationError('client.confidential', 'true, since the client has keys')
+  }
+}
+
 const newClientSecret = (random: Random): string => `cs_cs_${newSecret(random)}`
 
 const withSecret = (client: Client, secret: string | undefined): CreatedClient => {
@@ -59,7 +68,10 @@ const withSecret = (client: Client, secret: string | undefined): CreatedClient =
 }
 
 export interface ChangedClient extends ClientSettings {
-  /** Whether it must prove who it is. Left out, that stays as it is; one that becomes confidential is told a secret, another keeps its own. */
+  /**
+   * Whether it must prove who it is. Left out, that stays as it is; one that has no keys (any more) and no secret yet is told one, another keeps its
+   * own. With keys it has no secret.
+   */
   readonly confidential?: boolean | undefined
 }
 
@@ -77,6 +89,7 @@ export const updateClient = async (
 ): Promise<CreatedClient | undefined> => {
   const { records, random } = server
   const settings = checkSettings(given)
+  checkProof(settings, confidential)
   if (server.configuredClients.has(id)) throw new Error(`client "${id}" is in the configuration: change it there`)
   const newest = newClientSecret(random)
   const newestHash = hashSecret(newest)
@@ -88,10 +101,10 @@ export const updateClient = async (
       now,
     } = await records.get(ref)
     if (!stored) return undefined
-    const { source, secretHash: before, createdAt } = stored.value
+    const { source, secretHash: before, authentication, createdAt } = stored.value
     if (source !== 'configured') throw new Error(`client "${id}" describes itself: only it can change that`)
-    const isConfidential = confidential ?? before !== undefined
-    const secretHash = isConfidential ? (before ?? newestHash) : undefined
+    const isConfidential = confidential ?? authentication !== 'none'
+    const secretHash = isConfidential && !hasKeys(settings) ? (before ?? newestHash) : undefined
     const changed = resolveClient({ id, secretHash, createdAt }, settings, server, 'client')
     // Who remembers tokens of it looks again, whether it may still have them.
     const revocation = clientRevocation(id, newGrantId(random))

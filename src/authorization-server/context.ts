@@ -13,6 +13,7 @@ import type { Custody } from '../upstream/custody.ts'
 import type { NamedProvider } from '../upstream/provider.ts'
 import type { AssertionKeyLookup } from './assertion-keys.ts'
 import type { TrustedIssuers } from './assertion-options.ts'
+import type { ClientKeyLookup } from './client-keys.ts'
 import type { ClientMetadataDocuments } from './client-metadata-documents.ts'
 import type { ServerDpop } from './server-dpop.ts'
 
@@ -44,6 +45,8 @@ export interface ServerContext {
   readonly restored?: { readonly ahead: number; readonly until: number }
   /** The clients of the configuration, by id. */
   readonly configuredClients: ReadonlyMap<string, Client>
+  /** The keys of clients that the operator knows, where these publish them: asked as providers are. */
+  readonly knownClientKeys: ClientKeyLookup
   /** Absent where client ids that are URLs are not taken. */
   readonly clientMetadataDocuments?: ClientMetadataDocuments
   /** Whose assertions are taken. Absent where nobody's are. */

@@ -131,7 +131,7 @@ describe('with a token that is not for me', () => {
         clients: [{ id: 'open', ...client }],
       })
     expect(() => attempt({ exchange: { from: ['*'] } })).toThrow(/clients\[0\]/)
-    expect(() => attempt({ exchange: { from: ['*'] }, redirectUris: [WEB] })).toThrow(/a secret or jwks/)
+    expect(() => attempt({ exchange: { from: ['*'] }, redirectUris: [WEB] })).toThrow(/a secret or keys/)
     expect(() => attempt({ secret, exchange: { serves: ['/none'] } })).toThrow(/exchange\.serves\[0\]/)
     expect(() => attempt({ secret, exchange: { to: { '/mcp': ['x'] } } })).toThrow(/exchange\.to/)
   })

@@ -4,6 +4,7 @@ import {
   type AssertionIssuerOptions,
   resolveAssertionIssuers,
 } from '../../src/authorization-server/assertion-options.ts'
+import { createClientKeyLookup } from '../../src/authorization-server/client-keys.ts'
 import {
   createClientMetadataDocuments,
   type DocumentsContext,
@@ -16,6 +17,7 @@ import {
   type ServingContext,
 } from '../../src/authorization-server/context.ts'
 import { issueCode } from '../../src/authorization-server/grants.ts'
+import { createOperatorFetch } from '../../src/authorization-server/operator-fetch.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { registerEndpoint } from '../../src/authorization-server/register.ts'
 import { revokeEndpoint } from '../../src/authorization-server/revoke.ts'
@@ -128,6 +130,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
     configuredClients: resolveClients(options.clients ?? [], surroundings),
+    knownClientKeys: createClientKeyLookup(createOperatorFetch(globalThis.fetch)),
     ...(trusted && { assertions: { ...trusted, keysOf: createAssertionKeyLookup(globalThis.fetch, clock) } }),
     registration: options.registration ?? { perAddress: 1000, total: 1000 },
     ...(options.documents

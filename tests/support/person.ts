@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import { createClientKeyLookup } from '../../src/authorization-server/client-keys.ts'
 import {
   createClientMetadataDocuments,
   type DocumentsContext,
 } from '../../src/authorization-server/client-metadata-documents.ts'
 import { type ClientOptions, resolveClients } from '../../src/authorization-server/client-options.ts'
 import { defaultLifetimes, type Lifetimes, type ServerContext } from '../../src/authorization-server/context.ts'
+import { createOperatorFetch } from '../../src/authorization-server/operator-fetch.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import { createServerDpop } from '../../src/authorization-server/server-dpop.ts'
 import type { AuditEvent } from '../../src/events/audit.ts'
@@ -193,6 +195,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
     keys,
     dpop: createServerDpop({ records, keys, clock }),
     lifetimes: { ...defaultLifetimes, ...options.lifetimes },
+    knownClientKeys: createClientKeyLookup(createOperatorFetch(globalThis.fetch)),
     configuredClients: resolveClients(options.clients ?? [], { issuer, resources, privateSchemes: [] }),
     registration: { perAddress: 1000, total: 1000 },
     ...(options.documents
