@@ -12,7 +12,7 @@ export const usage = `countersign: administration of a Countersign server, besid
 
   clients list | show ID | create [--public] CLIENT | update ID [--public | --confidential] CLIENT | delete ID
   grants list (--account ID | --client ID) | revoke ID
-  accounts list | show ID | delete ID
+  accounts list | show ID | find --issuer ISSUER --subject SUBJECT | delete ID
   keys list | rotate [--use sign|seal|mac] [--compromised] | reseal
   audit query [--account ID] [--client ID] [--grant ID] [--type TYPE]… [--from TIME] [--to TIME] [--limit N] [--cursor C] [--oldest-first]
   store check [--count] | export [--file FILE] | import [--file FILE]
@@ -20,6 +20,7 @@ export const usage = `countersign: administration of a Countersign server, besid
 
 CLIENT: what a client is and may do. An update replaces all of it: what is left out is gone. Resources are those of --config
   --name NAME, --uri URI, --redirect-uri URI…
+  --jwks FILE | --jwks-uri URI  in place of a secret: its public keys (a JWK Set, or one JWK), or where it publishes them
   --grant-type TYPE…          if not those that follow from the rest
   --scopes "RESOURCE SCOPE…"… what it may have for itself (client_credentials)
   --introspects RESOURCE…     whose tokens it may ask about

@@ -94,6 +94,11 @@ describe.each(engines)('beside a running server on %s', (_name, where, open) => 
       const [alice] = (await target.auth.grants.list(String(grants[0]?.account))).grants
       expect((await call('grants', 'list', '--account', String(grants[0]?.account), '--json')).json).toEqual([alice])
 
+      const { issuer, subject } = (await target.auth.accounts.get(String(grants[0]?.account)))?.identities[0] ?? {}
+      const found = await call('accounts', 'find', '--issuer', String(issuer), '--subject', String(subject), '--json')
+      expect(found.json).toMatchObject([{ id: grants[0]?.account, subject: grants[0]?.subject }])
+      expect((await call('accounts', 'find', '--issuer', String(issuer), '--subject', 'nobody')).code).toBe(1)
+
       const mine = [tokens, other].map(async ({ access_token: token }) => (await target.call(token)).status)
       expect(await Promise.all(mine)).toEqual([200, 200])
       expect((await call('grants', 'revoke', String(grants[0]?.id))).out).toBe('Revoked, with all its tokens.\n')
@@ -401,12 +406,31 @@ describe('configuration', () => {
       { ...{ redirectUris: [], grantTypes: [exchange], exchange: nothing, confidential: true, id }, ...known },
     ])
     expect((await call('clients', 'show', id, '--json')).json).toEqual(less.json)
+    const jwk = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'one' }
+    writeFileSync(`${path}/public`, JSON.stringify(jwk))
+    writeFileSync(`${path}/set`, JSON.stringify({ keys: [jwk] }))
+    writeFileSync(`${path}/private`, JSON.stringify({ ...jwk, d: 'hunter2' }))
+    const scopes = ['--scopes', '/mcp notes:read', '--json']
+    for (const [proof, keys] of [
+      [['--jwks', `${path}/public`], { jwks: { keys: [jwk] } }],
+      [['--jwks', `${path}/set`], { jwks: { keys: [jwk] } }],
+      [['--jwks-uri', 'https://worker.example/jwks'], { jwksUri: 'https://worker.example/jwks' }],
+    ] as const) {
+      const [keyed = {}] = (await call('clients', 'create', ...proof, ...scopes)).json
+      expect(keyed).toMatchObject({ confidential: true, keys })
+      expect(keyed).not.toHaveProperty('secret')
+      expect((await call('clients', 'update', String(keyed.id), ...proof, ...scopes)).json).toEqual([keyed])
+    }
     for (const [args, code] of [
       [['update', id, '--public', '--confidential'], 2],
       [['update', id, '--scopes', '/mcp'], 2],
       [['update', id, '--scopes', '/mcp a', '--scopes', '/mcp b'], 2],
       [['update', id, '--exchange-to', ' '], 2],
       [['update', id, '--exchange', '--public'], 1],
+      [['update', id, '--exchange', '--jwks', `${path}/absent`], 1],
+      [['update', id, '--exchange', '--jwks', `${path}/private`], 1],
+      [['update', id, '--exchange', '--jwks', `${path}/public`, '--public'], 1],
+      [['update', id, '--exchange', '--jwks-uri', 'http://worker.example/jwks'], 1],
       [['update', id, '--grant-type', 'password'], 1],
       [['update', id, '--scopes', '/mcp admin'], 1],
       [['update', 'unknown', '--exchange'], 1],
@@ -414,6 +438,7 @@ describe('configuration', () => {
     ] as const) {
       const refused = await call('clients', ...args)
       expect([args, refused.code]).toEqual([args, code])
+      expect(refused.error).not.toContain('hunter2')
     }
     expect((await call('clients', 'show', id, '--json')).json).toEqual(less.json)
     forget()
@@ -433,6 +458,7 @@ describe('configuration', () => {
       ['clients', 'list', '--store'],
       ['grants', 'list', '--store', 'x'],
       ['keys', 'rotate', '--use', 'all', '--store', 'x'],
+      ['accounts', 'find', '--issuer', 'x', '--store', 'x'],
       ['keys', 'list'],
       ['keys', 'list', '--store', 'https://x.example'],
       ['audit', 'query'],

@@ -1,5 +1,5 @@
-import { CommandFailed } from '../usage.ts'
-import { allPages, type Command } from './command.ts'
+import { CommandFailed, UsageError } from '../usage.ts'
+import { allPages, type Command, text } from './command.ts'
 
 export const accounts: Readonly<Record<string, Command>> = {
   list: {
@@ -15,6 +15,18 @@ export const accounts: Readonly<Record<string, Command>> = {
     argument: 'ID',
     async run({ setting, argument, output }) {
       const found = await (await setting.administration()).accounts.get(argument)
+      if (!found) throw new CommandFailed('there is no such account')
+      output.show(found)
+    },
+  },
+  find: {
+    options: { issuer: { type: 'string' }, subject: { type: 'string' } },
+    async run({ setting, values, output }) {
+      const [issuer, subject] = [text(values, 'issuer'), text(values, 'subject')]
+      if (issuer === undefined || subject === undefined) {
+        throw new UsageError('whose account? Say --issuer and --subject, as their provider does')
+      }
+      const found = await (await setting.administration()).accounts.find({ issuer, subject })
       if (!found) throw new CommandFailed('there is no such account')
       output.show(found)
     },

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import type { ClientGrantType, ClientSettings } from '../../authorization-server/client-options.ts'
-import { UsageError } from '../usage.ts'
+import { CommandFailed, UsageError } from '../usage.ts'
 import { type Command, text, texts, type Values } from './command.ts'
 
 const many = { type: 'string', multiple: true } as const
@@ -9,6 +10,8 @@ export const clientFlags: NonNullable<Command['options']> = {
   name: { type: 'string' },
   uri: { type: 'string' },
   'redirect-uri': many,
+  jwks: { type: 'string' },
+  'jwks-uri': { type: 'string' },
   'grant-type': many,
   scopes: many,
   introspects: many,
@@ -29,6 +32,8 @@ export const clientSettings = (values: Values): ClientSettings => ({
   name: text(values, 'name'),
   uri: text(values, 'uri'),
   redirectUris: texts(values, 'redirect-uri'),
+  jwks: keysIn(text(values, 'jwks')),
+  jwksUri: text(values, 'jwks-uri'),
   // Checked with all else.
   grantTypes: some(texts(values, 'grant-type')) as readonly ClientGrantType[] | undefined,
   scopes: byResource(values, 'scopes'),
@@ -38,6 +43,23 @@ export const clientSettings = (values: Values): ClientSettings => ({
   dpopBoundAccessTokens: values['dpop-bound'] === true || undefined,
   requirePushedRequests: values['require-pushed-requests'] === true || undefined,
 })
+
+/** A JWK Set, or one key. What else is in the file is checked where it is used, and quoted nowhere. */
+const keysIn = (file: string | undefined): ClientSettings['jwks'] => {
+  if (file === undefined) return undefined
+  const read = (): unknown => {
+    try {
+      return JSON.parse(readFileSync(file, 'utf8'))
+    } catch (error) {
+      throw new CommandFailed(
+        `the keys in ${file} can’t be read: ${(error as NodeJS.ErrnoException).code ?? 'no JSON'}`,
+      )
+    }
+  }
+  const found = read()
+  const isKey = typeof found === 'object' && found !== null && 'kty' in found
+  return (isKey ? { keys: [found] } : found) as ClientSettings['jwks']
+}
 
 const exchangeSettings = (values: Values): ClientSettings['exchange'] => {
   if (!Object.keys(values).some((name) => name === 'exchange' || name.startsWith('exchange-'))) return undefined
