@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { idJagType, jwtBearerGrantType } from '../../src/oauth/assertion.ts'
+import { tokenExchangeGrantType } from '../../src/oauth/token-exchange.ts'
 import {
   type AttackedClient,
   createTarget,
@@ -69,6 +70,8 @@ beforeAll(async () => {
     'authorization_code',
     'refresh_token',
     jwtBearerGrantType,
+    tokenExchangeGrantType,
+    'client_credentials',
     'code',
     'S256',
     'notes:read',
@@ -125,6 +128,12 @@ const names = [
   'client_assertion',
   'client_assertion_type',
   'assertion',
+  'subject_token',
+  'subject_token_type',
+  'actor_token',
+  'audience',
+  'logout_token',
+  'ui_locales',
   'dpop_jkt',
   'request',
   'request_uri',
@@ -140,6 +149,11 @@ const paths = [
   '/par',
   '/register',
   '/revoke',
+  '/introspect',
+  '/authorize/logout/a',
+  '/authorize/logout/local',
+  '/healthz',
+  '/readyz',
   '/jwks',
   '/.well-known/oauth-authorization-server',
   '/.well-known/oauth-protected-resource/mcp',
@@ -147,7 +161,16 @@ const paths = [
   '/mcp',
   '/',
 ]
-const forms = ['/token', '/par', '/revoke', '/authorize/consent', '/authorize/sign-in', '/authorize/account']
+const forms = [
+  '/token',
+  '/par',
+  '/revoke',
+  '/introspect',
+  '/authorize/consent',
+  '/authorize/sign-in',
+  '/authorize/account',
+  '/authorize/logout/a',
+]
 
 const value = () =>
   fc.oneof(
@@ -182,6 +205,7 @@ const headers = () =>
       'x-http-method-override',
       'content-encoding',
       'content-type',
+      'dpop',
       'mcp-method',
       'mcp-name',
       'mcp-session-id',
@@ -240,6 +264,9 @@ const isHarmless = async (response: Response, sent: string) => {
     for (const name of ['access_token', 'refresh_token', 'id_token'])
       expect(Object.hasOwn(body, name), sent).toBe(false)
     if (response.status >= 400) expect(String(body.error_description ?? '')).toMatch(/^[\x20-\x21\x23-\x5b\x5d-\x7e]*$/)
+  } else if (type === 'text/plain') {
+    // A probe's word.
+    expect(['', 'ok\n', 'unavailable\n', 'GET, HEAD\n']).toContain(text)
   } else if (text !== '') {
     expect(type).toBe('text/html; charset=utf-8')
     expect(text).not.toContain(marker)
@@ -304,7 +331,13 @@ test('any token request that is nearly right', async () => {
   const base = { client_id: client.id, redirect_uri: client.redirectUri, code_verifier: verifier, resource: RESOURCE }
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom('authorization_code', 'refresh_token', jwtBearerGrantType),
+      fc.constantFrom(
+        'authorization_code',
+        'refresh_token',
+        'client_credentials',
+        jwtBearerGrantType,
+        tokenExchangeGrantType,
+      ),
       fc.constantFrom(...names),
       value(),
       value(),
@@ -315,6 +348,7 @@ test('any token request that is nearly right', async () => {
           code: token,
           refresh_token: token,
           assertion: token,
+          subject_token: token,
           [name]: text,
         })
         expect(answer.status).toBeGreaterThanOrEqual(400)

@@ -291,13 +291,21 @@ describe('caches and other origins', () => {
     const origin = 'https://evil.example'
     const open = [
       '/token',
+      '/par',
       '/revoke',
+      '/introspect',
       '/register',
       '/jwks',
       '/.well-known/oauth-authorization-server',
       '/.well-known/oauth-protected-resource/mcp',
     ]
-    const closed = ['/authorize', '/authorize/consent', '/authorize/sign-in', '/authorize/callback/a']
+    const closed = [
+      '/authorize',
+      '/authorize/consent',
+      '/authorize/sign-in',
+      '/authorize/account',
+      '/authorize/callback/a',
+    ]
     for (const path of [...open, ...closed]) {
       for (const method of ['GET', 'POST', 'OPTIONS']) {
         const headers = {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { TestBrowser, Visit } from '../support/browser.ts'
+import { TestBrowser, type Visit } from '../support/browser.ts'
 import { type AttackedClient, createTarget, elsewhere, ISSUER, passwords, type Target } from './support/target.ts'
 
 // RFC 6819 §4.4.1.8 (CSRF), §4.4.1.9 (clickjacking), RFC 9700 §4.7; session fixation; MCP security best practices (consent).
@@ -196,6 +196,20 @@ describe('login CSRF and session fixation', () => {
       expect(attributes.get('samesite')).toBe('Lax')
     }
   })
+})
+
+test('what a person typed is sent on nowhere: after a form the browser is told to get the next page', async () => {
+  const redirects: (readonly [string, number])[] = []
+  const browser = new TestBrowser(async (request) => {
+    const { method, url } = request
+    const response = await target.send(request)
+    if (response.headers.has('location')) redirects.push([`${method} ${new URL(url).pathname}`, response.status])
+    return response
+  }, ISSUER)
+  await target.code(client, { browser })
+  const forms = ['POST /authorize/consent', 'POST /authorize/sign-in']
+  expect(redirects.map(([request]) => request)).toEqual(expect.arrayContaining(forms))
+  expect(redirects.filter(([, status]) => status !== 303)).toEqual([])
 })
 
 test('clickjacking: every answer that a browser shows refuses to be framed', async () => {

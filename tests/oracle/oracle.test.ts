@@ -1,91 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { challengeOf } from '../attacks/support/target.ts'
-import { type OracleClient, ours, type Server, theOther, verifier } from './servers.ts'
+import { app, authorize, basic, type Case, compare, own, post, redeem, refresh, registration } from './requests.ts'
+import { verifier } from './servers.ts'
 
 // The same malformed requests go to this server and to one that others wrote and certified. Where they differ, `because` says why ours is right.
-
-/** Status and error; for what a browser asks, whether it stays on a page or is sent back. */
-type Verdict = string
-
-interface Case {
-  readonly name: string
-  readonly ask: (server: Server) => Promise<Response> | Response
-  readonly verdict: Verdict
-  /** What the other one answers, where it is not the same, and why ours is right. */
-  readonly other?: { readonly verdict: Verdict; readonly because: string }
-}
-
-type Form = Readonly<Record<string, string | readonly string[] | undefined>>
-
-const encoded = (form: Form): string => {
-  const body = new URLSearchParams()
-  for (const [name, value] of Object.entries(form)) {
-    for (const one of value === undefined ? [] : [value].flat()) body.append(name, one)
-  }
-  return body.toString()
-}
-
-const post = (server: Server, path: keyof Server['paths'], form: Form | string, headers: HeadersInit = {}) =>
-  server.send(
-    new Request(server.issuer + server.paths[path], {
-      method: 'POST',
-      body: typeof form === 'string' ? form : encoded(form),
-      headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
-    }),
-  )
-
-const basic = (id: string, secret: string) => ({ Authorization: `Basic ${btoa(`${id}:${secret}`)}` })
-const own = ({ id, secret }: OracleClient): Form => ({
-  client_id: id,
-  ...(secret === undefined ? {} : { client_secret: secret }),
-})
-
-/** Redeems a fresh code of the public client, with changes. */
-const redeem = async (server: Server, changes: Form, headers?: HeadersInit) => {
-  const client = server.publicClient
-  const form = {
-    grant_type: 'authorization_code',
-    code: await server.code(client),
-    code_verifier: verifier,
-    redirect_uri: client.redirectUri,
-    ...own(client),
-    ...changes,
-  }
-  return post(server, 'token', form, headers)
-}
-
-const refresh = async (server: Server, changes: Form) => {
-  const client = server.publicClient
-  const token = await server.refreshToken(client)
-  return post(server, 'token', { grant_type: 'refresh_token', refresh_token: token, ...own(client), ...changes })
-}
-
-const authorize = (server: Server, changes: Form) => {
-  const { id, redirectUri } = server.publicClient
-  const query = encoded({
-    response_type: 'code',
-    client_id: id,
-    redirect_uri: redirectUri,
-    code_challenge: challengeOf(verifier),
-    code_challenge_method: 'S256',
-    scope: 'notes:read',
-    resource: server.resource,
-    state: 'a state',
-    ...changes,
-  })
-  return server.send(new Request(`${server.issuer}${server.paths.authorize}?${query}`))
-}
-
-const registration = (server: Server, metadata: object | string, headers: HeadersInit = {}) =>
-  server.send(
-    new Request(server.issuer + server.paths.register, {
-      method: 'POST',
-      body: typeof metadata === 'string' ? metadata : JSON.stringify(metadata),
-      headers: { 'Content-Type': 'application/json', ...headers },
-    }),
-  )
-
-const app = { redirect_uris: ['https://app.example.net/callback'], token_endpoint_auth_method: 'none' }
 
 const tokenCases: readonly Case[] = [
   { name: 'no grant_type', ask: (server) => redeem(server, { grant_type: undefined }), verdict: '400 invalid_request' },
@@ -426,33 +342,4 @@ const otherCases: readonly Case[] = [
   },
 ]
 
-const verdictOf = async (response: Response): Promise<Verdict> => {
-  const location = response.headers.get('location')
-  if (location !== null) {
-    const { searchParams, hash, origin, pathname } = new URL(location, 'https://relative.invalid')
-    const error = searchParams.get('error') ?? new URLSearchParams(hash.slice(1)).get('error')
-    return error === null ? `on to ${origin}${pathname}` : `back ${error}`
-  }
-  const text = await response.text()
-  if (response.headers.get('content-type')?.includes('html')) return `page ${response.status}`
-  const error = /"error":\s*"(\w+)"/.exec(text)?.[1]
-  return [response.status, error].filter((part) => part !== undefined).join(' ')
-}
-
-describe('the same mistakes, at this server and at another', () => {
-  let mine: Server
-  let other: Server
-  beforeAll(async () => {
-    ;[mine, other] = await Promise.all([ours(), theOther()])
-  })
-  afterAll(async () => {
-    await Promise.all([mine?.stop(), other?.stop()])
-  })
-
-  for (const [where, cases] of Object.entries({ token: tokenCases, authorize: authorizeCases, others: otherCases })) {
-    test.each(cases)(`${where}: $name`, async ({ ask, verdict, other: difference }) => {
-      const answers = await Promise.all([mine, other].map(async (server) => verdictOf(await ask(server))))
-      expect(answers).toEqual([verdict, difference?.verdict ?? verdict])
-    })
-  }
-})
+compare({ token: tokenCases, authorize: authorizeCases, others: otherCases })

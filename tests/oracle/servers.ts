@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { type CryptoKey, exportJWK, generateKeyPair } from 'jose'
 import { createTarget, ISSUER, RESOURCE, type Target, verifier } from '../attacks/support/target.ts'
 import { startProcess } from '../support/process.ts'
 
@@ -12,10 +13,12 @@ export interface OracleClient {
 export interface Server {
   readonly issuer: string
   readonly resource: string
-  readonly paths: Readonly<Record<'authorize' | 'token' | 'revoke' | 'introspect' | 'register', string>>
+  readonly paths: Readonly<Record<'authorize' | 'token' | 'pushed' | 'revoke' | 'introspect' | 'register', string>>
   readonly publicClient: OracleClient
   readonly otherClient: OracleClient
   readonly secretClient: Required<OracleClient>
+  /** It signs who it is, by ES256. */
+  readonly keyClient: OracleClient & { readonly key: CryptoKey }
   send(request: Request): Promise<Response>
   /** What a person's approval gave. */
   code(client: OracleClient): Promise<string>
@@ -53,7 +56,16 @@ const clients = async (send: Server['send'], url: string) => {
   const otherClient = await register(send, url, native)
   const { secret, ...secretClient } = await register(send, url, confidential)
   if (secret === undefined) throw new Error('no secret')
-  return { publicClient, otherClient, secretClient: { ...secretClient, secret } }
+  const { privateKey: key, publicKey } = await generateKeyPair('ES256')
+  const jwks = { keys: [{ ...(await exportJWK(publicKey)), alg: 'ES256', use: 'sig', kid: 'one' }] }
+  const signing = {
+    ...web,
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks,
+  }
+  const keyClient = { ...(await register(send, url, signing)), key }
+  return { publicClient, otherClient, secretClient: { ...secretClient, secret }, keyClient }
 }
 
 /** Countersign, in this process. */
@@ -62,6 +74,7 @@ export const ours = async (): Promise<Server> => {
   const paths = {
     authorize: '/authorize',
     token: '/token',
+    pushed: '/par',
     revoke: '/revoke',
     introspect: '/introspect',
     register: '/register',
@@ -87,6 +100,7 @@ export const theOther = async (): Promise<Server> => {
   const paths = {
     authorize: '/auth',
     token: '/token',
+    pushed: '/request',
     revoke: '/token/revocation',
     introspect: '/token/introspection',
     register: '/reg',
