@@ -32,8 +32,10 @@ const untrustedCodes = new Set([
   'ERR_JWKS_MULTIPLE_MATCHING_KEYS',
 ])
 
-// The person's own "no", and the provider's to the person: also as Apple says the first, and Auth0 the second.
-const deniedErrors = new Set(['access_denied', 'user_cancelled_authorize', 'unauthorized'])
+// The person's own "no", and the provider's to the person.
+const deniedErrors = new Set(['access_denied'])
+// What the browser brings of the same: Apple says the first so, Auth0 the second. (A token endpoint's `unauthorized` may be about this client.)
+const deniedAnswers = new Set(['user_cancelled_authorize', 'unauthorized'])
 // Only with the person's help. @see OpenID Connect Core §3.1.2.6; the last is Auth0's
 const interactionErrors = new Set([
   'interaction_required',
@@ -51,7 +53,10 @@ export const signInFailure = (error: unknown): SignInRefused | ProviderUnavailab
   const { code, error: answered } = told(error)
   const detail = describe(error)
   if (answered !== undefined) {
-    if (deniedErrors.has(answered)) return new SignInRefused('denied', { detail })
+    const brought = code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR'
+    if (deniedErrors.has(answered) || (brought && deniedAnswers.has(answered))) {
+      return new SignInRefused('denied', { detail })
+    }
     if (interactionErrors.has(answered)) return new SignInRefused('interaction_required', { detail })
     // The code was not issued to us, or was used before.
     if (answered === 'invalid_grant') return new SignInRefused('untrusted', { detail })

@@ -29,7 +29,7 @@ describe('what a provider answers a refresh with', () => {
   test.each([
     'invalid_grant',
     'access_denied',
-    'unauthorized',
+    'invalid_token',
     'interaction_required',
     'login_required',
     'consent_required',
@@ -49,6 +49,7 @@ describe('what a provider answers a refresh with', () => {
 
   test.each([
     [401, 'invalid_client'],
+    [401, 'unauthorized'],
     [400, 'unauthorized_client'],
     [400, 'invalid_scope'],
     [400, 'invalid_request'],
