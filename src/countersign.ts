@@ -26,6 +26,7 @@ import { closeAudit, createAudit, createServerContext, endpointsBelow } from './
 import { observedStore } from './store/observed.ts'
 import { sqlite } from './store/sqlite.ts'
 import { localAccounts } from './upstream/local.ts'
+import type { Provider } from './upstream/provider.ts'
 import { checkProviders } from './upstream/provider-checks.ts'
 import { watchReleases } from './upstream/release-watch.ts'
 
@@ -34,11 +35,21 @@ export interface Countersign<Upstream = UpstreamClaims> extends Auth<Upstream>, 
   readonly issuer: string
 }
 
+/** Options with several providers, whose claims may be of several types: a handler's are of one of them. */
+interface SeveralProviders<P extends Provider<unknown>> extends Omit<Options<ClaimsOf<P>>, 'upstream'> {
+  readonly upstream: readonly P[]
+}
+
+/** The type of the claims of a provider. */
+type ClaimsOf<P> = P extends Provider<infer Claims> ? Claims : never
+
 /**
  * Makes an authorization server for MCP. Nothing is opened before `ready()` or the first request.
  * @throws ConfigurationError at once where an option is wrong; it names the option and what was expected
  */
-export const countersign = <Claims = UpstreamClaims>(options: Options<Claims>): Countersign<Claims> => {
+export function countersign<P extends Provider<unknown>>(options: SeveralProviders<P>): Countersign<ClaimsOf<P>>
+export function countersign<Claims = UpstreamClaims>(options: Options<Claims>): Countersign<Claims>
+export function countersign<Claims>(options: Options<Claims>): Countersign<Claims> {
   checkIssuer(options.url)
   const { url, logger = silentLogger, upstream = localAccounts() } = options
   checkProviders(upstream)

@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
-import { countersign, type Options } from '../../src/index.ts'
+import { type Countersign, countersign, type Options, type UpstreamClaims } from '../../src/index.ts'
 import { memory } from '../../src/store/memory.ts'
+import { github } from '../../src/upstream/github.ts'
 import { google } from '../../src/upstream/google.ts'
 import { hostSession } from '../../src/upstream/host.ts'
 import { localAccounts } from '../../src/upstream/local.ts'
@@ -57,4 +58,19 @@ describe('design 7: providers that can’t be right are refused at start, with t
   ])('%s', (message, upstream) => {
     expect(() => serve(upstream)).toThrow(message)
   })
+})
+
+test('each provider’s schema types its own people: claims of several are of one of them', () => {
+  const options = { url: 'http://localhost:8787', store: memory(), resources: { '/mcp': {} } }
+  const employee = google({ ...mine, claims: z.object({ hd: z.string() }) })
+  const developer = github({ ...mine, claims: z.object({ login: z.string() }) })
+  const both = countersign({ ...options, upstream: [employee, developer] })
+  expectTypeOf(both).toEqualTypeOf<Countersign<{ hd: string } | { login: string }>>()
+  // Who has a local account has not satisfied the other’s schema.
+  const withLocal = countersign({ ...options, upstream: [employee, localAccounts()] })
+  expectTypeOf(withLocal).toEqualTypeOf<Countersign<{ hd: string } | UpstreamClaims>>()
+  expectTypeOf(countersign({ ...options, upstream: [employee] })).toEqualTypeOf<Countersign<{ hd: string }>>()
+  expectTypeOf(countersign({ ...options, upstream: employee })).toEqualTypeOf<Countersign<{ hd: string }>>()
+  expectTypeOf(countersign(options)).toEqualTypeOf<Countersign>()
+  expect(both.issuer).toBe(options.url)
 })
