@@ -38,7 +38,12 @@ const instructions = (url: string, password: string) => `
   Ctrl-C stops it. Who is signed in stays so.
 `
 
-await mkdir(data, { recursive: true, mode: 0o700 })
+const refuse = (setting: string, error: unknown): never => {
+  console.error(`${setting} can't be used: ${(error as Error).message}.`)
+  process.exit(1)
+}
+
+await mkdir(data, { recursive: true, mode: 0o700 }).catch((error: unknown) => refuse('COUNTERSIGN_DATA', error))
 
 // The address is a part of the issuer, so the port is taken before anything is made of it.
 const server = createServer()
@@ -56,8 +61,13 @@ const { app, auth } = notesServer({ url, upstream: people, store: sqlite(join(da
 await auth.ready()
 
 const password = await demoPassword()
-if (await people.accounts.find('demo')) await people.accounts.setPassword('demo', password)
-else await people.accounts.create({ username: 'demo', password, name: 'Demo User', email: 'demo@example.com' })
+try {
+  if (await people.accounts.find('demo')) await people.accounts.setPassword('demo', password)
+  else await people.accounts.create({ username: 'demo', password, name: 'Demo User', email: 'demo@example.com' })
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error
+  refuse('COUNTERSIGN_DEMO_PASSWORD', error)
+}
 
 server.on('request', getRequestListener(app.fetch))
 console.log(instructions(`${url}/mcp`, password))

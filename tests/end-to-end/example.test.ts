@@ -54,6 +54,20 @@ describe('the example', () => {
     expect(second.stderr).toMatch(/^Port \d+ can't be used: .*EADDRINUSE.*\. Set PORT to another one\.\n$/)
   })
 
+  it.each([
+    [{ COUNTERSIGN_DEMO_PASSWORD: 'demo' }, /^COUNTERSIGN_DEMO_PASSWORD can't be used: .*8 to 256 characters\.\n$/m],
+    [{ COUNTERSIGN_DATA: 'package.json' }, /^COUNTERSIGN_DATA can't be used: EEXIST.*\n$/m],
+  ])('says what is wrong with a setting: %j', async (setting, line) => {
+    const folder = join(server.data, 'refused')
+    const refused = startProcess(process.execPath, ['--import', 'tsx', 'examples/start.ts'], {
+      env: { PORT: '0', COUNTERSIGN_DATA: folder, ...setting },
+    })
+    expect((await refused.ended).code).toBe(1)
+    expect(refused.stderr).toMatch(line)
+    expect(refused.stderr).not.toMatch(/\n {4}at /)
+    expect(refused.stdout).not.toContain('ready')
+  })
+
   it('keeps what it must keep secret for its owner only', () => {
     const folder = join(server.data, 'data')
     expect(statSync(folder).mode & 0o777).toBe(0o700)
