@@ -65,14 +65,23 @@ describe('what a handler is told', () => {
     expect(payloadOf(token).upstream_claims).toEqual({ iss: 'https://host.example', sub: 'alice' })
   })
 
-  test('design 1: claims that are newer in the store win over the token’s, within a minute', async () => {
-    const { to, token, verifier } = await ready({ tokenClaims: ['email'] })
-    await verifier.verify(token, mcp)
-    const [grant] = (await to.server.records.get(grantRef(payloadOf(token).grant_id))).values
-    const [session] = (await to.server.records.get(upstreamSessionRef(grant?.value.upstreamSession ?? ''))).values
+  test.each([
+    ['', {}],
+    [', also where the provider is asked more seldom', { when: { every: 600 }, maximumStaleness: 3_600 } as const],
+  ])('design 1: claims that are newer in the store win over the token’s, within a minute%s', async (_, policy) => {
+    const { to, token, verifier } = await ready({
+      tokenClaims: ['email'],
+      ...('when' in policy ? { revalidation: policy } : {}),
+    })
+    const { records } = to.server
+    const [grant] = (await records.get(grantRef(payloadOf(token).grant_id))).values
+    const [session] = (await records.get(upstreamSessionRef(grant?.value.upstreamSession ?? ''))).values
     if (!session) throw new Error('no session')
+    const signedIn = { ...session.value, tokens: { accessToken: 'upstream' } }
+    await records.commit({ puts: [put(session.ref, signedIn)] })
+    await verifier.verify(token, mcp)
     const said = [{ source: 'host', at: 0, claims: { sub: 'alice', email: 'new@example.org' } }] as const
-    await to.server.records.commit({ puts: [put(session.ref, { ...session.value, said })] })
+    await records.commit({ puts: [put(session.ref, { ...signedIn, said })] })
     await to.pass(61_000)
     const accessToken = await verifier.verify(token, mcp)
     if (accessToken.kind !== 'user') throw new Error('no user')

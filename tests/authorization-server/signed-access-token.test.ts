@@ -35,6 +35,13 @@ test('what expired is forgotten as others come', async () => {
   expect(await again()).not.toBe(first)
 })
 
+test('what still lives is not', async () => {
+  const { to, read, first } = await remembered()
+  const { access_token: other } = await signedIn(to, await registered(to))
+  await readSignedAccessToken(to.server, other)
+  expect(await read()).toBe(first)
+})
+
 test('one that differs in any character is another', async () => {
   const { token, read } = await remembered()
   for (const at of [token.indexOf('.') + 5, token.lastIndexOf('.') + 1, token.lastIndexOf('.') + 40]) {

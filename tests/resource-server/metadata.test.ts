@@ -59,6 +59,13 @@ describe('where a resource’s metadata is', () => {
     expect(await ask(routes, `https://a.example${wellKnown}`)).toBeUndefined()
   })
 
+  test('who asks by a name that no URL can have is told so, and may read it in a page', async () => {
+    const routes = createMetadataRoutes([resourceAt('https://a.example')], servers)
+    const request = { url: `http://xn--a${wellKnown}`, method: 'GET', headers: new Headers() }
+    const response = await routes.respond(request as Request)
+    expect([response?.status, response?.headers.get('access-control-allow-origin')]).toEqual([400, '*'])
+  })
+
   test('the root is that of the resource without path, where there is one', async () => {
     const routes = createMetadataRoutes([resourceAt('https://a.example/one'), resourceAt('https://a.example')], servers)
     expect(await ask(routes, `https://a.example${wellKnown}`)).toBe('https://a.example')
