@@ -1,6 +1,6 @@
-import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { importJWK } from 'jose'
+import { importJWK, type JWK } from 'jose'
 import type { ClientAuth, CryptoKey, ServerMetadata } from 'openid-client'
 import { ProviderUnavailable } from './provider.ts'
 
@@ -21,7 +21,7 @@ export interface ClientCredentialOptions {
 
 export interface ClientKey {
   /** A JWK, or PKCS #8 in PEM. RSA of 2048 bits or more, P-256, or Ed25519. */
-  readonly privateKey: JsonWebKey | string
+  readonly privateKey: JWK | string
   /** Default: the JWK's own, else `RS256`, `ES256` or `EdDSA`, as the key is. */
   readonly algorithm?: 'RS256' | 'PS256' | 'ES256' | 'EdDSA'
   /** The `kid` that the provider knows the key by. Default: the JWK's own. */

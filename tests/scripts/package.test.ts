@@ -29,6 +29,19 @@ const named = (ending: string): string[] =>
       .map(({ specifier }) => `${file}: ${packageOf(specifier)}`),
   )
 
+/** What the types of Node call these is the same in each of its versions; others have come and gone. */
+const lasting = ['IncomingMessage', 'KeyObject', 'Readable', 'ServerResponse']
+
+test('declarations name of Node only what the types of each version have', () => {
+  const names = files('.d.ts').flatMap((file) =>
+    [...textOf(file).matchAll(/import (?:type )?\{([^}]*)\} from ["']node:/g)].flatMap(([, list = '']) =>
+      list.split(',').map((each) => each.trim().replace(/^type /, '')),
+    ),
+  )
+  expect(names).toContain('ServerResponse')
+  expect(names.filter((each) => !lasting.includes(each))).toEqual([])
+})
+
 const unknown = (names: readonly string[]) => names.filter((each) => !known.has(each.slice(each.indexOf(': ') + 2)))
 
 test.each(['.js', '.d.ts'])('the built package names in its %s files only what an installation has', (ending) => {
