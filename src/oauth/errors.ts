@@ -72,7 +72,7 @@ const retryAfterSeconds = '5'
 /** %x20-21 / %x23-5B / %x5D-7E. @see RFC 6749 §5.2 */
 const wireText = (text: string): string =>
   text
-    .replaceAll('"', "'")
+    .replace(/["\u2018\u2019\u201c\u201d]/g, "'")
     .replaceAll('\\', '/')
     .replace(/[^\x20-\x7e]/g, '?')
 

@@ -45,6 +45,11 @@ test('any description is sent in the characters that RFC 6749 §5.2 allows', () 
   )
 })
 
+test('printed quotation marks and apostrophes are sent as typed ones', () => {
+  const { description } = new OAuthError('invalid_request', 'a client’s “own” ‘token’')
+  expect(description).toBe("a client's 'own' 'token'")
+})
+
 test('what can’t be sent as it is is sent as a question mark, and the cause is kept for the operator', () => {
   const cause = new Error('row 7')
   const error = new OAuthError('invalid_request', 'caf\u00e9', { cause })
