@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { accessPolicySchema } from './mcp/policy/schema.ts'
-import { ConfigurationError } from './oauth/configuration-error.ts'
+import { refusedBySchema } from './oauth/configuration-error.ts'
 import { isHost, isOrigin } from './resource-server/hosts.ts'
 
 const words = z.array(z.string().min(1))
@@ -28,15 +28,5 @@ export const protectedResourceSchema = {
 export const checkBySchema = (schema: z.ZodType, data: object): void => {
   const { error } = schema.safeParse(data)
   const [issue] = error?.issues ?? []
-  if (issue) throw new ConfigurationError(pathOf(issue.path), expectedBy(issue))
+  if (issue) throw refusedBySchema(issue)
 }
-
-const pathOf = (path: readonly PropertyKey[]): string =>
-  path
-    .map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index > 0 ? '.' : ''}${String(part)}`))
-    .join('') || 'options'
-
-const expectedBy = (issue: { code?: string | undefined; message: string; keys?: readonly string[] }): string =>
-  issue.code === 'unrecognized_keys'
-    ? `no member ${issue.keys?.map((key) => `"${key}"`).join(', ')}`
-    : issue.message.replace(/^.*?\bexpected /, '')

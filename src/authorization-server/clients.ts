@@ -1,6 +1,6 @@
 import { hashSecret } from '../crypto/hash.ts'
 import type { Random } from '../events/random.ts'
-import { ConfigurationError } from '../oauth/configuration-error.ts'
+import { ConfigurationError, refusedBySchema } from '../oauth/configuration-error.ts'
 import { type Client, clientRef, clients } from '../records/client.ts'
 import { put } from '../records/records.ts'
 import { clientRevocation } from '../records/revocation.ts'
@@ -147,7 +147,7 @@ const checkSettings = (given: unknown): ClientSettings => {
   const { data, error } = clientSettingsSchema.safeParse(given)
   if (data) return data
   const [issue] = error.issues
-  throw new ConfigurationError(['client', ...(issue?.path ?? [])].map(String).join('.'), issue?.message ?? 'an object')
+  throw issue ? refusedBySchema(issue, 'client') : new ConfigurationError('client', 'an object')
 }
 
 /** All clients, in pages: first those of the configuration. */

@@ -11,3 +11,26 @@ export class ConfigurationError extends Error {
     this.expected = expected
   }
 }
+
+/** What a schema found first. */
+interface SchemaIssue {
+  readonly code?: string | undefined
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+  readonly keys?: readonly string[]
+}
+
+/** @param root where the data is, in code */
+export const refusedBySchema = (issue: SchemaIssue, root = ''): ConfigurationError =>
+  new ConfigurationError(pathOf(issue.path, root), expectedBy(issue))
+
+const pathOf = (path: readonly PropertyKey[], root: string): string =>
+  path.reduce<string>(
+    (whole, part) => (typeof part === 'number' ? `${whole}[${part}]` : `${whole}${whole && '.'}${String(part)}`),
+    root,
+  ) || 'options'
+
+const expectedBy = ({ code, message, keys }: SchemaIssue): string =>
+  code === 'unrecognized_keys'
+    ? `no member ${keys?.map((key) => `"${key}"`).join(', ')}`
+    : message.replace(/^.*?\bexpected /, '')

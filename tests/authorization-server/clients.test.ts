@@ -345,6 +345,19 @@ describe('clients from code', () => {
     })
   })
 
+  test.each<[string, object]>([
+    ['client.grantTypes[0]: expected one of "authorization_code"', { grantTypes: ['password'] }],
+    ['client: expected no member "sekret"', { sekret: 'x' }],
+    ['client.redirectUris: expected array, received string', { redirectUris: callback }],
+    ['client.uri: expected ', { uri: 'nightly.example' }],
+  ])('what is wrong is said in a line: %s', async (message, wrong) => {
+    const to = await testServer()
+    const settings = { redirectUris: [callback], ...wrong }
+    const error = await createClient(to.server, settings).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ name: 'ConfigurationError', message: expect.stringContaining(message) })
+    expect(String(error).split('expected')).toHaveLength(2)
+  })
+
   test('one of the configuration can’t be deleted here', async () => {
     const to = await testServer({ clients: [{ id: 'fixed', redirectUris: [callback] }] })
     await expect(deleteClient(to.server, 'fixed')).rejects.toThrow('configuration')
