@@ -10,6 +10,7 @@ import { actorOf, type Grant } from '../records/grant.ts'
 import type { Identified } from '../upstream/custody.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
+import { leaveOutLargest, longestAccessToken } from './fitting-claims.ts'
 import { accessTokenLifetime } from './lifetimes.ts'
 import { permittedScopes, type Target } from './target.ts'
 
@@ -117,7 +118,7 @@ const sign = async (
   claims.exp = expiresAt
   claims.jti = id
   if (jkt !== undefined) claims.cnf = { jkt }
-  const token = await signJwt(server.keys.signingKey(), accessTokenType, claims)
+  const token = await signFitting(server, claims)
   return {
     token,
     id,
@@ -125,6 +126,23 @@ const sign = async (
     expiresIn: Math.max(0, expiresAt - issuedAt),
     type: jkt === undefined ? 'Bearer' : 'DPoP',
   }
+}
+
+/** What makes a token too long to be sent stays on the server, where handlers and introspection read it; the token says that there is more. */
+const signFitting = async (server: ServerContext, claims: Claims): Promise<string> => {
+  const token = await signJwt(server.keys.signingKey(), accessTokenType, claims)
+  const { upstream_claims: upstream } = claims as { upstream_claims?: JsonObject }
+  if (token.length <= longestAccessToken || upstream === undefined) return token
+  // To say so needs room, too.
+  const { left, omitted } = leaveOutLargest(upstream, token.length - longestAccessToken + 200)
+  if (omitted.length === 0) return token
+  claims.upstream_claims = left
+  claims.upstream_claims_omitted = omitted
+  server.logger.warn('claims of the provider are left out of an access token, which would be too long', {
+    claims: omitted,
+    characters: token.length,
+  })
+  return signJwt(server.keys.signingKey(), accessTokenType, claims)
 }
 
 /**

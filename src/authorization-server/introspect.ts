@@ -122,7 +122,11 @@ const saidOf = (token: AccessToken): Said => {
 const saidBefore = new WeakMap<AccessToken, Said>()
 
 /** The token's own facts, and what is newer in the store over them. */
-const answerFor = ({ claims, scopes, upstream }: AccessToken): JsonObject => ({
+const answerFor = ({
+  claims: { upstream_claims_omitted: _shorter, ...claims },
+  scopes,
+  upstream,
+}: AccessToken): JsonObject => ({
   ...claims,
   active: true,
   token_type: boundKeyOf(claims) === undefined ? 'Bearer' : 'DPoP',

@@ -45,6 +45,7 @@ const maximumLengths: Readonly<Record<string, number>> = {
   // Some clients keep a whole signed request in it, and it must come back unchanged.
   state: 8192,
   // Access tokens carry the claims that the server names.
+  token: 16_384,
   subject_token: 16_384,
   actor_token: 16_384,
 }

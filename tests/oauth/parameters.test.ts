@@ -235,6 +235,7 @@ test.each<[string, number]>([
   ['audience', 2048],
   ['assertion', 16_384],
   ['state', 8192],
+  ['token', 16_384],
   ['subject_token', 16_384],
   ['actor_token', 16_384],
   ['nonce', 4096],
