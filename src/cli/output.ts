@@ -46,7 +46,8 @@ const times = ['createdAt', 'activeFrom', 'until', 'usedAt', 'expiresAt', 'at']
 
 const shown = (name: string, value: unknown): string => {
   if (value === undefined || value === null) return ''
-  if (times.includes(name) && typeof value === 'number' && value > 0) return new Date(value).toISOString()
+  // Zero is from the beginning.
+  if (times.includes(name) && typeof value === 'number') return value > 0 ? new Date(value).toISOString() : ''
   return printable(typeof value === 'string' ? value : JSON.stringify(value))
 }
 

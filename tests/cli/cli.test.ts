@@ -115,6 +115,7 @@ describe.each(engines)('beside a running server on %s', (_name, where, open) => 
       await expect.poll(statuses).toEqual([401, 401])
       expect((await call('accounts', 'show', String(second?.account))).code).toBe(1)
 
+      expect((await call('keys', 'list')).out).not.toMatch(/ 0\b/)
       const before = target.auth.keys.list()
       const rotated = (await call('keys', 'rotate', '--json')).json
       expect(rotated).toMatchObject([{ use: 'sign', state: 'next' }])
