@@ -11,19 +11,52 @@ export const readBody = async (request: GateRequest, limit: number): Promise<Rea
   if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return { ok: false, problem: 'encoded' }
   const length = request.headers.get('content-length')
   return new Promise((resolve) => {
+    const waiting = wait(() => resolve(unreadable))
     const answer = (body: ReadBody): void => {
-      clearTimeout(timer)
+      underWay.delete(waiting)
       resolve(body)
     }
-    const timer = setTimeout(() => answer(unreadable), maximumTime)
     read(request, length, limit).then(answer, () => answer(unreadable))
   })
 }
 
 const unreadable: ReadBody = { ok: false, problem: 'unreadable' }
 
-/** How long a whole body may take, in milliseconds. */
-const maximumTime = 60_000
+/** How long a whole body may take, in seconds. */
+const maximumTime = 60
+
+interface Waiting {
+  /** How often it was looked at. */
+  looks: number
+  readonly giveUp: () => void
+}
+
+/** One timer looks at all bodies that are being read, each second: most are there at once, and a timer for each would cost more than reading it. */
+const underWay = new Set<Waiting>()
+let timer: ReturnType<typeof setInterval> | undefined
+
+const wait = (giveUp: () => void): Waiting => {
+  const waiting = { looks: 0, giveUp }
+  underWay.add(waiting)
+  if (timer === undefined) {
+    timer = setInterval(look, 1_000)
+    // Whose connection is gone waits for nothing; hosts other than Node have numbers here.
+    ;(timer as { unref?: () => void }).unref?.()
+  }
+  return waiting
+}
+
+const look = (): void => {
+  for (const waiting of underWay) {
+    waiting.looks += 1
+    if (waiting.looks <= maximumTime) continue
+    underWay.delete(waiting)
+    waiting.giveUp()
+  }
+  if (underWay.size > 0) return
+  clearInterval(timer)
+  timer = undefined
+}
 
 const read = async (request: GateRequest, length: string | null, limit: number): Promise<ReadBody> => {
   if (length === null || !/^\d+$/.test(length)) return readStream(request.body, limit)

@@ -40,7 +40,8 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
       if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
         return { ...malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch'), ...id }
       }
-      const verdict = await decideAll(decider, read.calls, token)
+      const decided = decideAll(decider, read.calls, token)
+      const verdict = 'outcome' in decided ? decided : await decided
       if (verdict.outcome === 'forbid') {
         // With a session, 404 would mean that it is gone.
         const unknown = modern && read.calls.some(({ method }) => !isKnownMethod(method))
@@ -63,7 +64,15 @@ const hasBody = ({ headers }: GateRequest): boolean =>
 const methodNotFound = (reason: string) => malformed(404, -32601, 'Method not found', reason)
 
 /** All calls of a body are allowed, or none: what no scope would help counts most. */
-const decideAll = async (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Promise<Verdict> => {
+const decideAll = (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Verdict | Promise<Verdict> => {
+  const [call, ...others] = calls
+  const [target, ...more] = call?.targets ?? []
+  // Most bodies ask for one thing, and most rules need not wait to say what they do of it.
+  if (!call || !target || others.length + more.length > 0) return decideEach(decider, calls, token)
+  return decider.decide(token, call.method, target, false)
+}
+
+const decideEach = async (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Promise<Verdict> => {
   const missing = new Set<string>()
   for (const { method, targets } of calls) {
     if (decider.deniesUnlisted && !isKnownMethod(method)) return { outcome: 'forbid', reason: 'policy_unlisted' }

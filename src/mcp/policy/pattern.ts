@@ -59,6 +59,12 @@ const match = (pieces: readonly Piece[], text: string): boolean => {
   const [first] = pieces
   if (typeof first === 'string' && !text.startsWith(first)) return false
   if (pieces.length === 1) return text === first
+  const [, wildcard, last] = pieces
+  if (pieces.length === 3 && typeof first === 'string' && typeof last === 'string') {
+    if (text.length < first.length + last.length || !text.endsWith(last)) return false
+    const end = text.length - last.length
+    return wildcard === anything || !text.slice(first.length, end).includes('/')
+  }
   // Where the text may be read on from after the pieces so far.
   let reached = new Uint8Array(text.length + 1)
   reached[0] = 1

@@ -34,6 +34,11 @@ export const resourceTable = (requirements: Readonly<Record<string, Requirement>
     if (!spellings) return { rules: [never], listed: false }
     const { written, reduced } = spellings
     const others = reduced.filter((text) => !written.includes(text))
+    const [only, ...further] = written
+    if (only !== undefined && further.length + others.length === 0) {
+      const found = findWritten(only)
+      return { rules: found, listed: found.length > 0 }
+    }
     const rules = new Set([...written.flatMap(findWritten), ...others.flatMap(findReduced)])
     const listed =
       rules.size > 0 &&
@@ -78,17 +83,20 @@ const finder = (
 
 /** The entries that could match a text, found by how it begins: there may be hundreds of others. */
 const byPrefix = (entries: readonly Entry[]): ((text: string) => readonly Entry[]) => {
-  const byLength = new Map<number, Map<string, Set<Entry>>>()
+  const byLength = new Map<number, Map<string, readonly Entry[]>>()
   for (const entry of entries) {
-    for (const prefix of entry.pattern.prefixes) {
-      const same = byLength.get(prefix.length) ?? new Map<string, Set<Entry>>()
-      byLength.set(prefix.length, same.set(prefix, (same.get(prefix) ?? new Set()).add(entry)))
+    for (const prefix of new Set(entry.pattern.prefixes)) {
+      const same = byLength.get(prefix.length) ?? new Map<string, readonly Entry[]>()
+      byLength.set(prefix.length, same.set(prefix, [...(same.get(prefix) ?? []), entry]))
     }
   }
   return (text) => {
-    const found = new Set<Entry>()
-    for (const [length, same] of byLength) for (const entry of same.get(text.slice(0, length)) ?? []) found.add(entry)
-    return [...found]
+    let found: readonly Entry[] = []
+    for (const [length, same] of byLength) {
+      const more = same.get(text.slice(0, length))
+      if (more) found = found.length === 0 ? more : [...new Set([...found, ...more])]
+    }
+    return found
   }
 }
 
