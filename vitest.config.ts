@@ -1,9 +1,22 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** What takes minutes begins first: in a fresh clone, which remembers no durations, small files come last, and all would wait for it. */
+const LONGEST = /\/tests\/cluster\/cluster\.test\.ts$/
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const isLongest = ({ moduleId }: TestSpecification) => LONGEST.test(moduleId)
+    return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))]
+  }
+}
 
 export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
+    sequence: { sequencer: LongestFirst },
     // Two at least: much of their time tests wait for programs, for timers and for one another's answers.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // For a machine that has much else to do; a test that waits for what does not come ends sooner, by its polls.

@@ -4,6 +4,8 @@ export interface History {
   count(what: string, by?: number): void
   /** Something that must never happen. */
   violation(what: string, details: object): void
+  /** Counts rounds for which there was no time. */
+  leftOut(rounds: number): void
   /** A time that was measured, in milliseconds. */
   measure(what: string, milliseconds: number): void
   readonly counts: ReadonlyMap<string, number>
@@ -15,11 +17,13 @@ export function createHistory(): History {
   const counts = new Map<string, number>()
   const violations: string[] = []
   const times = new Map<string, number[]>()
+  const count = (what: string, by = 1) => void counts.set(what, (counts.get(what) ?? 0) + by)
   return {
     counts,
     violations,
     times,
-    count: (what, by = 1) => void counts.set(what, (counts.get(what) ?? 0) + by),
+    count,
+    leftOut: (rounds) => void (rounds > 0 && count('rounds for which there was no time', rounds)),
     violation: (what, details) => void violations.push(`${what}: ${JSON.stringify(details)}`),
     measure(what, milliseconds) {
       const list = times.get(what)

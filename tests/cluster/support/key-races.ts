@@ -42,7 +42,7 @@ export async function keyRaces(
     if (different.size !== 1) history.violation(what, { different: [...different] })
   }
 
-  await repeat(rounds.rings, { seconds, lanes: LANES }, async (round) => {
+  const rings = await repeat(rounds.rings, { seconds, lanes: LANES }, async (round) => {
     const space = newSpace()
     const started = await all<KeysSeen>('first-rings', space)
     one('first starts', started)
@@ -66,15 +66,17 @@ export async function keyRaces(
     await Promise.all(cluster.nodes.map((node) => node.ask('close-rings', space)))
     history.count('rounds: key rotations')
   })
+  history.leftOut(rings)
 
-  await repeat(rounds.servers, { seconds }, async () => {
+  const servers = await repeat(rounds.servers, { seconds }, async () => {
     const space = newSpace()
     one('first starts of servers', await all('first-start', space))
     await cluster.forget(space)
     history.count('rounds: first starts of whole servers')
   })
+  history.leftOut(servers)
 
-  await repeat(rounds.processes, { seconds }, async (round) => {
+  const processes = await repeat(rounds.processes, { seconds }, async (round) => {
     const space = newSpace()
     const nodes = await cluster.startNodes(space, cluster.nodes.length)
     // What one has made is good at all of them.
@@ -86,6 +88,7 @@ export async function keyRaces(
     await cluster.forget(space)
     history.count('rounds: first starts of whole processes')
   })
+  history.leftOut(processes)
 
   // While people are signed in: nothing that was made before is lost.
   const person = 'rotated'

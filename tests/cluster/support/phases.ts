@@ -52,6 +52,11 @@ export function sized(share: number): Sizes {
   }
 }
 
+/** What the tests run: in CI a tenth of the full size, elsewhere a hundredth, and a soak beside it that takes no longer. */
+export function sizesOfTests(ci = process.env.CI === 'true'): Sizes {
+  return { ...sized(ci ? 0.1 : 0.01), soak: ci ? 120 : 30 }
+}
+
 export const phaseNames = ['races', 'keys', 'revocation', 'store away', 'soak', 'crashes'] as const
 export type PhaseName = (typeof phaseNames)[number]
 

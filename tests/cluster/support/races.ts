@@ -13,6 +13,8 @@ const PAGE_LANES = 8
 const SIGN_INS = 5
 /** The last of them may come this long after the first, in milliseconds; a duplicate that comes later than 10 s is an attack. */
 const TOGETHER = 8_000
+/** A store that is too busy for so long is none. */
+const MOST_TRIES = 200
 
 export interface RaceRounds {
   readonly codes: number
@@ -38,12 +40,12 @@ const racing = (cluster: Pick<Surroundings, 'nodes'>, clients: Clients, history:
     history,
     nodeOf,
     async decided(round) {
-      for (let tried = 0; tried < 20; tried++) {
+      for (let tried = 0; tried < MOST_TRIES; tried++) {
         if ((await round()) === 'decided') return
         history.count('rounds begun again after answers of 503')
         await clients.moment()
       }
-      history.violation('nothing but 503', { tried: 20 })
+      history.violation('nothing but 503', { tried: MOST_TRIES })
     },
     rivals: (run) => Promise.all(Array.from({ length: RIVALS }, (_, index) => run(nodeOf(index), index))),
   }
@@ -68,7 +70,7 @@ export async function races(
     [rounds.interactions, PAGE_LANES, interactions(race)],
     [rounds.assertions, LANES, assertions(race)],
   ] as const
-  for (const [times, lanes, run] of kinds) await repeat(times, { seconds, lanes }, run)
+  for (const [times, lanes, run] of kinds) history.leftOut(await repeat(times, { seconds, lanes }, run))
 }
 
 /**
@@ -168,7 +170,7 @@ const interactions = (race: Race) => {
     if (!form) return history.violation('no consent page', { text: page.text })
     // Who is told to load the page again in a moment does so.
     const approve = async () => {
-      for (let tried = 0; tried < 20; tried++) {
+      for (let tried = 0; tried < MOST_TRIES; tried++) {
         const end = await browser.submit(page, form, { button: ['decision', 'approve'] }).catch(() => undefined)
         if (end && end.status !== 503) return end
         history.count(end ? 'approvals answered with 503' : 'approvals without an answer')

@@ -5,12 +5,16 @@ export interface Repetition {
   readonly lanes?: number
 }
 
-/** Runs `round` after `round`, so many times; at least one is run, where any is asked for. The first failure ends it. */
+/**
+ * Runs `round` after `round`, so many times; at least one is run, where any is asked for. The first failure ends it.
+ *
+ * @returns how many were not begun for want of time
+ */
 export async function repeat(
   times: number,
   { seconds = Number.POSITIVE_INFINITY, lanes = 1 }: Repetition,
   run: (round: number, lane: number) => Promise<void>,
-): Promise<void> {
+): Promise<number> {
   const startedAt = performance.now()
   const failures: unknown[] = []
   let begun = 0
@@ -24,4 +28,5 @@ export async function repeat(
   )
   await Promise.all(all)
   if (failures.length > 0) throw failures[0]
+  return times - begun
 }

@@ -9,7 +9,7 @@ export const heading = '# Proof under load'
 const HEAD = `${heading}
 
 Four nodes in processes of their own, on one PostgreSQL and on one Redis, under load from real HTTP clients; all of what these clients saw is
-checked. Written by \`npm run proof\`; a small part of it is in the tests. Times are milliseconds, where nothing else is said.
+checked. Written by \`npm run proof\`; in CI the tests run a tenth of it. Times are milliseconds, where nothing else is said.
 
 - **races**: 16 concurrent uses of one thing, at all nodes: exactly as many win as may, and what the winner got is good. A round in which somebody
   was answered with 503, because the machine was too busy, counts only when it was run again without.
@@ -17,8 +17,8 @@ checked. Written by \`npm run proof\`; a small part of it is in the tests. Times
   new processes. All have the same keys.
 - **revocation**: from the request to revoke until the last use at any node that was let in; then with notifications between nodes cut.
 - **store away**: how long nodes answer from memory when the store is silent. Then it is 503, never 401.
-- **soak**: mixed traffic on two nodes; memory (that grows by a twentieth after the first third of the time is a fault), open files, timers, and what is
-  left in the store.
+- **soak**: mixed traffic on two nodes; memory (that grows by a twentieth after the first third of the time is a fault; without compiled code, of which the
+  engine makes more for hours), open files, timers, and what is left in the store.
 - **crashes**: nodes and the store are killed (SIGKILL), connections cut, stalled and half closed, answers lost, the clocks of nodes two minutes
   apart, while people sign in, refresh, and use tokens of their provider that last a second. Nobody who holds the last answer that they
   were given has to sign in again, no answer is wrong, and what can’t be served is 503 or a lost connection.

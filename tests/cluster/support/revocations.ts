@@ -54,7 +54,7 @@ export async function revocations(
     })
     const asked = performance.now()
     const token = round % 2 === 0 ? session.tokens.access : session.tokens.refresh
-    const answer = await clients.revoke(token, cluster.nodes[round % cluster.nodes.length])
+    const answer = await clients.patiently(() => clients.revoke(token, cluster.nodes[round % cluster.nodes.length]))
     const answered = performance.now()
     if (answer?.status !== 200) history.violation('a revocation was refused', { ...answer })
     const late = setTimeout(() => {
@@ -67,7 +67,7 @@ export async function revocations(
     // From its commit, which is not later than its answer: a busy machine may take long to come to that, and is no node that has forgotten.
     const after = lastGood - answered
     if (after > 5_000) history.violation('a revocation beyond its bound', { name, after })
-    const again = await clients.refresh(session.tokens.refresh)
+    const again = await clients.patiently(() => clients.refresh(session.tokens.refresh))
     if (again?.status !== 400) history.violation('a refresh after the revocation', { ...again })
   }
   // How late this process' own timers are says how much of the times is the machine's.
@@ -78,7 +78,7 @@ export async function revocations(
     late.push(Math.max(0, now - last - TICK))
     last = now
   }, TICK)
-  await repeat(rounds, { seconds, lanes }, one)
+  history.leftOut(await repeat(rounds, { seconds, lanes }, one))
   clearInterval(ticking)
   for (const node of cluster.nodes) await node.ask('deaf', 'false')
   const times = [...(history.times.get(name) ?? [])].sort((a, b) => a - b)
