@@ -11,7 +11,15 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
   { floor: '6', rooms: ['http', 'mcp'] },
   {
     floor: '7 (below the compositions)',
-    rooms: ['option-checks', 'protection', 'options', 'server-keys', 'server-context', 'administration'],
+    rooms: [
+      'instance-checks',
+      'option-checks',
+      'protection',
+      'options',
+      'server-keys',
+      'server-context',
+      'administration',
+    ],
   },
   { floor: '7', rooms: ['countersign', 'verify-only'] },
   { floor: '7 (above the composition)', rooms: ['gateway', 'console', 'cli', 'testing', 'stdio'] },
@@ -22,7 +30,7 @@ export const FLOORS: readonly { readonly floor: string; readonly rooms: readonly
 export const NEIGHBOURS: Readonly<Record<string, readonly string[]>> = {
   audit: ['store'],
   keys: ['records'],
-  options: ['option-checks', 'protection'],
+  options: ['instance-checks', 'option-checks', 'protection'],
   'server-keys': ['options'],
   'server-context': ['options', 'server-keys'],
 }

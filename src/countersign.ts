@@ -17,6 +17,7 @@ import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import { clientAddressReader } from './net/client-address.ts'
 import { observedFetch } from './net/observed-fetch.ts'
+import { ConfigurationError } from './oauth/configuration-error.ts'
 import { type ResourceOptions, resolveResources } from './oauth/resource.ts'
 import { checkIssuer } from './oauth/server-metadata.ts'
 import { checkOptions, type Options } from './options.ts'
@@ -123,6 +124,15 @@ export function countersign<Claims>(options: Options<Claims>): Countersign<Claim
     check: async () => (await current()).records.store.get([]),
     now: clock.now,
   })
+  for (const { identifier } of resources) {
+    const { origin, pathname } = new URL(identifier)
+    if (origin === new URL(url).origin && (routes.handles(pathname) || health.handles(pathname))) {
+      throw new ConfigurationError(
+        `resources[${JSON.stringify(pathname)}]`,
+        'a path that is no endpoint of this server',
+      )
+    }
+  }
   const protection = createProtection<Claims>({
     resources: resources.map((resource, index) => ({ ...protectedBy[index], resource })),
     authorizationServers: [url],

@@ -11,6 +11,7 @@ import type { Random } from './events/random.ts'
 import type { Telemetry } from './events/telemetry.ts'
 import { type Branding, brandingSchema } from './http/branding.ts'
 import type { HealthPaths } from './http/health.ts'
+import { checkInstances } from './instance-checks.ts'
 import { type KeyRotationOptions, keyRotationSchema, type SigningKeys, signingSchema } from './keys/key-options.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { checkPolicy } from './mcp/policy/check.ts'
@@ -178,6 +179,7 @@ export const checkOptions = <Claims>(options: Options<Claims>): void => {
     Object.entries(options).filter(([name, value]) => !instances.includes(name) && value !== undefined),
   )
   checkBySchema(configSchema, data)
+  checkInstances(options)
   checkRequirements(options)
   checkEmailDomains(options)
   checkExposure(options)

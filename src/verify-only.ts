@@ -12,6 +12,7 @@ import { pathOf } from './http/path.ts'
 import { stopGracefully } from './http/stopping.ts'
 import type { UpstreamClaims } from './identity/access-token.ts'
 import type { TokenVerifier } from './identity/verifier.ts'
+import { checkInstances } from './instance-checks.ts'
 import { minimumSecretLength } from './keys/secret.ts'
 import { secretKeys } from './keys/secret-keys.ts'
 import { ConfigurationError } from './oauth/configuration-error.ts'
@@ -128,6 +129,7 @@ const checkOptions = <Upstream>({ issuers, secret: _, ...options }: ResourceServ
     Object.entries(options).filter(([name, value]) => !instances.includes(name) && value !== undefined),
   )
   checkBySchema(optionsSchema, data)
+  checkInstances(options)
   if (!URL.canParse(options.resource)) throw new ConfigurationError('resource', 'an absolute https URL')
   if (!Array.isArray(issuers) || issuers.length === 0 || issuers.some((each) => typeof each?.verify !== 'function')) {
     throw new ConfigurationError('issuers', 'a list of at least one verifier, for instance [jwks(issuer)]')

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
+import { countersign } from '../src/countersign.ts'
 import { ConfigurationError } from '../src/oauth/configuration-error.ts'
 import { checkOptions, type Options } from '../src/options.ts'
 import { memory } from '../src/store/memory.ts'
+import { resourceServer } from '../src/verify-only.ts'
 
 const loopback = { url: 'http://localhost:8787', resources: { '/mcp': {} } }
 const open = { ...loopback, url: 'https://auth.example.com', secret: 'a secret for tests that is long enough' }
@@ -42,10 +44,13 @@ test.each([
   [{ secret: 'short' }, 'secret: '],
   [{ secret: [] }, 'secret: '],
   [{ resources: {} }, 'resources: expected at least one resource'],
-  [{ resources: { '/mcp': { scope: {} } } }, 'resources./mcp: expected no member "scope"'],
-  [{ resources: { '/mcp': { origins: ['app.example.com'] } } }, 'resources./mcp.origins[0]: expected an origin like'],
-  [{ resources: { '/mcp': { hosts: ['http://a'] } } }, 'resources./mcp.hosts[0]: expected a value of Host'],
-  [{ resources: { '/mcp': { lifetimes: { accessToken: -1 } } } }, 'resources./mcp.lifetimes.accessToken: expected'],
+  [{ resources: { '/mcp': { scope: {} } } }, 'resources["/mcp"]: expected no member "scope"'],
+  [
+    { resources: { '/mcp': { origins: ['app.example.com'] } } },
+    'resources["/mcp"].origins[0]: expected an origin like',
+  ],
+  [{ resources: { '/mcp': { hosts: ['http://a'] } } }, 'resources["/mcp"].hosts[0]: expected a value of Host'],
+  [{ resources: { '/mcp': { lifetimes: { accessToken: -1 } } } }, 'resources["/mcp"].lifetimes.accessToken: expected'],
   [{ resources: { '/mcp': { lifetimes: { refreshToken: 1 } } } }, 'lifetimes: expected no member "refreshToken"'],
   [{ clients: [{ id: 'a', exchange: { form: ['*'] } }] }, 'clients[0].exchange: expected no member "form"'],
   [{ subject: 'email' }, 'subject: expected one of "random"|"upstream"'],
@@ -72,4 +77,42 @@ test('a configured secret is in no message', () => {
   expect(() => check({ ...open, secret })).toThrow(
     expect.not.objectContaining({ message: expect.stringContaining(secret) }),
   )
+})
+
+test.each([
+  [{ store: 'countersign.db' }, 'store: expected a store'],
+  [{ store: { ...memory(), commit: undefined } }, 'store: expected a store'],
+  [{ audit: 'audit.db' }, 'audit: expected a function, a log'],
+  [{ audit: [() => {}, null] }, 'audit: expected a function, a log'],
+  [{ logger: {} }, 'logger: expected a logger'],
+  [{ telemetry: 5 }, 'telemetry: expected prometheus()'],
+  [{ telemetry: [{}] }, 'telemetry: expected prometheus()'],
+  [{ clock: Date.now }, 'clock: expected an object with now()'],
+  [{ random: {} }, 'random: expected an object with bytes()'],
+  [{ fetch: 'https://proxy.example' }, 'fetch: expected a function'],
+])('design 7: what is no instance is refused at start: %j', (wrong, message) => {
+  check({ ...loopback, store: memory(), audit: [() => {}], logger: console, clock: { now: Date.now }, fetch })
+  expect(() => check({ ...loopback, ...wrong })).toThrow(message)
+})
+
+test.each([
+  '/token',
+  '/authorize/account',
+  '/jwks',
+  '/.well-known/oauth-authorization-server',
+  '/healthz',
+  '/authorize/callback/local',
+])('design 7: a resource can’t be where the server itself answers: %s', (path) => {
+  const serve = (at: string) => countersign({ ...loopback, store: memory(), resources: { '/mcp': {}, [at]: {} } })
+  expect(() => serve(path)).toThrow(`resources["${path}"]: expected a path that is no endpoint of this server`)
+  expect(serve('/tokens').issuer).toBe(loopback.url)
+  // Elsewhere it is another server’s.
+  expect(serve(`https://other.example.com${path}`).issuer).toBe(loopback.url)
+})
+
+test('design 7: a server that only verifies is told of what is no instance, too', () => {
+  const issuers = [{ issuer: 'https://issuer.example.com', verify: async () => Promise.reject(new Error('nobody')) }]
+  const verify = (wrong: object) =>
+    resourceServer({ resource: 'https://notes.example.com/mcp', issuers, ...wrong } as never)
+  expect(() => verify({ logger: {} })).toThrow('logger: expected a logger')
 })

@@ -26,9 +26,11 @@ export const refusedBySchema = (issue: SchemaIssue, root = ''): ConfigurationErr
 
 const pathOf = (path: readonly PropertyKey[], root: string): string =>
   path.reduce<string>(
-    (whole, part) => (typeof part === 'number' ? `${whole}[${part}]` : `${whole}${whole && '.'}${String(part)}`),
+    (whole, part) => (isName(part) ? `${whole}${whole && '.'}${part}` : `${whole}[${JSON.stringify(part)}]`),
     root,
   ) || 'options'
+
+const isName = (part: PropertyKey): part is string => typeof part === 'string' && /^[A-Za-z_]\w*$/.test(part)
 
 const expectedBy = ({ code, message, keys }: SchemaIssue): string =>
   code === 'unrecognized_keys'
