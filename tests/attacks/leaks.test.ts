@@ -89,7 +89,7 @@ const wholeFlow = async (
     addresses.push(consent.url, choose.url)
     for (const { name, value } of browser.cookies.values()) secrets.set(`${way}: cookie ${name}`, value)
     const code = left?.searchParams.get('code') ?? ''
-    secrets.set(`${way}: code`, code).set(`${way}: secret of the code`, code.split('.')[1] ?? '')
+    secrets.set(`${way}: code`, code).set(`${way}: secret of the code`, code.split('.').at(-1) ?? '')
     const wrong = await target.redeem({ code, client, verifier: `${verifier}x` })
     expect(wrong.status).toBe(400)
     const { body } = await target.redeem({ code, client, verifier })
