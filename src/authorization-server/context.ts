@@ -144,7 +144,8 @@ export interface RegistrationPolicy {
   readonly initialAccessTokens?: readonly string[]
 }
 
-export const defaultRegistrationPolicy: RegistrationPolicy = { perAddress: 100, total: 5_000 }
+/** Hosted clients register from a few addresses for each of their people, a whole company on its first day. */
+export const defaultRegistrationPolicy: RegistrationPolicy = { perAddress: 500, total: 5_000 }
 
 /** What is known of a request beside the request itself. */
 export interface Arrival {
