@@ -48,8 +48,20 @@ async function newComputer({ onTestFinished }: Pick<TestContext, 'onTestFinished
   async function approve(request: URL): Promise<void> {
     const { end } = await signIn(browser, request, server.demo)
     expect(end.href.startsWith(`${request.searchParams.get('redirect_uri')}?`), end.href).toBe(true)
-    const received = await fetch(end)
+    const received = await arrive(end)
     expect(received.status, await received.text()).toBe(200)
+  }
+
+  /** On a busy machine the program may open the browser before it listens: then a person reloads the page. */
+  async function arrive(url: URL): Promise<Response> {
+    for (let waited = 0; ; waited += 250) {
+      try {
+        return await fetch(url)
+      } catch (error) {
+        if (waited >= 60_000) throw error
+        await sleep(250)
+      }
+    }
   }
 
   function start() {

@@ -61,7 +61,7 @@ describe('where a resource’s metadata is', () => {
 
   test('who asks by a name that no URL can have is told so, and may read it in a page', async () => {
     const routes = createMetadataRoutes([resourceAt('https://a.example')], servers)
-    const request = { url: `http://xn--a${wellKnown}`, method: 'GET', headers: new Headers() }
+    const request = { url: `http://[::${wellKnown}`, method: 'GET', headers: new Headers() }
     const response = await routes.respond(request as Request)
     expect([response?.status, response?.headers.get('access-control-allow-origin')]).toEqual([400, '*'])
   })
