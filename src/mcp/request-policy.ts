@@ -65,6 +65,9 @@ const methodNotFound = (reason: string) => malformed(404, -32601, 'Method not fo
 
 /** All calls of a body are allowed, or none: what no scope would help counts most. */
 const decideAll = (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Verdict | Promise<Verdict> => {
+  if (decider.deniesUnlisted && calls.some(({ method }) => !isKnownMethod(method))) {
+    return { outcome: 'forbid', reason: 'policy_unlisted' }
+  }
   const [call, ...others] = calls
   const [target, ...more] = call?.targets ?? []
   // Most bodies ask for one thing, and most rules need not wait to say what they do of it.
@@ -75,7 +78,6 @@ const decideAll = (decider: Decider, calls: readonly RpcCall[], token: AccessTok
 const decideEach = async (decider: Decider, calls: readonly RpcCall[], token: AccessToken): Promise<Verdict> => {
   const missing = new Set<string>()
   for (const { method, targets } of calls) {
-    if (decider.deniesUnlisted && !isKnownMethod(method)) return { outcome: 'forbid', reason: 'policy_unlisted' }
     for (const target of targets) {
       const decided = decider.decide(token, method, target, false)
       const verdict = 'outcome' in decided ? decided : await decided

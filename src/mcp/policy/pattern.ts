@@ -59,6 +59,7 @@ const match = (pieces: readonly Piece[], text: string): boolean => {
   const [first] = pieces
   if (typeof first === 'string' && !text.startsWith(first)) return false
   if (pieces.length === 1) return text === first
+  // Most patterns have one wildcard: then nothing has to be tried.
   const [, wildcard, last] = pieces
   if (pieces.length === 3 && typeof first === 'string' && typeof last === 'string') {
     if (text.length < first.length + last.length || !text.endsWith(last)) return false

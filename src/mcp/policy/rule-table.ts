@@ -35,6 +35,7 @@ export const resourceTable = (requirements: Readonly<Record<string, Requirement>
     const { written, reduced } = spellings
     const others = reduced.filter((text) => !written.includes(text))
     const [only, ...further] = written
+    // Written in one way alone, as most are, it is named by what was found.
     if (only !== undefined && further.length + others.length === 0) {
       const found = findWritten(only)
       return { rules: found, listed: found.length > 0 }
