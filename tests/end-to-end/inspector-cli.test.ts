@@ -66,6 +66,7 @@ async function newComputer(server: TestServer, { onTestFinished }: Pick<TestCont
     const child = start(args)
     child.write('y\n')
     const window = opened.next(GENEROUS)
+    // Where the program ends first, nobody waits for a window.
     window.catch(() => {})
     const request = await Promise.race([window, child.ended.then(() => undefined)])
     // It gives up when it gets no answer within five seconds, and looks at the clock first: a machine may take that long to hand over what was written.
