@@ -41,7 +41,7 @@ const phases = [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
     ...tests('authorization-server', 'presented-token', 'liveness', 'remembered-tokens', 'dpop-checks', 'dpop'),
     ...tests('authorization-server', 'introspection', 'introspected-refresh-token', 'introspection-memory'),
-    ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding'),
+    ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding', 'large-claims'),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),

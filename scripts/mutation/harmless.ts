@@ -111,6 +111,7 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/client-proof.ts', original: 'algorithm === undefined', replacement: 'false' },
     { file: 'src/resource-server/client-proof.ts', original: "''", replacement: text },
     { file: 'src/oauth/client-metadata.ts', original: 'issue?.path', replacement: 'issue.path' },
+    { file: 'src/oauth/configuration-error.ts', original: 'keys?.map', replacement: 'keys.map' },
     { file: 'src/oauth/client-metadata.ts', original: "''", replacement: text },
     { file: 'src/oauth/client-metadata.ts', original: 'false', replacement: 'true' },
     { file: 'src/oauth/client-id-metadata.ts', original: 'error instanceof OAuthError', replacement: 'true' },

@@ -108,6 +108,7 @@ interface Node {
   readonly name?: string
   readonly callee?: Node
   readonly object?: Node
+  readonly property?: Node
 }
 
 /** What is said to people is not what is checked: no test should hold the words of an error. */
@@ -120,6 +121,7 @@ const messageText = (path: object): string | undefined => {
     callee?.type === 'Super' ||
     callee?.name === 'refused' ||
     callee?.object?.name === 'logger' ||
+    callee?.object?.property?.name === 'logger' ||
     (made !== undefined && (plainErrors.has(made) || (made.endsWith('Error') && Number(key) > 0)))
   return isMessage ? 'the text of a message' : undefined
 }

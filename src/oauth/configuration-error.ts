@@ -26,13 +26,15 @@ export const refusedBySchema = (issue: SchemaIssue, root = ''): ConfigurationErr
 
 const pathOf = (path: readonly PropertyKey[], root: string): string =>
   path.reduce<string>(
-    (whole, part) => (isName(part) ? `${whole}${whole && '.'}${part}` : `${whole}[${JSON.stringify(part)}]`),
+    (whole, part) => (isName(part) ? `${whole}${whole && '.'}${part}` : `${whole}[${quoted(part)}]`),
     root,
   ) || 'options'
 
 const isName = (part: PropertyKey): part is string => typeof part === 'string' && /^[A-Za-z_]\w*$/.test(part)
 
+const quoted = (part: PropertyKey): string => (typeof part === 'string' ? JSON.stringify(part) : String(part))
+
 const expectedBy = ({ code, message, keys }: SchemaIssue): string =>
   code === 'unrecognized_keys'
     ? `no member ${keys?.map((key) => `"${key}"`).join(', ')}`
-    : message.replace(/^.*?\bexpected /, '')
+    : message.replace(/.*?\bexpected /, '')

@@ -1,6 +1,7 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { issueAccessToken, issueClientToken } from '../../src/authorization-server/access-token.ts'
+import type { JsonObject } from '../../src/identity/json.ts'
 import { grantRef } from '../../src/records/grant.ts'
 import { put } from '../../src/records/records.ts'
 import { upstreamSessionRef } from '../../src/records/upstream-session.ts'
@@ -216,6 +217,62 @@ describe('what a token says', () => {
       iss: 'https://ci.example',
       sub: 'repo:org/notes',
     })
+  })
+})
+
+describe('a token that would be too long to be sent', () => {
+  const upstreamOf = (claims: JsonObject) => ({ provider: 'ci', issuer: 'https://ci.example', subject: 'job', claims })
+  const vouched = { iss: 'https://ci.example', sub: 'job' }
+
+  const issuing = async () => {
+    const { to } = await setUp({ clients: [nightly], tokenClaims: ['small', 'large'] })
+    const issue = async (upstream?: ReturnType<typeof upstreamOf>, scopes = ['notes:read']) => {
+      const target = { resource: mcp, scopes }
+      return (await issueClientToken(to.server, 'nightly', target, to.clock.now(), undefined, upstream)).token
+    }
+    return { to, issue }
+  }
+
+  /** How long a claim can be, about: three bytes are four characters. */
+  const room = async (issue: (upstream: ReturnType<typeof upstreamOf>) => Promise<string>) =>
+    Math.floor(((8_000 - (await issue(upstreamOf({ small: 'a', large: '' }))).length) * 3) / 4)
+
+  test('leaves a claim out and says so, to the operator too', async () => {
+    const { to, issue } = await issuing()
+    const most = await room(issue)
+    const claims = { small: 'a', large: 'b'.repeat(most - 8) }
+    const whole = decodeJwt(await issue(upstreamOf(claims)))
+    expect(whole.upstream_claims).toEqual({ ...claims, ...vouched })
+    expect(whole).not.toHaveProperty('upstream_claims_omitted')
+    expect(to.trouble).toEqual([])
+
+    const shorter = decodeJwt(await issue(upstreamOf({ ...claims, large: 'b'.repeat(most + 8) })))
+    expect(shorter.upstream_claims).toEqual({ small: 'a', ...vouched })
+    expect(shorter.upstream_claims_omitted).toEqual(['large'])
+    expect(to.trouble).toEqual([expect.stringMatching(/ \{"claims":\["large"\],"characters":80\d\d\}$/)])
+  })
+
+  test('is one of more than 8,000 characters', async () => {
+    const { issue } = await issuing()
+    const most = await room(issue)
+    const lengths: number[] = []
+    for (let count = most - 8; count <= most + 8; count++) {
+      const token = await issue(upstreamOf({ small: 'a', large: 'b'.repeat(count) }))
+      if (decodeJwt(token).upstream_claims_omitted === undefined) lengths.push(token.length)
+    }
+    expect(Math.max(...lengths)).toBe(8_000)
+    expect(lengths.length).toBeLessThan(17)
+  })
+
+  test('is sent as it is where nothing of it can be left out', async () => {
+    const { to, issue } = await issuing()
+    const subject = 'j'.repeat(8_000)
+    const decoded = decodeJwt(await issue({ ...upstreamOf({}), subject }))
+    expect(decoded.upstream_claims).toEqual({ ...vouched, sub: subject })
+    expect(decoded).not.toHaveProperty('upstream_claims_omitted')
+    const scope = 's'.repeat(8_000)
+    expect(decodeJwt(await issue(undefined, [scope]))).toMatchObject({ scope, client_id: 'nightly' })
+    expect(to.trouble).toEqual([])
   })
 })
 

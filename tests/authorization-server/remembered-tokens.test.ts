@@ -123,6 +123,19 @@ test('for introspection, the store’s clock counts where it is ahead', async ()
   await expect(verifier.inspect(token, () => true)).rejects.toMatchObject({ name: 'TokenInvalid', reason: 'expired' })
 })
 
+test('it says the store’s time for the rest of the server, as far as it read the revocation log', async () => {
+  const { clock, store, token, verifier } = await setUp()
+  const { list } = store
+  store.list = async (prefix, options) => {
+    const answer = await list(prefix, options)
+    return { ...answer, now: answer.now + 7_000 }
+  }
+  await verifier.verify(token, mcp)
+  expect(verifier.storeTime()).toBe(clock.now() + 7_000)
+  await clock.pass(5_000)
+  expect(verifier.storeTime()).toBeUndefined()
+})
+
 test('our own trouble is logged with its cause, and is no word about the token', async () => {
   const { to, store, token, verifier } = await setUp()
   store.get = () => Promise.reject(new TypeError('a mistake of ours'))

@@ -121,10 +121,17 @@ test('fault 5: an unknown key is nobody’s fault while the issuer is away, and 
   await expect(set.keysFor(header('new'), token)).rejects.toMatchObject({ reason: 'unknown_key' })
 })
 
-test('an issuer that was never there is our own trouble', async () => {
-  const { set, respond } = setUp()
+test('an issuer that was never there is our own trouble, and waited for once it may be asked again', async () => {
+  const { set, clock, seen, respond } = setUp()
   respond(away)
   await expect(set.ready()).rejects.toMatchObject(unavailable)
+  await clock.pass(99)
+  await expect(set.keysFor(header('key-0'), token)).rejects.toMatchObject(unavailable)
+  expect(seen.loads).toBe(1)
+  await clock.pass(1)
+  respond(() => ({ keys }))
+  expect(await set.keysFor(header('key-0'), token)).toHaveLength(1)
+  expect(seen.loads).toBe(2)
 })
 
 test('it is told when the keys are others, and only then', async () => {
