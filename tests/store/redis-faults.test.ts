@@ -209,7 +209,10 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
     await expect.poll(() => other.commit({ notify: ['again'] }).then(() => messages)).toContain('again')
   })
 
-  test('a failover by Sentinel: the store follows the master, and hears it', async () => {
+  test.each([
+    ['a failover that was ordered', 'failover'],
+    ['a master that died (SIGKILL)', 'crash'],
+  ] as const)('Sentinel, %s: the store follows the master, and hears it', async (_, failure) => {
     const group = await startRedisSentinel()
     if ('skip' in group) throw new Error(group.skip)
     ends.push(() => group.stop())
@@ -227,7 +230,7 @@ describe.skipIf('skip' in started)(`redis, when things fail${'skip' in started ?
         .poll(() => store.commit({ notify: [sent] }).then(() => messages, String), { interval: 100 })
         .toContain(sent)
     await hears('before')
-    await group.failover()
+    await group[failure]()
     await hears('after')
     await eventually(other, 'a').toBe('1')
     const written = () =>

@@ -6,7 +6,7 @@ import { silentLogger } from '../../src/events/logger.ts'
 import { redis } from '../../src/store/redis.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeCertificates } from '../support/certificates.ts'
-import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
+import { hasAll, type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
 import { bytes, contract, inTime, LONG, passing, set, value } from './contract.ts'
 import { model } from './model.ts'
@@ -224,6 +224,46 @@ describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${clus
     await owner?.start()
     await expect.poll(() => value(store, 'a').catch(String), { interval: 100 }).toBe('1')
     await hears('after')
+  })
+})
+
+describe.skipIf('skip' in cluster)('redis cluster, with replicas', () => {
+  test('a master that dies (SIGKILL): the store follows its replica, loses nothing that it had, and hears it', async () => {
+    const group = await startRedisCluster({ replicas: true })
+    if ('skip' in group) throw new Error(group.skip)
+    ends.push(() => group.stop())
+    const { servers, replicas } = group
+    const to = {
+      nodes: servers.map(({ port }) => ({ port, host: '127.0.0.1' })),
+      options: { redisOptions: { password: servers[0]?.password ?? '' } },
+    }
+    const [store, other] = [opened(to), opened(to)]
+    const messages: string[] = []
+    other.watch((message) => messages.push(message))
+    await set(store, 'a', '1')
+    expect((await store.increment('c', 1, LONG)).value).toBe(1)
+    const hears = (text: string) =>
+      expect
+        .poll(() => store.commit({ notify: [text] }).then(() => messages, String), { interval: 100 })
+        .toContain(text)
+    await hears('before')
+    const slot = Number(await servers[0]?.command('CLUSTER', 'KEYSLOT', '{countersign}'))
+    const at = slot < 5461 ? 0 : slot < 10923 ? 1 : 2
+    const [owner, replica] = [servers[at], replicas[at]]
+    if (!owner || !replica) throw new Error('there was one before')
+    await expect.poll(() => hasAll(owner, replica)).toBe(true)
+    await owner.kill()
+    await expect.poll(() => replica.command('ROLE').then(String)).toMatch(/^master/)
+    await expect.poll(() => value(store, 'a').catch(String), { interval: 100 }).toBe('1')
+    const written = () =>
+      set(store, 'a', '2').then(
+        () => true,
+        () => false,
+      )
+    await expect.poll(written).toBe(true)
+    await expect.poll(() => store.increment('c', 0, LONG).then(({ value }) => value, String)).toBe(1)
+    await hears('after')
+    await expect.poll(() => value(other, 'a').catch(String)).toBe('2')
   })
 })
 

@@ -42,37 +42,51 @@ export async function startRedis(settings: Settings = {}): Promise<RedisServer |
   return typeof program === 'string' ? startServer(program, settings) : program
 }
 
-/** A cluster of three masters, each with a third of the slots. */
-export async function startRedisCluster(): Promise<
-  { readonly servers: readonly RedisServer[]; stop(): Promise<void> } | Unavailable
+/** A cluster of three masters, each with a third of the slots; with a replica for each master where that is wanted: `servers` are the masters. */
+export async function startRedisCluster({
+  replicas = false,
+} = {}): Promise<
+  | { readonly servers: readonly RedisServer[]; readonly replicas: readonly RedisServer[]; stop(): Promise<void> }
+  | Unavailable
 > {
   const program = await findOrInstall()
   if (typeof program !== 'string') return program
   const password = randomBytes(12).toString('hex')
+  const startNode = async () => {
+    const bus = await freePort()
+    const settings = { 'cluster-enabled': 'yes', 'cluster-port': bus, 'cluster-node-timeout': 5_000, password }
+    return { bus, server: await startServer(program, settings) }
+  }
   const parts = [0, 5461, 10923, 16384]
-  const nodes = await Promise.all(
-    parts.slice(1).map(async () => {
-      const bus = await freePort()
-      const settings = { 'cluster-enabled': 'yes', 'cluster-port': bus, 'cluster-node-timeout': 5_000, password }
-      return { bus, server: await startServer(program, settings) }
-    }),
-  )
+  const nodes = await Promise.all(parts.slice(1).map(startNode))
+  const spare = replicas ? await Promise.all(nodes.map(startNode)) : []
+  const everyone = [...nodes, ...spare].map(({ server }) => server)
   const servers = nodes.map(({ server }) => server)
   const [first] = servers
   await Promise.all(
     servers.map((server, i) => server.command('CLUSTER', 'ADDSLOTSRANGE', parts[i] ?? 0, (parts[i + 1] ?? 0) - 1)),
   )
-  for (const { server, bus } of nodes.slice(1)) await first?.command('CLUSTER', 'MEET', '127.0.0.1', server.port, bus)
+  for (const { server, bus } of [...nodes.slice(1), ...spare]) {
+    await first?.command('CLUSTER', 'MEET', '127.0.0.1', server.port, bus)
+  }
   const together = async ({ command }: RedisServer) => {
     const info = String(await command('CLUSTER', 'INFO'))
-    return info.includes('cluster_state:ok') && info.includes('cluster_known_nodes:3')
+    return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${everyone.length}\r`)
   }
-  const all = async () => (await Promise.all(servers.map(together))).every(Boolean)
+  const all = async () => (await Promise.all(everyone.map(together))).every(Boolean)
   await until(all, 'the cluster did not come together')
-  const stop = async () => {
-    await Promise.all(servers.map((server) => server.stop()))
+  for (const [i, { server }] of spare.entries()) {
+    const master = String(await servers[i]?.command('CLUSTER', 'MYID'))
+    // A node that has not heard of the master yet refuses.
+    const replicates = async () => (await server.command('CLUSTER', 'REPLICATE', master)) === 'OK'
+    await until(replicates, 'a replica did not find its master')
+    const linked = async () => String(await server.command('INFO', 'replication')).includes('master_link_status:up')
+    await until(linked, 'a replica did not begin')
   }
-  return { servers, stop }
+  const stop = async () => {
+    await Promise.all(everyone.map((server) => server.stop()))
+  }
+  return { servers, replicas: spare.map(({ server }) => server), stop }
 }
 
 /** A master, its replica, and one Sentinel that watches them. */
@@ -107,12 +121,27 @@ export async function startRedisSentinel() {
       const done = async () => (await is(replica, 'master')) && (await is(master, 'slave'))
       await until(done, 'there was no failover')
     },
+    /** The master dies (SIGKILL), and Sentinel finds it out by itself: the replica becomes the master. It has all that was written before. */
+    async crash(): Promise<void> {
+      await until(() => hasAll(master, replica), 'the replica did not follow')
+      await master.kill()
+      const done = async () => String(await replica.command('ROLE')).startsWith('master')
+      await until(done, 'the dead master had no successor')
+    },
     /** After the failover: the field of a hash. */
     masterHas: async (key: string, field: string) => String(await replica.command('HGET', key, field)),
     async stop() {
       await Promise.all([sentinel, replica, master].map((server) => server.stop()))
     },
   }
+}
+
+/** Whether a replica has all that its master was told by now. */
+export async function hasAll(master: RedisServer, replica: RedisServer): Promise<boolean> {
+  const offset = async ({ command }: RedisServer, name: string) =>
+    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(String(await command('INFO', 'replication')))?.[1])
+  const told = await offset(master, 'master_repl_offset')
+  return (await offset(replica, 'slave_repl_offset')) >= told
 }
 
 /** A question that gets no answer counts as a no: Sentinel ends all connections of a server that becomes another's replica. */
