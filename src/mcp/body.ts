@@ -5,22 +5,32 @@ export type ReadBody =
   | { readonly ok: false; readonly problem: 'too_large' | 'encoded' | 'unreadable' }
 
 /** Reads a request's body as text, at most `limit` bytes of it. */
-export const readBody = async (request: GateRequest, limit: number): Promise<ReadBody> => {
+export const readBody = (request: GateRequest, limit: number): Promise<ReadBody> => {
   const encoding = request.headers.get('content-encoding')
   // What we can't read ourselves, something behind us might: then it would see another request than we do.
-  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return { ok: false, problem: 'encoded' }
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return Promise.resolve(refused('encoded'))
   const length = request.headers.get('content-length')
+  const announced = length !== null && /^\d+$/.test(length)
+  if (announced && Number(length) > limit) return Promise.resolve(refused('too_large'))
   return new Promise((resolve) => {
     const waiting = wait(() => resolve(unreadable))
-    const answer = (body: ReadBody): void => {
+    const answer = (text: string | undefined): void => {
       underWay.delete(waiting)
-      resolve(body)
+      // An HTTP server reads no more than the announced length; the check is for hosts that are none.
+      resolve(text === undefined || text.length > limit ? refused('too_large') : { ok: true, text })
     }
-    read(request, length, limit).then(answer, () => answer(unreadable))
+    const fail = (): void => {
+      underWay.delete(waiting)
+      resolve(unreadable)
+    }
+    const reading = announced ? request.text() : readStream(request.body, limit)
+    reading.then(answer, fail)
   })
 }
 
-const unreadable: ReadBody = { ok: false, problem: 'unreadable' }
+const refused = (problem: 'too_large' | 'encoded' | 'unreadable'): ReadBody => ({ ok: false, problem })
+
+const unreadable = refused('unreadable')
 
 /** How long a whole body may take, in seconds. */
 const maximumTime = 60
@@ -58,28 +68,21 @@ const look = (): void => {
   timer = undefined
 }
 
-const read = async (request: GateRequest, length: string | null, limit: number): Promise<ReadBody> => {
-  if (length === null || !/^\d+$/.test(length)) return readStream(request.body, limit)
-  if (Number(length) > limit) return { ok: false, problem: 'too_large' }
-  // An HTTP server reads no more than the announced length; the check after it is for hosts that are none.
-  const text = await request.text()
-  return text.length > limit ? { ok: false, problem: 'too_large' } : { ok: true, text }
-}
-
-const readStream = async (body: ReadableStream<Uint8Array> | null, limit: number): Promise<ReadBody> => {
-  if (body === null) return { ok: true, text: '' }
+/** Undefined where there is more than `limit`. */
+const readStream = async (body: ReadableStream<Uint8Array> | null, limit: number): Promise<string | undefined> => {
+  if (body === null) return ''
   const decoder = new TextDecoder()
   const reader = body.getReader()
   let text = ''
   let size = 0
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) return { ok: true, text: text + decoder.decode() }
+    if (done) return text + decoder.decode()
     size += value.byteLength
     if (size > limit) {
       // Not waited for: a sender that never ends would keep us here.
       void reader.cancel().catch(() => {})
-      return { ok: false, problem: 'too_large' }
+      return undefined
     }
     text += decoder.decode(value, { stream: true })
   }

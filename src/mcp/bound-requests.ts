@@ -8,7 +8,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { boundEndpoint, readEndpoint } from './endpoint-url.ts'
 import { isModern } from './era.ts'
 import { bodiless } from './request-policy.ts'
-import { malformed, parseBody } from './rpc-body.ts'
+import { malformed, type ParsedBody, parseBody } from './rpc-body.ts'
 import { requestId } from './rpc-message.ts'
 
 /**
@@ -21,38 +21,75 @@ export const bindRequests = (
   policy: RequestPolicy | undefined,
   binding: () => Binding | Promise<Binding>,
   logger: Logger,
-): RequestPolicy => ({
-  decide(request, token, parsedBody) {
-    const bound = binding()
-    if ('then' in bound || bringsBound(request)) return decideBound(bound, policy, request, token, parsedBody, logger)
-    // Most calls bring nothing that is bound: they wait for nothing here.
-    return withSession(
-      policy ? policy.decide(request, token, parsedBody) : { outcome: 'allow', parsedBody },
-      sessionIds(bound, isModern(versionOf(request)) ? undefined : nothingNamed, token, logger),
-    )
-  },
-})
+): RequestPolicy => {
+  const decideBound = (
+    bound: Binding,
+    named: NamedIds,
+    request: GateRequest,
+    token: AccessToken,
+    parsedBody: unknown,
+  ): Decided => {
+    const modern = isModern(versionOf(request))
+    const session = sessionIds(bound, modern ? undefined : named, token, logger)
+    const stateful = modern && mayBringState(request)
+    const decided = policy
+      ? policy.decide(request, token, parsedBody)
+      : stateful
+        ? readAll(request, parsedBody)
+        : { outcome: 'allow' as const, parsedBody }
+    const bind = (decision: PolicyDecision): Decided => {
+      if (decision.outcome !== 'allow') return decision
+      return stateful ? withState(bound, decision, session, token) : { ...decision, session }
+    }
+    return 'then' in decided ? decided.then(bind) : bind(decided)
+  }
 
+  const decideNamed = async (
+    binding: Binding | Promise<Binding>,
+    request: GateRequest,
+    token: AccessToken,
+    parsedBody: unknown,
+  ): Promise<PolicyDecision> => {
+    const bound = await binding
+    const named = isModern(versionOf(request)) ? nothingNamed : await readIds(bound, request, token)
+    // Whatever revision the request says: servers of that transport don't ask.
+    if (named === 'foreign' || (await namesForeignEndpoint(bound, request.url, token))) {
+      return malformed(404, -32001, 'Session not found', 'session_mismatch')
+    }
+    return decideBound(bound, named, request, token, parsedBody)
+  }
+
+  return {
+    decide(request, token, parsedBody) {
+      const bound = binding()
+      if ('then' in bound || namesBound(request)) return decideNamed(bound, request, token, parsedBody)
+      // Most calls name nothing that is bound: they wait for nothing here.
+      return decideBound(bound, nothingNamed, request, token, parsedBody)
+    },
+  }
+}
+
+type Allowed = PolicyDecision & { readonly outcome: 'allow' }
 type Decided = PolicyDecision | Promise<PolicyDecision>
 
-/** Whether a request may bring what was given to a caller: in its headers, its URL, or its body. */
-const bringsBound = (request: GateRequest): boolean =>
-  bringsState(request) ||
+/** Whether a request may name what was given to a caller, in its headers or its URL. */
+const namesBound = (request: GateRequest): boolean =>
   request.headers.get('mcp-session-id') !== null ||
   request.headers.get('last-event-id') !== null ||
   request.url.includes('?')
 
-const bringsState = (request: GateRequest): boolean =>
-  !bodiless.has(request.method) && isModern(versionOf(request)) && isJson(request)
+const mayBringState = (request: GateRequest): boolean => !bodiless.has(request.method) && isJson(request)
 
 const versionOf = ({ headers }: GateRequest): string | null => headers.get('mcp-protocol-version')
 
-const withSession = (decided: Decided, session: SessionIds): Decided => {
-  if ('then' in decided) return decided.then((decision) => withSession(decision, session))
-  if (decided.outcome !== 'allow') return decided
-  const { outcome, parsedBody, filter } = decided
-  return filter ? { outcome, parsedBody, filter, session } : { outcome, parsedBody, session }
+/** Allows whatever can be read: there is no policy. */
+const readAll = (request: GateRequest, parsedBody: unknown): Decided => {
+  const body = parseBody(request, parsedBody)
+  return 'then' in body ? body.then(allowRead) : allowRead(body)
 }
+
+const allowRead = (body: ParsedBody): PolicyDecision =>
+  body.outcome === 'parsed' ? { outcome: 'allow', parsedBody: body.value } : body
 
 /** @param named undefined since 2026-07-28, where there are no sessions */
 const sessionIds = (bound: Binding, named: NamedIds | undefined, token: AccessToken, logger: Logger): SessionIds => ({
@@ -60,36 +97,6 @@ const sessionIds = (bound: Binding, named: NamedIds | undefined, token: AccessTo
   issue: (id) => bound.issueId('session', id, token),
   events: named && eventIds(bound, named.event, token, logger),
 })
-
-const decideBound = async (
-  binding: Binding | Promise<Binding>,
-  policy: RequestPolicy | undefined,
-  request: GateRequest,
-  token: AccessToken,
-  parsedBody: unknown,
-  logger: Logger,
-): Promise<PolicyDecision> => {
-  const bound = await binding
-  const named = isModern(versionOf(request)) ? undefined : await readIds(bound, request, token)
-  // Whatever revision the request says: servers of that transport don't ask.
-  if (named === 'foreign' || (await namesForeignEndpoint(bound, request.url, token))) {
-    return malformed(404, -32001, 'Session not found', 'session_mismatch')
-  }
-  const session = sessionIds(bound, named, token, logger)
-  if (!bringsState(request)) {
-    return withSession(policy ? policy.decide(request, token, parsedBody) : { outcome: 'allow', parsedBody }, session)
-  }
-  const body = await parseBody(request, parsedBody)
-  if (body.outcome !== 'parsed') return body
-  const opened = await openStates(bound, body.value, token)
-  if (opened.outcome !== 'opened') return opened
-  const decision = policy
-    ? await policy.decide(request, token, opened.value)
-    : { outcome: 'allow' as const, parsedBody: opened.value }
-  if (decision.outcome !== 'allow') return decision
-  const filter = decision.filter ?? stateFilter(bound, opened.value, token)
-  return { ...decision, session, ...(filter && { filter }) }
-}
 
 const nothingNamed = { session: undefined, event: undefined }
 
@@ -135,26 +142,32 @@ const eventIds = (binding: Binding, requested: string | undefined, token: Access
   },
 })
 
-type Opened =
-  | { readonly outcome: 'opened'; readonly value: unknown }
-  | (PolicyDecision & { readonly outcome: 'malformed' })
-
-/** A body with the server's own state in place of what the client holds. */
-const openStates = async (binding: Binding, body: unknown, token: AccessToken): Promise<Opened> => {
-  if (Array.isArray(body)) {
-    // There are no batches where there is state.
-    return body.some((message) => paramsOf(message)?.requestState !== undefined)
-      ? invalidState(body)
-      : { outcome: 'opened', value: body }
+/** Gives the server its own state in place of what the client holds, and seals what it answers with. */
+const withState = (binding: Binding, decision: Allowed, session: SessionIds, token: AccessToken): Decided => {
+  const { parsedBody: body } = decision
+  const bound = (parsedBody: unknown): PolicyDecision => {
+    const filter = decision.filter ?? stateFilter(binding, parsedBody, token)
+    return filter ? { outcome: 'allow', parsedBody, filter, session } : { outcome: 'allow', parsedBody, session }
   }
-  const params = paramsOf(body)
-  if (!params || !Object.hasOwn(params, 'requestState')) return { outcome: 'opened', value: body }
-  const { requestState: presented } = params
-  const message = body as Message
+  // There are no batches where there is state.
+  if (Array.isArray(body)) return body.some(bringsState) ? invalidState(body) : bound(body)
+  return bringsState(body) ? openState(binding, body, token, bound) : bound(body)
+}
+
+const bringsState = (message: unknown): message is MessageWithState =>
+  Object.hasOwn(paramsOf(message) ?? {}, 'requestState')
+
+const openState = async (
+  binding: Binding,
+  message: MessageWithState,
+  token: AccessToken,
+  bound: (parsedBody: unknown) => PolicyDecision,
+): Promise<PolicyDecision> => {
+  const { requestState: presented } = message.params
   const state =
     typeof presented === 'string' ? await binding.openState(presented, token, requestOf(message)) : undefined
   if (state === undefined) return invalidState(message)
-  return { outcome: 'opened', value: { ...message, params: { ...params, requestState: state } } }
+  return bound({ ...message, params: { ...message.params, requestState: state } })
 }
 
 /** As the SDK refuses a state that its own check doesn't take. */
@@ -180,6 +193,10 @@ const stateFilter = (binding: Binding, body: unknown, token: AccessToken): Messa
 interface Message {
   readonly method?: unknown
   readonly params?: Readonly<Record<string, unknown>>
+}
+
+interface MessageWithState extends Message {
+  readonly params: Readonly<Record<string, unknown>>
 }
 
 interface Result {

@@ -1,13 +1,13 @@
 import type { Logger } from '../events/logger.ts'
 import type { AccessToken } from '../identity/access-token.ts'
 import type { GateRequest, MessageFilter } from '../resource-server/handler.ts'
-import type { RequestPolicy } from '../resource-server/policy.ts'
+import type { PolicyDecision, RequestPolicy } from '../resource-server/policy.ts'
 import { isModern } from './era.ts'
 import { createDecider, type Decider } from './policy/decide.ts'
 import type { Verdict } from './policy/evaluate.ts'
 import { isListMethod, listFilter } from './policy/list-filter.ts'
 import type { AccessPolicy } from './policy/rule.ts'
-import { malformed, parseBody } from './rpc-body.ts'
+import { malformed, type ParsedBody, parseBody } from './rpc-body.ts'
 import { headersAgree, isKnownMethod, isRemovedMethod, type RpcCall, readCalls, requestId } from './rpc-message.ts'
 
 /**
@@ -20,28 +20,19 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
   const filterFor = (token: AccessToken): MessageFilter =>
     listFilter(decider, token, (error) => logger.error('a policy failed: what it is about is not listed', { error }))
 
-  return {
-    async decide(request, token, parsedBody) {
-      // Servers that don't look at the method take a body from any: then it is decided on as a POST is.
-      if (bodiless.has(request.method)) {
-        if (hasBody(request)) return malformed(400, -32600, `A ${request.method} has no body here`, 'unexpected_body')
-        // A stream may bring answers to earlier requests.
-        return { outcome: 'allow', parsedBody, filter: filterFor(token) }
-      }
-      const body = await parseBody(request, parsedBody)
-      if (body.outcome !== 'parsed') return body
-      const id = requestId(body.value)
-      const modern = isModern(request.headers.get('mcp-protocol-version'))
-      const read = readCalls(body.value)
-      if (!read.ok) {
-        if (modern && isRemovedMethod(body.value)) return { ...methodNotFound(read.reason), ...id }
-        return { ...malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason), ...id }
-      }
-      if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
-        return { ...malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch'), ...id }
-      }
-      const decided = decideAll(decider, read.calls, token)
-      const verdict = 'outcome' in decided ? decided : await decided
+  const decideOn = (request: GateRequest, token: AccessToken, body: ParsedBody): Decided => {
+    if (body.outcome !== 'parsed') return body
+    const id = requestId(body.value)
+    const modern = isModern(request.headers.get('mcp-protocol-version'))
+    const read = readCalls(body.value)
+    if (!read.ok) {
+      if (modern && isRemovedMethod(body.value)) return { ...methodNotFound(read.reason), ...id }
+      return { ...malformed(400, -32600, 'Not a JSON-RPC request that can be served', read.reason), ...id }
+    }
+    if (!headersAgree(read.calls, request.headers.get('mcp-method'), request.headers.get('mcp-name'))) {
+      return { ...malformed(400, -32020, 'Mcp-Method or Mcp-Name contradicts the body', 'header_mismatch'), ...id }
+    }
+    const answer = (verdict: Verdict): PolicyDecision => {
       if (verdict.outcome === 'forbid') {
         // With a session, 404 would mean that it is gone.
         const unknown = modern && read.calls.some(({ method }) => !isKnownMethod(method))
@@ -50,9 +41,28 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
       if (verdict.outcome !== 'allow') return verdict
       const lists = read.calls.some(({ method }) => isListMethod(method))
       return { outcome: 'allow', parsedBody: body.value, ...(lists && { filter: filterFor(token) }) }
+    }
+    const decided = decideAll(decider, read.calls, token)
+    return 'outcome' in decided ? answer(decided) : decided.then(answer)
+  }
+
+  return {
+    decide(request, token, parsedBody) {
+      // Servers that don't look at the method take a body from any: then it is decided on as a POST is.
+      if (bodiless.has(request.method)) {
+        if (hasBody(request)) return malformed(400, -32600, `A ${request.method} has no body here`, 'unexpected_body')
+        // A stream may bring answers to earlier requests.
+        return { outcome: 'allow', parsedBody, filter: filterFor(token) }
+      }
+      const body = parseBody(request, parsedBody)
+      return 'outcome' in body
+        ? decideOn(request, token, body)
+        : body.then((parsed) => decideOn(request, token, parsed))
     },
   }
 }
+
+type Decided = PolicyDecision | Promise<PolicyDecision>
 
 /** Requests of all other methods may bring messages. */
 export const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])

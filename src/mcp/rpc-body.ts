@@ -1,6 +1,6 @@
 import type { GateRequest } from '../resource-server/handler.ts'
 import type { PolicyDecision } from '../resource-server/policy.ts'
-import { readBody } from './body.ts'
+import { type ReadBody, readBody } from './body.ts'
 import { hasDuplicateKeys } from './duplicate-keys.ts'
 import { isTooDeep, shortestTooDeep } from './json-depth.ts'
 
@@ -9,9 +9,12 @@ type Malformed = PolicyDecision & { readonly outcome: 'malformed' }
 export type ParsedBody = { readonly outcome: 'parsed'; readonly value: unknown } | Malformed
 
 /** The JSON body of a request, which means one thing to whoever reads it again. @param parsedBody where the host read it already */
-export const parseBody = async (request: GateRequest, parsedBody: unknown): Promise<ParsedBody> => {
-  if (parsedBody !== undefined) return isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody }
-  const body = await readBody(request, maximumBody)
+export const parseBody = (request: GateRequest, parsedBody: unknown): ParsedBody | Promise<ParsedBody> => {
+  if (parsedBody === undefined) return readBody(request, maximumBody).then(parse)
+  return isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody }
+}
+
+const parse = (body: ReadBody): ParsedBody => {
   if (!body.ok) {
     switch (body.problem) {
       case 'too_large':

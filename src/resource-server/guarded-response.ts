@@ -1,30 +1,32 @@
 import { rpcErrorResponse } from './challenge.ts'
 import { createEventRewriter, type EventRewriter } from './event-rewriter.ts'
-import type { ResponseGuard } from './handler.ts'
-import { endsEvent, isEventStream, privately, reconnection, type TextFilter, textFilter } from './message-text.ts'
+import type { MessageFilter, ResponseGuard } from './handler.ts'
+import { endsEvent, filteredJson, isEventStream, isJson, privately, reconnection, textFilter } from './message-text.ts'
 
 /** A response as it may reach the caller: filtered, with ids of its own, and ended with its token where it is a stream. */
 export const guardedResponse = (response: Response, guard: ResponseGuard): Response | Promise<Response> => {
   const type = response.headers.get('content-type')
   const stream = isEventStream(type)
   const { filter } = guard
-  if (response.body === null || (!filter && !stream)) return response
+  if (!filter && !stream) return response
+  // Without a look at its body: where a host makes responses of its own form, that builds a whole one.
+  if (filter && isJson(type) && isPlain(response)) return filteredWhole(response, filter)
+  if (response.body === null) return response
   if (!filter) return unfiltered(response, guard, stream)
   const text = textFilter(type, filter)
   if (!text && (!guard.messagesOnly || !response.ok)) return response
   if (!text || !isPlain(response))
     return filter.ifReadable ? unfiltered(response, guard, stream) : unfilterable(response)
-  if (stream) {
-    const rewriter = rewriterOf(guard)
-    const push = rewriter ? async (piece: string) => rewriter.push(await text.push(piece)) : text.push
-    return withBody(response, guardedBody(response.body, guard, { push }), true)
-  }
-  return filteredWhole(response, text)
+  const rewriter = rewriterOf(guard)
+  const push = rewriter ? async (piece: string) => rewriter.push(await text.push(piece)) : text.push
+  return withBody(response, guardedBody(response.body, guard, { push }), true)
 }
 
-const filteredWhole = async (response: Response, text: TextFilter): Promise<Response> => {
+const filteredWhole = async (response: Response, filter: MessageFilter): Promise<Response> => {
   try {
-    return withBody(response, (await text.push(await response.text())) + (await text.end()), true)
+    const text = await response.text()
+    if (filter.concerns?.(text) === false) return withBody(response, text, 'rewritten')
+    return withBody(response, await filteredJson(text, filter), true)
   } catch {
     return rpcErrorResponse(500, internalError, 'The response could not be filtered')
   }
@@ -55,10 +57,12 @@ const unfilterable = (response: Response): Response => {
 
 const withBody = (
   response: Response,
-  body: ReadableStream<Uint8Array> | string,
+  content: ReadableStream<Uint8Array> | string,
   changed: boolean | 'rewritten',
 ): Response => {
   const { status, statusText } = response
+  // Some statuses allow no body, not even an empty one.
+  const body = content === '' ? null : content
   const asIs = !changed || (changed === 'rewritten' && !response.headers.has('content-length'))
   if (asIs) return new Response(body, { status, statusText, headers: response.headers })
   const headers = new Headers(response.headers)

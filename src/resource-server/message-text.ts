@@ -13,10 +13,14 @@ export interface TextFilter {
  * @throws (its methods) where the text is not what its type says, or without bound: then nothing more of it may be sent
  */
 export const textFilter = (contentType: string | null, filter: MessageFilter): TextFilter | undefined => {
-  const type = contentType?.split(';')[0]?.trim().toLowerCase()
-  if (type === 'text/event-stream') return eventStreamFilter(filter)
-  return type === 'application/json' ? jsonFilter(filter) : undefined
+  const type = mediaType(contentType)
+  if (type === eventStream) return eventStreamFilter(filter)
+  return type === json ? jsonFilter(filter) : undefined
 }
+
+export const isJson = (contentType: string | null): boolean => contentType === json || mediaType(contentType) === json
+
+const mediaType = (contentType: string | null): string | undefined => contentType?.split(';')[0]?.trim().toLowerCase()
 
 export const isEventStream = (contentType: string | null): boolean =>
   contentType?.trimStart().slice(0, eventStream.length).toLowerCase() === eventStream
@@ -34,13 +38,16 @@ const jsonFilter = (filter: MessageFilter): TextFilter => {
       whole = bounded(whole + text)
       return ''
     },
-    async end() {
-      if (whole === '' || filter.concerns?.(whole) === false) return whole
-      const body: unknown = JSON.parse(whole)
-      const filtered = Array.isArray(body) ? await Promise.all(body.map(filter)) : await filter(body)
-      return filtered === body ? whole : JSON.stringify(filtered)
-    },
+    end: async () => (filter.concerns?.(whole) === false ? whole : filteredJson(whole, filter)),
   }
+}
+
+/** A whole JSON text, filtered. @throws Error where it is none, or without bound */
+export const filteredJson = async (whole: string, filter: MessageFilter): Promise<string> => {
+  if (whole === '') return whole
+  const body: unknown = JSON.parse(bounded(whole))
+  const filtered = Array.isArray(body) ? await Promise.all(body.map(filter)) : await filter(body)
+  return filtered === body ? whole : JSON.stringify(filtered)
 }
 
 /** @see HTML, Server-sent events, 9.2.6 */
@@ -93,6 +100,7 @@ const bounded = (text: string): string => {
 }
 
 const eventStream = 'text/event-stream'
+const json = 'application/json'
 const lineEnd = /\r\n|\n|\r/
 /** Characters. */
 const maximumText = 64 * 1024 * 1024

@@ -147,6 +147,33 @@ describe('which responses are looked into', () => {
     expect(seen.watched).toBe(0)
   })
 
+  test('JSON that can’t concern the filter goes as it came, and is no more private', async () => {
+    const filter: MessageFilter = Object.assign((message: unknown) => hide(message), {
+      concerns: (text: string) => text.includes('secret'),
+    })
+    const headers = { ...json, 'Cache-Control': 'public' }
+    const said = new Response(' {"a" : 1}', { status: 201, statusText: 'Made', headers })
+    const { response: sent } = await guarded(said, { filter })
+    expect([sent.status, sent.statusText, sent.headers.get('cache-control')]).toEqual([201, 'Made', 'public'])
+    expect(await sent.text()).toBe(' {"a" : 1}')
+    const { response: filtered } = await guarded(new Response('{"secret":1}', { headers }), { filter })
+    expect([await filtered.text(), filtered.headers.get('cache-control')]).toEqual(['{}', 'private'])
+    // What is decoded has no byte order mark any more: a length that counted it would be wrong.
+    const marked = new Response('\ufeff{"a":1}', { headers: { ...json, 'Content-Length': '10' } })
+    const { response: unmarked } = await guarded(marked, { filter })
+    expect([await unmarked.text(), unmarked.headers.get('content-length')]).toEqual(['{"a":1}', null])
+  })
+
+  test.each([
+    { filter: hide },
+    { filter: Object.assign((message: unknown) => hide(message), { concerns: () => false }) },
+  ])('an answer that is said to be JSON and has no body keeps its status: %#', async ({ filter }) => {
+    for (const status of [204, 304, 400]) {
+      const { response } = await guarded(new Response(null, { status, headers: json }), { filter, messagesOnly: true })
+      expect([response.status, await response.text()]).toEqual([status, ''])
+    }
+  })
+
   test('a stream is filtered, with ids of the caller’s own, and for this caller alone', async () => {
     const headers = { ...eventStream, 'Content-Length': '20', 'Cache-Control': 'no-cache' }
     const said = 'id: 7\ndata: {"secret":1,"a":"\u00e4"}\n\ndata: {"unfinished"'
