@@ -54,7 +54,8 @@ describe('a signature that is not what the algorithm asks for', () => {
       sign(digest, inputOf(text), { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength })
     const plain: SignKeyObjectInput = { key, padding: constants.RSA_PKCS1_PADDING }
     const bad = [pss(0), pss(20), pss(31), pss(33), pss(48), pss(64), pss(constants.RSA_PSS_SALTLEN_MAX_SIGN)]
-    bad.push(pss(32, 'sha384'), sign('sha256', inputOf(text), plain), pss(32).subarray(1), Buffer.alloc(256))
+    // Not at its start, where one in 200 has a zero, without which it is the same number.
+    bad.push(pss(32, 'sha384'), sign('sha256', inputOf(text), plain), pss(32).subarray(0, -1), Buffer.alloc(256))
     for (const signature of bad) {
       expect(await agreed(withSignature(text, signature), publicKey)).toMatchObject({ taken: false })
     }
