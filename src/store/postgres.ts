@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { ClientConfig, PoolConfig, QueryResultRow } from 'pg'
-import { Pool } from 'pg'
 import type { Logger } from '../events/logger.ts'
 import { gathered } from './gathered.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import { notifications } from './postgres/notifications.ts'
 import { withRetries } from './postgres/retries.ts'
 import { migrate } from './postgres/schema.ts'
-import { inspect, withDefaults } from './postgres/server.ts'
+import { direct, inspect, openPool, saysPooler } from './postgres/server.ts'
 import type { StatementTexts } from './postgres/statements.ts'
 import { statementTexts } from './postgres/statements.ts'
 import type { Entry, Store, Version } from './store.ts'
@@ -18,10 +17,10 @@ export interface PostgresOptions {
   /** Where the tables are, default `countersign`; lower-case letters, digits and `_`. Made at first use if it isn't there. */
   readonly schema?: string
   /**
-   * `transaction`: the connection leads through PgBouncer, or its like, in transaction mode. Then nothing is kept on a connection: no
-   * prepared statements, no settings, and LISTEN only by `listen`.
+   * The connection leads through PgBouncer, or its like. In `transaction` mode nothing is kept on a connection: no prepared statements, no settings,
+   * and LISTEN only by `listen`. In `session` mode all is as without one, but for the time at which settings are made.
    */
-  readonly pooler?: 'transaction'
+  readonly pooler?: 'session' | 'transaction'
   /**
    * Where to LISTEN: the server itself, past a pooler. Without it and with a pooler in transaction mode nodes hear nothing of each other,
    * and learn of revocations by reading the log: within 5 s in place of 1 s.
@@ -47,7 +46,7 @@ const ROWS_A_STEP = 4 * ROWS_BETWEEN_STEPS
  *
  * Limits: what a commit answered is as safe as the server makes it: `synchronous_commit` must not be off (a warning says so at the first
  * use), and after a failover to an asynchronous standby the last commits may be lost. The isolation level must be PostgreSQL's default,
- * read committed. A pooler in session mode changes nothing; for one in transaction mode see `pooler`.
+ * read committed. In front of a pooler say which mode it is in: see `pooler`.
  *
  * @param connection a connection string, or what the pool of `pg` takes (`max` connections, default 10; `ssl`; …).
  * @throws TypeError at once for a schema's name that is none; all else shows at first use.
@@ -64,14 +63,14 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
   ) {
     throw new TypeError('postgres: a connection string, or the configuration of a pool, is needed')
   }
-  if (pooler !== undefined && pooler !== 'transaction') throw new TypeError('postgres: pooler must be "transaction"')
+  if (pooler !== undefined && pooler !== 'session' && pooler !== 'transaction') {
+    throw new TypeError('postgres: pooler must be "session" or "transaction"')
+  }
   const pooled = pooler === 'transaction'
-  const config = withDefaults(connection, pooled)
-  const pool = new Pool(config)
+  const { pool, listening } = openPool(connection, pooler)
   pool.on('error', () => {}) // An idle connection was lost: the pool makes another when one is needed.
   const texts = statementTexts(schema)
-  const listening = listen !== undefined ? withDefaults(listen, false) : pooled ? undefined : config
-  const messages = notifications(listening, `${schema}_notify`, randomUUID())
+  const messages = notifications(listen === undefined ? listening : direct(listen), `${schema}_notify`, randomUUID())
   let ready: Promise<void> | undefined
   let closing: Promise<void> | undefined
   const underWay = new Set<Promise<unknown>>()
@@ -112,7 +111,8 @@ export function postgres(connection: string | PoolConfig, options: PostgresOptio
       return await attempt
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new StoreUnavailable(`the PostgreSQL store can't be used: ${reason}`, { cause })
+      const hint = saysPooler(reason) ? ' (is it a pooler? Then say so with the option `pooler`)' : ''
+      throw new StoreUnavailable(`the PostgreSQL store can't be used: ${reason}${hint}`, { cause })
     } finally {
       underWay.delete(attempt)
     }

@@ -1,6 +1,7 @@
 import pg from 'pg'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { postgresAudit } from '../../src/audit/postgres.ts'
+import { startPgBouncer } from '../support/pgbouncer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
 import { approved, type Bench, contract } from './contract.ts'
@@ -67,4 +68,16 @@ describe.skipIf('skip' in server)('on PostgreSQL', () => {
     expect(warned.at(-1)).toBe('audit events were lost')
     await proxy.close()
   })
+})
+
+const bouncer = 'skip' in server ? server : await startPgBouncer(server.url)
+if ('stop' in bouncer) afterAll(() => bouncer.stop())
+
+test.skipIf('skip' in bouncer)('through a pooler in transaction mode', async () => {
+  const url = 'url' in bouncer ? bouncer.url : ''
+  const logs = [0, 1].map(() => postgresAudit(url, { schema: 'audit_pooled' }))
+  for (const [index, log] of logs.entries()) log.record(approved('alice', `g-${index}`))
+  for (const log of logs) await log.flush()
+  expect((await logs[0]?.query({ account: 'alice' }))?.events).toHaveLength(2)
+  for (const log of logs) await log.close()
 })

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createSecureContext, TLSSocket } from 'node:tls'
 import pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
+import { openPool } from '../../src/store/postgres/server.ts'
 import { type PostgresOptions, postgres } from '../../src/store/postgres.ts'
 import { StoreUnavailable } from '../../src/store/store.ts'
 import { makeCertificates } from '../support/certificates.ts'
@@ -19,7 +20,8 @@ const server = await startPostgres()
 const url = 'url' in server ? server.url : ''
 if ('stop' in server) afterAll(() => server.stop())
 const bouncer = 'skip' in server ? server : await startPgBouncer(url)
-if ('stop' in bouncer) afterAll(() => bouncer.stop())
+const sessions = 'skip' in bouncer || 'skip' in server ? bouncer : await startPgBouncer(url, 'session')
+for (const started of [bouncer, sessions]) if ('stop' in started) afterAll(() => started.stop())
 
 const freshSchema = () => `test_${randomUUID().replaceAll('-', '')}`
 
@@ -273,7 +275,90 @@ describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode
     await other?.close()
   })
 
+  test('many nodes may start at once on an empty database, and migrate it through the pooler', async () => {
+    const schema = freshSchema()
+    const stores = Array.from({ length: 8 }, () => postgres(pooledUrl, { schema, pooler: 'transaction' }))
+    await Promise.all(stores.map((store, i) => set(store, `k${i}`, 'v')))
+    expect((await stores[0]?.list(''))?.entries).toHaveLength(8)
+    expect(await administrate(`SELECT count(*)::int AS n FROM ${schema}.migrations`)).toEqual([{ n: 1 }])
+    for (const store of stores) await store.close()
+  })
+
+  test('what is expired is swept through the pooler, too, and no advisory lock stays behind', async () => {
+    const schema = freshSchema()
+    const store = postgres(pooledUrl, { schema, pooler: 'transaction' })
+    const many = (prefix: string, ttl?: number) =>
+      store.commit({
+        sets: Array.from({ length: 250 }, (_, i) => ({
+          key: `${prefix}/${i}`,
+          value: bytes('v'),
+          ...(ttl !== undefined && { ttl }),
+        })),
+      })
+    for (const prefix of ['e0', 'e1', 'e2']) await many(prefix, 1)
+    let round = 0
+    const left = async () => {
+      await many(`f${round++ % 8}`)
+      return (await administrate(`SELECT count(*)::int AS n FROM ${schema}.entries WHERE key LIKE 'e%'`))[0]?.n
+    }
+    await expect.poll(left).toBe(0)
+    const mine = 'database = (SELECT oid FROM pg_database WHERE datname = current_database())'
+    const locks = () => administrate(`SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND ${mine}`)
+    await expect.poll(locks).toEqual([])
+    await store.close()
+  })
+
+  test('a pooler that nobody told of is refused, in words that say what to do', async () => {
+    const store = postgres(pooledUrl, { schema: freshSchema() })
+    await expect(store.get(['a'])).rejects.toThrow(/option `pooler`/)
+    await store.close()
+  })
+
   test('another mode is no mode', () => {
-    expect(() => postgres(pooledUrl, { pooler: 'session' as 'transaction' })).toThrow(TypeError)
+    expect(() => postgres(pooledUrl, { pooler: 'statement' as 'transaction' })).toThrow(TypeError)
+  })
+})
+
+describe.skipIf('skip' in sessions)('postgres behind a pooler in session mode', () => {
+  const pooledUrl = 'url' in sessions ? sessions.url : ''
+  contract(async () => {
+    const schema = freshSchema()
+    const stores: ReturnType<typeof postgres>[] = []
+    const another = () => {
+      const store = postgres({ connectionString: pooledUrl, max: 4 }, { schema, pooler: 'session' })
+      stores.push(store)
+      return store
+    }
+    const end = async () => {
+      for (const store of stores) await store.close()
+      await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
+    }
+    const store = another()
+    return { store, another, pass: passing(store), end }
+  })
+
+  test('the bounds of the server hold there, too: the usual ones, and those that are asked for', async () => {
+    const schema = freshSchema()
+    const name = `bounds-${randomUUID()}`
+    const connection = { connectionString: pooledUrl, application_name: name }
+    const store = postgres({ ...connection, lock_timeout: 700 }, { schema, pooler: 'session' })
+    await set(store, 'a', '1')
+    const holder = new pg.Client({ connectionString: url })
+    await holder.connect()
+    await holder.query(`BEGIN; LOCK ${schema}.entries IN ACCESS EXCLUSIVE MODE`)
+    await expect(set(store, 'a', '2')).rejects.toThrow(/lock timeout/)
+    await holder.query('ROLLBACK')
+    await holder.end()
+    await set(store, 'a', '3')
+    expect(await value(store, 'a')).toBe('3')
+    await store.close()
+  })
+
+  test('a connection is given the usual bounds before it is used', async () => {
+    const { pool } = openPool(pooledUrl, 'session')
+    const shown = async (setting: string) =>
+      (await pool.query(`SELECT current_setting('${setting}') AS it`)).rows[0]?.it
+    expect([await shown('statement_timeout'), await shown('lock_timeout')]).toEqual(['12s', '8s'])
+    await pool.end()
   })
 })

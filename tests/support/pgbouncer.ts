@@ -18,8 +18,14 @@ export interface PgBouncer {
   stop(): Promise<void>
 }
 
-/** PgBouncer in transaction mode with two connections, in front of the server of `url`; as its package sets it up, with nothing ignored. */
-export async function startPgBouncer(url: string): Promise<PgBouncer | Unavailable> {
+/**
+ * PgBouncer in front of the server of `url`; as its package sets it up, with nothing ignored. In transaction mode it has two connections; in session
+ * mode each client needs one of its own.
+ */
+export async function startPgBouncer(
+  url: string,
+  mode: 'session' | 'transaction' = 'transaction',
+): Promise<PgBouncer | Unavailable> {
   const program = '/usr/sbin/pgbouncer'
   if (!existsSync(program)) {
     if (!canInstallPackages()) return unavailable('no pgbouncer on this machine')
@@ -42,8 +48,8 @@ export async function startPgBouncer(url: string): Promise<PgBouncer | Unavailab
       'unix_socket_dir =',
       'auth_type = scram-sha-256',
       `auth_file = ${users}`,
-      'pool_mode = transaction',
-      'default_pool_size = 2',
+      `pool_mode = ${mode}`,
+      `default_pool_size = ${mode === 'session' ? 60 : 2}`,
       '',
     ].join('\n'),
     { mode: 0o600 },

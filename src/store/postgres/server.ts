@@ -1,4 +1,4 @@
-import type { ClientBase, PoolConfig } from 'pg'
+import { type ClientBase, type ClientConfig, Pool, type PoolConfig } from 'pg'
 
 /** How the server is talked to, and what it must be. */
 
@@ -19,10 +19,59 @@ const SERVER_BOUNDS = {
   idle_in_transaction_session_timeout: 30_000,
 } satisfies PoolConfig
 
-/** @param pooled a pooler in transaction mode refuses parameters that it does not know, and keeps none for its clients */
-export function withDefaults(connection: string | PoolConfig, pooled: boolean): PoolConfig {
-  const given = typeof connection === 'string' ? { connectionString: connection } : connection
-  return { ...DEFAULTS, ...(pooled ? {} : SERVER_BOUNDS), ...given }
+export type Pooler = 'session' | 'transaction'
+
+/**
+ * A pooler takes no parameters at the start of a connection that it does not know: in session mode they are set right after, in transaction mode it
+ * keeps none for its clients.
+ * @returns `listening`: how the connection is made on which nodes hear of each other; undefined where there can be none
+ */
+export function openPool(
+  connection: string | PoolConfig,
+  pooler: Pooler | undefined,
+): { readonly pool: Pool; readonly listening: ClientConfig | undefined } {
+  if (pooler === undefined) {
+    const config = direct(connection)
+    return { pool: new Pool(config), listening: config }
+  }
+  if (pooler === 'transaction') {
+    return { pool: new Pool({ ...DEFAULTS, ...configOf(connection) }), listening: undefined }
+  }
+  const { statement_timeout, lock_timeout, idle_in_transaction_session_timeout, ...others } = configOf(connection)
+  const asked = { statement_timeout, lock_timeout, idle_in_transaction_session_timeout }
+  const config = { ...DEFAULTS, ...others }
+  return { pool: boundPool(config, { ...SERVER_BOUNDS, ...defined(asked) }), listening: config }
+}
+
+/** Of a connection that leads to the server itself. */
+export function direct(connection: string | PoolConfig): PoolConfig {
+  return { ...DEFAULTS, ...SERVER_BOUNDS, ...configOf(connection) }
+}
+
+function boundPool(config: PoolConfig, bounds: Readonly<Record<string, number | false>>): Pool {
+  const text = Object.entries(bounds).map(([name, milliseconds]) => `SET ${name} = ${Number(milliseconds)}`)
+  const bounded = new WeakSet<ClientBase>()
+  const bind = async (client: ClientBase) => {
+    bounded.add(client)
+    await client.query(text.join('; '))
+  }
+  const pool = new Pool({ ...config, onConnect: bind })
+  // A `pg` that does not know onConnect yet: the queries of a connection follow one another.
+  pool.on('connect', (client) => {
+    if (!bounded.has(client)) bind(client).catch(() => {})
+  })
+  return pool
+}
+
+const configOf = (connection: string | PoolConfig): PoolConfig =>
+  typeof connection === 'string' ? { connectionString: connection } : connection
+
+const defined = <T>(values: Readonly<Record<string, T | undefined>>): Record<string, T> =>
+  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, T] => entry[1] !== undefined))
+
+/** What a pooler answers whom nobody told of it. */
+export function saysPooler(reason: string): boolean {
+  return /unsupported startup parameter/.test(reason)
 }
 
 const OLDEST = 13
