@@ -18,11 +18,21 @@ test('the dashboard asks only for what is measured', () => {
     `${underscored(eventsMetric.name)}_total`,
     'countersign_active_operations',
   ])
+  const types = [...readFileSync('src/events/audit.ts', 'utf8').matchAll(/readonly type: '([a-z_.]+)'/g)]
   const asked = new Set<string>()
   for (const { expr } of panels.flatMap(({ targets }) => targets)) {
     const names = expr.match(/\b(http|db|countersign)[a-z_]*(_total|_count|_bucket|_active_operations)\b/g) ?? []
     expect(names, expr).not.toEqual([])
     for (const name of names) asked.add(name)
+    for (const [, wanted = ''] of expr.matchAll(/\btype=~"([^"]*)"/g)) {
+      for (const one of wanted.split('|')) {
+        const exact = new RegExp(`^${one}$`)
+        expect(
+          types.filter(([, type = '']) => exact.test(type)),
+          one,
+        ).not.toEqual([])
+      }
+    }
     for (const [, labels = ''] of expr.matchAll(/by \(([^)]*)\)/g)) {
       for (const label of labels.split(', ')) expect(label).toMatch(attributes)
     }
