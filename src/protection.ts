@@ -94,6 +94,7 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const gateOf = findGate(gates)
 
   const decide = (gate: Gate, request: GateRequest, info?: RequestInfo): GateDecision | Promise<GateDecision> => {
+    if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
     if (!telemetry) return gate.admit(request, info)
     const { identifier } = gate.resource
     return telemetry.observe(
@@ -107,17 +108,6 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       (decision) =>
         decision.admitted ? { attributes: { 'countersign.decision': 'admitted' } } : refusedOutcome(decision.response),
     )
-  }
-  const admitAt = (
-    gate: Gate,
-    request: GateRequest,
-    info?: RequestInfo,
-  ): Admission<Upstream> | Promise<Admission<Upstream>> => {
-    if (activity.stopped) return { admitted: false, response: unavailableResponse(1) }
-    const decided = decide(gate, request, info)
-    // By what they hold: libraries replace the global Promise, and then no other is an instance of it.
-    if ('admitted' in decided) return admissionOf(gate, request, decided)
-    return decided.then((decision) => admissionOf(gate, request, decision))
   }
   const admissionOf = (gate: Gate, request: GateRequest, decision: GateDecision): Admission<Upstream> => {
     if (!decision.admitted) return decision
@@ -159,14 +149,19 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
   const protection: Protection<Upstream> = {
     vouches: (token): token is AccessToken<Upstream> => verified.has(token),
 
-    admit: async (path, request, info) => admitAt(gateOf(path), request, info),
+    async admit(path, request, info) {
+      const gate = gateOf(path)
+      return admissionOf(gate, request, await decide(gate, request, info))
+    },
 
     gate(path, handler) {
       const gate = gateOf(path)
       const respond = responder(handler)
       return async (request, info) => {
-        const admitted = admitAt(gate, request, info)
-        const admission = 'admitted' in admitted ? admitted : await admitted
+        const decided = decide(gate, request, info)
+        // By what it holds: libraries replace the global Promise, and then no other is an instance of it.
+        const decision = 'admitted' in decided ? decided : await decided
+        const admission = admissionOf(gate, request, decision)
         if (!admission.admitted) return admission.response
         const { accessToken, authInfo, parsedBody } = admission
         const context = { authInfo, accessToken, ...(parsedBody === undefined ? {} : { parsedBody }) }

@@ -7,7 +7,7 @@ import type { Binding } from './binding.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { boundEndpoint, readEndpoint } from './endpoint-url.ts'
 import { isModern } from './era.ts'
-import { bodiless } from './request-policy.ts'
+import { bodiless, type MessagePolicy } from './request-policy.ts'
 import { malformed, type ParsedBody, parseBody } from './rpc-body.ts'
 import { requestId } from './rpc-message.ts'
 
@@ -18,7 +18,7 @@ import { requestId } from './rpc-message.ts'
  * @see MCP 2025-11-25, Streamable HTTP, session management, resumability; MCP 2024-11-05, HTTP with SSE; MCP 2026-07-28, multi round-trip requests
  */
 export const bindRequests = (
-  policy: RequestPolicy | undefined,
+  policy: MessagePolicy | undefined,
   binding: () => Binding | Promise<Binding>,
   logger: Logger,
 ): RequestPolicy => {
@@ -32,16 +32,18 @@ export const bindRequests = (
     const modern = isModern(versionOf(request))
     const session = sessionIds(bound, modern ? undefined : named, token, logger)
     const stateful = modern && mayBringState(request)
-    const decided = policy
-      ? policy.decide(request, token, parsedBody)
-      : stateful
-        ? readAll(request, parsedBody)
-        : { outcome: 'allow' as const, parsedBody }
     const bind = (decision: PolicyDecision): Decided => {
       if (decision.outcome !== 'allow') return decision
-      return stateful ? withState(bound, decision, session, token) : { ...decision, session }
+      return stateful
+        ? withState(bound, decision, session, token)
+        : allowed(decision.parsedBody, decision.filter, session)
     }
-    return 'then' in decided ? decided.then(bind) : bind(decided)
+    const bindAll = (decided: Decided): Decided => ('then' in decided ? decided.then(bind) : bind(decided))
+    if (!policy && !stateful) return allowed(parsedBody, undefined, session)
+    if (policy && bodiless.has(request.method)) return bindAll(policy.decide(request, token, parsedBody))
+    return parseBody(request, parsedBody, (body) =>
+      bindAll(policy ? policy.decideOn(request, token, body) : allowRead(body)),
+    )
   }
 
   const decideNamed = async (
@@ -82,12 +84,10 @@ const mayBringState = (request: GateRequest): boolean => !bodiless.has(request.m
 
 const versionOf = ({ headers }: GateRequest): string | null => headers.get('mcp-protocol-version')
 
-/** Allows whatever can be read: there is no policy. */
-const readAll = (request: GateRequest, parsedBody: unknown): Decided => {
-  const body = parseBody(request, parsedBody)
-  return 'then' in body ? body.then(allowRead) : allowRead(body)
-}
+const allowed = (parsedBody: unknown, filter: MessageFilter | undefined, session: SessionIds): Allowed =>
+  filter ? { outcome: 'allow', parsedBody, filter, session } : { outcome: 'allow', parsedBody, session }
 
+/** Without a policy: whatever can be read. */
 const allowRead = (body: ParsedBody): PolicyDecision =>
   body.outcome === 'parsed' ? { outcome: 'allow', parsedBody: body.value } : body
 
@@ -146,8 +146,7 @@ const eventIds = (binding: Binding, requested: string | undefined, token: Access
 const withState = (binding: Binding, decision: Allowed, session: SessionIds, token: AccessToken): Decided => {
   const { parsedBody: body } = decision
   const bound = (parsedBody: unknown): PolicyDecision => {
-    const filter = decision.filter ?? stateFilter(binding, parsedBody, token)
-    return filter ? { outcome: 'allow', parsedBody, filter, session } : { outcome: 'allow', parsedBody, session }
+    return allowed(parsedBody, decision.filter ?? stateFilter(binding, parsedBody, token), session)
   }
   // There are no batches where there is state.
   if (Array.isArray(body)) return body.some(bringsState) ? invalidState(body) : bound(body)

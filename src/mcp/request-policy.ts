@@ -14,13 +14,13 @@ import { headersAgree, isKnownMethod, isRemovedMethod, type RpcCall, readCalls, 
  * Decides calls before dispatch: an SDK would turn a refusal in a tool into a result, and no client steps up after that. The same
  * decision takes out of lists what their reader may not use. Answers undefined where nothing is required: then bodies are left alone.
  */
-export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPolicy | undefined => {
+export const requestPolicy = (policy: AccessPolicy, logger: Logger): MessagePolicy | undefined => {
   const decider = createDecider(policy)
   if (!decider) return undefined
   const filterFor = (token: AccessToken): MessageFilter =>
     listFilter(decider, token, (error) => logger.error('a policy failed: what it is about is not listed', { error }))
 
-  const decideOn = (request: GateRequest, token: AccessToken, body: ParsedBody): Decided => {
+  const decideOn: MessagePolicy['decideOn'] = (request, token, body) => {
     if (body.outcome !== 'parsed') return body
     const id = requestId(body.value)
     const modern = isModern(request.headers.get('mcp-protocol-version'))
@@ -39,14 +39,16 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
         return { ...(unknown ? methodNotFound(verdict.reason) : verdict), ...id }
       }
       if (verdict.outcome !== 'allow') return verdict
-      const lists = read.calls.some(({ method }) => isListMethod(method))
-      return { outcome: 'allow', parsedBody: body.value, ...(lists && { filter: filterFor(token) }) }
+      const allowed = { outcome: 'allow' as const, parsedBody: body.value }
+      return read.calls.some(({ method }) => isListMethod(method)) ? { ...allowed, filter: filterFor(token) } : allowed
     }
     const decided = decideAll(decider, read.calls, token)
     return 'outcome' in decided ? answer(decided) : decided.then(answer)
   }
 
   return {
+    decideOn,
+
     decide(request, token, parsedBody) {
       // Servers that don't look at the method take a body from any: then it is decided on as a POST is.
       if (bodiless.has(request.method)) {
@@ -54,15 +56,15 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): RequestPoli
         // A stream may bring answers to earlier requests.
         return { outcome: 'allow', parsedBody, filter: filterFor(token) }
       }
-      const body = parseBody(request, parsedBody)
-      return 'outcome' in body
-        ? decideOn(request, token, body)
-        : body.then((parsed) => decideOn(request, token, parsed))
+      return parseBody(request, parsedBody, (body) => decideOn(request, token, body))
     },
   }
 }
 
-type Decided = PolicyDecision | Promise<PolicyDecision>
+/** A policy that decides on messages, whoever has read them. */
+export interface MessagePolicy extends RequestPolicy {
+  decideOn(request: GateRequest, token: AccessToken, body: ParsedBody): PolicyDecision | Promise<PolicyDecision>
+}
 
 /** Requests of all other methods may bring messages. */
 export const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])
@@ -78,10 +80,10 @@ const decideAll = (decider: Decider, calls: readonly RpcCall[], token: AccessTok
   if (decider.deniesUnlisted && calls.some(({ method }) => !isKnownMethod(method))) {
     return { outcome: 'forbid', reason: 'policy_unlisted' }
   }
-  const [call, ...others] = calls
-  const [target, ...more] = call?.targets ?? []
+  const [call] = calls
+  const target = call?.targets[0]
   // Most bodies ask for one thing, and most rules need not wait to say what they do of it.
-  if (!call || !target || others.length + more.length > 0) return decideEach(decider, calls, token)
+  if (!call || !target || calls.length + call.targets.length > 2) return decideEach(decider, calls, token)
   return decider.decide(token, call.method, target, false)
 }
 

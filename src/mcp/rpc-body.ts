@@ -8,10 +8,18 @@ type Malformed = PolicyDecision & { readonly outcome: 'malformed' }
 
 export type ParsedBody = { readonly outcome: 'parsed'; readonly value: unknown } | Malformed
 
-/** The JSON body of a request, which means one thing to whoever reads it again. @param parsedBody where the host read it already */
-export const parseBody = (request: GateRequest, parsedBody: unknown): ParsedBody | Promise<ParsedBody> => {
-  if (parsedBody === undefined) return readBody(request, maximumBody).then(parse)
-  return isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody }
+/**
+ * The JSON body of a request, which means one thing to whoever reads it again.
+ * @param parsedBody where the host read it already
+ * @param use what is made of it
+ */
+export const parseBody = <T>(
+  request: GateRequest,
+  parsedBody: unknown,
+  use: (body: ParsedBody) => T | Promise<T>,
+): T | Promise<T> => {
+  if (parsedBody === undefined) return readBody(request, maximumBody, (body) => use(parse(body)))
+  return use(isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody })
 }
 
 const parse = (body: ReadBody): ParsedBody => {

@@ -44,8 +44,8 @@ export const createDecider = (policy: AccessPolicy): Decider | undefined => {
       const name = target.template ? sampleOf(target.name) : target.name
       const { rules, listed } = tables[target.kind](name)
       if (!listed && unlisted === 'deny') return { outcome: 'forbid', reason: 'policy_unlisted' }
-      const { kind } = target
-      const call = { method, kind, name: target.name, ...(target.arguments && { arguments: target.arguments }) }
+      const { kind, arguments: args } = target
+      const call = args ? { method, kind, name: target.name, arguments: args } : { method, kind, name: target.name }
       const question = !listing ? 'call' : lists === 'usable' ? 'usable' : 'reachable'
       return evaluate(rules, token, call, held, question)
     },

@@ -11,7 +11,6 @@ export interface Spellings {
 /** Undefined for a URI that nobody has reason to write, so that it can't be told what it names. */
 export const spellingsOf = (uri: string): Spellings | undefined => {
   if (uri.length > maximumName) return undefined
-  if (plain.test(uri)) return { written: [uri], reduced: [uri] }
   const href = hrefOf(uri)
   const bare = bareOf(uri)
   const decoded = [uri, href, bare].map((each) => (each === undefined ? each : decodedOf(each)))
@@ -20,9 +19,11 @@ export const spellingsOf = (uri: string): Spellings | undefined => {
 }
 
 /**
- * A URI that has one spelling, as most have: of a scheme for which a URL parser has no rules of its own, with nothing in it that has a meaning besides
- * the names that are in it.
+ * Whether a URI has one spelling, as most have: of a scheme for which a URL parser has no rules of its own, with nothing in it that has a meaning
+ * besides the names that are in it.
  */
+export const isPlain = (uri: string): boolean => uri.length <= maximumName && plain.test(uri)
+
 const plain = /^(?!(?:https?|wss?|ftp|file):)[a-z][a-z0-9+.-]*:\/\/\w[\w.-]*(?:\/[\w-][\w.~-]*)+$/
 
 /** As a URL parser writes it: scheme in lower case, dot segments resolved. */
