@@ -31,7 +31,7 @@ test('however many patterns there are, those that match a name are found, the fi
   fc.assert(
     fc.property(
       // Few, so that all are tried; and many with one beginning, so that what was found is kept.
-      fc.uniqueArray(glob, { maxLength: 60 }),
+      fc.uniqueArray(glob, { maxLength: 60, size: 'max' }),
       fc.array(word(5), { minLength: 1, maxLength: 10 }),
       (patterns, names) => {
         const table = nameTable(rulesFor(patterns))
@@ -53,7 +53,7 @@ test('the same for URIs that are written in one way alone', () => {
   const uriOf = (parts: readonly string[]) => `notes://${parts.join('/')}`
   fc.assert(
     fc.property(
-      fc.uniqueArray(fc.array(part, { minLength: 2, maxLength: 3 }).map(uriOf), { maxLength: 40 }),
+      fc.uniqueArray(fc.array(part, { minLength: 2, maxLength: 3 }).map(uriOf), { maxLength: 40, size: 'max' }),
       fc.array(fc.array(segment, { minLength: 2, maxLength: 3 }).map(uriOf), { minLength: 1, maxLength: 10 }),
       (patterns, uris) => {
         const table = resourceTable(rulesFor(patterns))
