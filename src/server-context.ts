@@ -117,17 +117,19 @@ const documentsOf = (
   if (!rules) return {}
   // Not the fetch for providers: whom that may ask, the operator says; whom this one asks, strangers do.
   // Loaded when a stranger first names a document: TLS takes long to load, and most servers start without it.
-  const load = once(async () =>
-    (await import('./net/guarded-fetch.ts')).createGuardedFetch({ loopback: rules.loopback ?? false, clock }),
-  )
-  const fetch: GuardedFetch = async (url, headers) => (await load())(url, headers)
+  const newFetch = (): GuardedFetch => {
+    const load = once(async () =>
+      (await import('./net/guarded-fetch.ts')).createGuardedFetch({ loopback: rules.loopback ?? false, clock }),
+    )
+    return async (url, headers) => (await load())(url, headers)
+  }
   return {
     clientMetadataDocuments: createClientMetadataDocuments({
       records,
       random,
       audit,
       logger,
-      fetch,
+      newFetch,
       privateSchemes,
       assertions: trusted?.enterprise ?? false,
       rules,

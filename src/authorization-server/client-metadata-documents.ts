@@ -41,7 +41,8 @@ export interface DocumentsContext {
   readonly random: Random
   readonly audit: Audit
   readonly logger: Logger
-  readonly fetch: GuardedFetch
+  /** Makes a fetch with a budget of its own. */
+  readonly newFetch: () => GuardedFetch
   readonly privateSchemes: readonly string[]
   /** Whether the provider of an enterprise may say what a client may do for its people. */
   readonly assertions?: boolean
@@ -56,14 +57,22 @@ const pauseAfterFailure = 20_000
 const patienceWithCopy = 2_000
 const patience = 12_000
 
+interface Fetches {
+  /** For documents of which we have no copy. */
+  readonly first: GuardedFetch
+  readonly again: GuardedFetch
+}
+
 export const createClientMetadataDocuments = (context: DocumentsContext): ClientMetadataDocuments => {
-  const { rules } = context
+  const { rules, newFetch } = context
+  // Whoever names ever new documents, at a known client's own site even, uses up nothing of what known clients need.
+  const fetches: Fetches = { first: newFetch(), again: newFetch() }
   const underWay = new Map<string, Promise<Resolved>>()
 
   const fetchOnce = (url: ClientIdUrl): Promise<Resolved> => {
     const existing = underWay.get(url.text)
     if (existing) return existing
-    const result = obtain(context, url).finally(() => underWay.delete(url.text))
+    const result = obtain(context, fetches, url).finally(() => underWay.delete(url.text))
     underWay.set(url.text, result)
     return result
   }
@@ -73,7 +82,7 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
     const local = rules.loopback === true && isLoopbackHost(hostname)
     return (protocol === 'https:' || local) && (local || isDomainAllowed(rules, hostname))
   }
-  const keys = createClientKeyLookup(context.fetch)
+  const keys = createClientKeyLookup(newFetch())
 
   return {
     // A document may name any address, and the rules may be stricter than when a client was registered.
@@ -98,7 +107,7 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
 }
 
 /** One fetch at a time in the cluster: who takes the lease fetches, and the others read what came of it. */
-const obtain = async (context: DocumentsContext, url: ClientIdUrl): Promise<Resolved> => {
+const obtain = async (context: DocumentsContext, fetches: Fetches, url: ClientIdUrl): Promise<Resolved> => {
   const { records, random } = context
   const lock = documentFetchRef(url.text)
   const mine: DocumentFetch = { attempt: base64url(random.bytes(12)) }
@@ -112,7 +121,7 @@ const obtain = async (context: DocumentsContext, url: ClientIdUrl): Promise<Reso
       const taken = await records.commit({ unchanged: [lock], puts: [put(lock, mine, lease)] })
       if (!taken.committed) continue
       const held = { ref: lock, value: mine, version: taken.version }
-      const resolved = await fetchAndKeep(context, url, held, stored, now)
+      const resolved = await fetchAndKeep(context, stored ? fetches.again : fetches.first, url, held, stored, now)
       if (resolved) return resolved
     }
     if (performance.now() - started > patience) {
@@ -124,7 +133,8 @@ const obtain = async (context: DocumentsContext, url: ClientIdUrl): Promise<Reso
 
 /** Undefined where the lease was lost: then another's answer is newer. */
 const fetchAndKeep = async (
-  { records, audit, fetch, privateSchemes, assertions = false }: DocumentsContext,
+  { records, audit, privateSchemes, assertions = false }: DocumentsContext,
+  fetch: GuardedFetch,
   url: ClientIdUrl,
   held: Stored<DocumentFetch>,
   stored: Stored<Client> | undefined,

@@ -102,9 +102,15 @@ test('whom the operator’s rules forbid is not asked for keys either, whatever 
     throw new GuardedFetchError('unreachable', 'for this test')
   }
   const look = (jwksUri: string, rules: object) =>
-    createClientMetadataDocuments({ records, random, audit, logger, fetch, privateSchemes: [], rules }).keys(
-      ...([{ jwksUri }, { alg: 'ES256' }, { payload: '', signature: '' }, 0] as const),
-    )
+    createClientMetadataDocuments({
+      records,
+      random,
+      audit,
+      logger,
+      newFetch: () => fetch,
+      privateSchemes: [],
+      rules,
+    }).keys(...([{ jwksUri }, { alg: 'ES256' }, { payload: '', signature: '' }, 0] as const))
   const inner = 'https://keys.inner.example.net/jwks'
   for (const rules of [{ deny: ['*.inner.example.net'] }, { allow: ['app.example.com'] }]) {
     expect(await look(inner, rules)).toEqual([])

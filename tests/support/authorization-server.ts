@@ -137,7 +137,7 @@ export async function testServer(options: TestServerOptions = {}): Promise<TestS
       ? {
           clientMetadataDocuments: createClientMetadataDocuments({
             ...{ records, random, audit, logger, privateSchemes: [], assertions: trusted?.enterprise ?? false },
-            fetch: createGuardedFetch({ loopback: options.documents.loopback ?? false }),
+            newFetch: () => createGuardedFetch({ loopback: options.documents?.loopback ?? false, clock }),
             rules: options.documents,
           }),
         }

@@ -202,7 +202,7 @@ export const personServer = async (options: PersonServerOptions = {}): Promise<P
       ? {
           clientMetadataDocuments: createClientMetadataDocuments({
             ...{ records, random, audit, logger, privateSchemes: [] },
-            fetch: createGuardedFetch({ loopback: options.documents.loopback ?? false }),
+            newFetch: () => createGuardedFetch({ loopback: options.documents?.loopback ?? false, clock }),
             rules: options.documents,
           }),
         }

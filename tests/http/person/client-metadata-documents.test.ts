@@ -164,3 +164,22 @@ test('one address can’t make us fetch documents without end', async () => {
   expect(statuses.slice(120).every((status) => status === 429)).toBe(true)
   expect(web.requests.length).toBeLessThanOrEqual(120)
 })
+
+test('attack: naming ever new documents at a known client’s site keeps nobody from signing in there', async () => {
+  const to = await withDocuments()
+  const open = async (id: string, address: string) =>
+    (await to.routes.respond(new Request(authorizeUrl(to, { client_id: id })), { remoteAddress: address }))?.status
+  expect(await open(client_id, '192.0.2.1')).toBe(303)
+  await to.pass(2 * 3_600_000)
+  const document = web.answer
+  web.answer = (request, response) => {
+    if (request.url === '/client.json') document(request, response)
+    else response.writeHead(404).end()
+  }
+  // The clock stands still: all that may be asked of this site within a minute has been asked.
+  const statuses: (number | undefined)[] = []
+  for (let at = 0; at < 70; at++) statuses.push(await open(`${web.origin}/${at}`, `198.51.100.${at}`))
+  expect([statuses[0], statuses.at(-1)]).toEqual([400, 503])
+  expect(await open(client_id, '192.0.2.1')).toBe(303)
+  expect(web.requests.filter(({ path }) => path === '/client.json')).toHaveLength(2)
+})
