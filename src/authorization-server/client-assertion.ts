@@ -7,8 +7,9 @@ import { jose } from '../oauth/jose.ts'
 import type { Client } from '../records/client.ts'
 import { clientAssertionRef } from '../records/client-assertion.ts'
 import { put } from '../records/records.ts'
+import { countAssertion } from './assertion-limit.ts'
 import { ClientKeysUnavailable, keysIn } from './client-keys.ts'
-import type { Arrival, ServerContext } from './context.ts'
+import type { Arrival, ClientArrival, ServerContext } from './context.ts'
 import { countFetch } from './fetch-limit.ts'
 
 /** Seconds that clocks may differ. */
@@ -22,7 +23,7 @@ const types: readonly (string | undefined)[] = [undefined, 'jwt', 'client-authen
 /**
  * Verifies the assertion with which a client proves that it has its private key, and uses it up.
  * @param now the store's clock
- * @throws OAuthError `invalid_client`; `temporarily_unavailable` where its keys can't be had
+ * @throws OAuthError `invalid_client`; `temporarily_unavailable` where its keys can't be had, or there are too many
  * @see RFC 7523 §3
  */
 export const verifyClientAssertion = async (
@@ -30,12 +31,13 @@ export const verifyClientAssertion = async (
   client: Client,
   assertion: string,
   now: number,
-  arrival: Arrival,
+  arrival: ClientArrival,
 ): Promise<void> => {
   const payload = await verified(server, client, assertion, now, arrival)
   const { exp = 0, jti } = payload
   const life = exp * 1000 - now + skew * 1000
   if (life > (longestLife + skew) * 1000) throw invalidClient(null, 'assertion_lives_too_long')
+  if (client.source !== 'configured' && arrival.grantOf !== client.id) await countAssertion(server, arrival)
   const ref = clientAssertionRef(client.id, typeof jti === 'string' && jti !== '' ? jti : assertion)
   const { committed } = await server.records.commit({
     unchanged: [ref],

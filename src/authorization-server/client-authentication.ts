@@ -4,7 +4,7 @@ import { type ClientCredentials, invalidClient } from '../oauth/client-authentic
 import { type Client, clientRef } from '../records/client.ts'
 import type { Ref } from '../records/records.ts'
 import { verifyClientAssertion } from './client-assertion.ts'
-import type { Arrival, ServerContext } from './context.ts'
+import type { Arrival, ClientArrival, ServerContext } from './context.ts'
 import { describedClients } from './find-client.ts'
 import type { KnownClient } from './known-client.ts'
 
@@ -68,7 +68,7 @@ export const authenticateClient = async (
   clients: readonly (KnownClient | undefined)[],
   authorization: string | null,
   now: number,
-  arrival: Arrival,
+  arrival: ClientArrival,
 ): Promise<AuthenticatedClient> => {
   if (credentials.assertion === undefined) return authenticateBySecret(credentials, clients, authorization)
   const [client] = clients

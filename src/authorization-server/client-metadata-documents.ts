@@ -27,7 +27,7 @@ export interface ClientMetadataDocuments {
 export interface ResolveOptions {
   /** A session is at stake: while the document can't be reached, or is slow, or broken, the last good copy serves until its end. */
   readonly lastGoodCopy?: boolean
-  /** Called before anything is fetched; it may throw. */
+  /** Called before anything is fetched that we don’t know yet; it may throw. */
   readonly beforeFetch?: () => Promise<void>
 }
 
@@ -97,7 +97,8 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
         return { kind: 'refused', reason: `client_id: the domain ${parsed.url.domain} is not allowed` }
       }
       if (stored && isFresh(stored.value, now)) return { kind: 'client', client: stored }
-      await beforeFetch?.()
+      // What we have a copy of is asked for seldom, whoever names it how often: nobody’s neighbours are in its way.
+      if (!stored) await beforeFetch?.()
       const copy = lastGoodCopy && stored && isUsable(stored.value, now) ? stored : undefined
       if (!copy) return fetchOnce(parsed.url)
       const resolved = await within(patienceWithCopy, fetchOnce(parsed.url), context.logger)

@@ -152,3 +152,9 @@ export interface Arrival {
   /** The address of the peer, as the connection has it; undefined where the host doesn't say. */
   readonly address?: string
 }
+
+/** A request of a client. */
+export interface ClientArrival extends Arrival {
+  /** The client of the grant that it is about: then a person stands behind it. */
+  readonly grantOf?: string | undefined
+}

@@ -47,7 +47,10 @@ const revoke = async (
   const grant = token?.grant
   const clients = await describedClients(server, credentials, read.values, read.now, grant?.value.clientId)
   if (!grant && isUndescribed(server, credentials, clients)) return
-  const { client } = await authenticateClient(server, credentials, clients, authorization, read.now, arrival)
+  const { client } = await authenticateClient(server, credentials, clients, authorization, read.now, {
+    ...arrival,
+    grantOf: grant?.value.clientId,
+  })
   const issuedTo = grant?.value.clientId ?? (token?.kind === 'access' ? token.signed.clientId : undefined)
   if (issuedTo !== undefined && issuedTo !== client.value.id) {
     throw new OAuthError('invalid_grant', 'the token was issued to another client', { reason: 'other_client' })

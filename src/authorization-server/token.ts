@@ -157,7 +157,7 @@ const authenticate = async (
   if (!credentials) throw new OAuthError('invalid_request', 'client_id is missing')
   const clients = await describedClients(server, credentials, read, now, of)
   if (of === undefined && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
-  return authenticateClient(server, credentials, clients, authorization, now, arrival)
+  return authenticateClient(server, credentials, clients, authorization, now, { ...arrival, grantOf: of })
 }
 
 /** Nothing in the request says who the client is. */

@@ -297,6 +297,36 @@ describe('the client’s keys', () => {
     expect(await from(key)).toEqual([429, 'temporarily_unavailable'])
   })
 
+  test('attack: who has us remember assertions for nothing is told to wait; who has a grant is not, whatever the address', async () => {
+    const to = await serverFor()
+    const address = '192.0.2.1'
+    const from = async (form: Record<string, string>, more: { address?: string } = { address }) =>
+      answered(
+        await tokenEndpoint(to.server, formPost('/token', { ...form, ...(await asserting(to, { by: key })) }), more),
+      )
+    const { body } = await redeemed(to, await asserting(to))
+    const counter = `limit/client-assertion/${hashStrings(address)}`
+    await to.store.increment(counter, 2_998, 600_000)
+    const junk = { grant_type: 'refresh_token', refresh_token: 'x' }
+    const own = { grant_type: 'client_credentials' }
+    expect(outcome(await from(junk))).toEqual([400, 'invalid_grant'])
+    expect(outcome(await from(own))).toEqual([400, 'unauthorized_client'])
+    const limited = await from(junk)
+    expect([...outcome(limited), Number(limited.headers.get('retry-after')) > 0]).toEqual([
+      ...[429, 'temporarily_unavailable', true],
+    ])
+    expect(outcome(await from(own))).toEqual([429, 'temporarily_unavailable'])
+    expect(outcome(await from(junk, { address: '192.0.2.2' }))).toEqual([400, 'invalid_grant'])
+    const refreshed = await from({ grant_type: 'refresh_token', refresh_token: body.refresh_token })
+    expect(refreshed.status).toBe(200)
+    expect((await to.store.increment(counter, 0, 600_000)).value).toBe(3_002)
+    await to.store.increment('limit/client-assertion/unknown', 29_999, 600_000)
+    expect(outcome(await from(junk, {}))).toEqual([400, 'invalid_grant'])
+    expect(outcome(await from(junk, {}))).toEqual([429, 'temporarily_unavailable'])
+    await to.pass(11 * minute)
+    expect(outcome(await from(junk))).toEqual([400, 'invalid_grant'])
+  })
+
   test('20 cold requests fetch them once', async () => {
     const to = await serverFor()
     const answers = await Promise.all(Array.from({ length: 20 }, async () => redeemed(to, await asserting(to))))

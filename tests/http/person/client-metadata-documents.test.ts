@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { hashStrings } from '../../../src/crypto/hash.ts'
 import { type DocumentServer, documentServer } from '../../support/document-server.ts'
 import {
   authorizeUrl,
@@ -181,5 +182,17 @@ test('attack: naming ever new documents at a known client’s site keeps nobody 
   for (let at = 0; at < 70; at++) statuses.push(await open(`${web.origin}/${at}`, `198.51.100.${at}`))
   expect([statuses[0], statuses.at(-1)]).toEqual([400, 503])
   expect(await open(client_id, '192.0.2.1')).toBe(303)
+  expect(web.requests.filter(({ path }) => path === '/client.json')).toHaveLength(2)
+})
+
+test('attack: nor does using up what an address may have fetched, for those who share the address', async () => {
+  const to = await withDocuments()
+  const open = async (id: string) =>
+    (await to.routes.respond(new Request(authorizeUrl(to, { client_id: id })), { remoteAddress: '192.0.2.1' }))?.status
+  expect(await open(client_id)).toBe(303)
+  await to.pass(2 * 3_600_000)
+  await to.server.records.store.increment(`limit/client-document/${hashStrings('192.0.2.1')}`, 120, 600_000)
+  expect(await open(`${client_id}?new`)).toBe(429)
+  expect(await open(client_id)).toBe(303)
   expect(web.requests.filter(({ path }) => path === '/client.json')).toHaveLength(2)
 })
