@@ -138,11 +138,10 @@ export const createProtection = <Upstream = UpstreamClaims>(facts: ProtectionFac
       responseHeaders,
       guard,
       forward: (incoming) => requestWithSession(incoming, session),
-      finish(response) {
-        const dress = (guarded: Response) => withHeaders(responseWithSession(guarded, session), responseHeaders)
-        const guarded = guardedResponse(response, guard)
-        return 'then' in guarded ? guarded.then(dress) : dress(guarded)
-      },
+      finish: (response) =>
+        guardedResponse(response, guard, (guarded) =>
+          withHeaders(responseWithSession(guarded, session), responseHeaders),
+        ),
     }
   }
 

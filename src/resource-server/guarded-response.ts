@@ -3,15 +3,26 @@ import { createEventRewriter, type EventRewriter } from './event-rewriter.ts'
 import type { MessageFilter, ResponseGuard } from './handler.ts'
 import { endsEvent, filteredJson, isEventStream, isJson, privately, reconnection, textFilter } from './message-text.ts'
 
-/** A response as it may reach the caller: filtered, with ids of its own, and ended with its token where it is a stream. */
-export const guardedResponse = (response: Response, guard: ResponseGuard): Response | Promise<Response> => {
+/**
+ * A response as it may reach the caller: filtered, with ids of its own, and ended with its token where it is a stream.
+ * @param dress what else is done to it, whatever became of it
+ */
+export const guardedResponse = (
+  response: Response,
+  guard: ResponseGuard,
+  dress: (guarded: Response) => Response,
+): Response | Promise<Response> => {
+  const { filter } = guard
   const type = response.headers.get('content-type')
+  // Without a look at its body: where a host makes responses of its own form, that builds a whole one.
+  if (filter && isJson(type) && isPlain(response)) return filteredWhole(response, filter, dress)
+  return dress(guardedStream(response, guard, type))
+}
+
+const guardedStream = (response: Response, guard: ResponseGuard, type: string | null): Response => {
   const stream = isEventStream(type)
   const { filter } = guard
-  if (!filter && !stream) return response
-  // Without a look at its body: where a host makes responses of its own form, that builds a whole one.
-  if (filter && isJson(type) && isPlain(response)) return filteredWhole(response, filter)
-  if (response.body === null) return response
+  if ((!filter && !stream) || response.body === null) return response
   if (!filter) return unfiltered(response, guard, stream)
   const text = textFilter(type, filter)
   if (!text && (!guard.messagesOnly || !response.ok)) return response
@@ -22,14 +33,17 @@ export const guardedResponse = (response: Response, guard: ResponseGuard): Respo
   return withBody(response, guardedBody(response.body, guard, { push }), true)
 }
 
-const filteredWhole = async (response: Response, filter: MessageFilter): Promise<Response> => {
-  try {
-    const text = await response.text()
-    if (filter.concerns?.(text) === false) return withBody(response, text, 'rewritten')
-    return withBody(response, await filteredJson(text, filter), true)
-  } catch {
-    return rpcErrorResponse(500, internalError, 'The response could not be filtered')
-  }
+/** Few answers concern their filter: for all others there is one promise, and no more. */
+const filteredWhole = (
+  response: Response,
+  filter: MessageFilter,
+  dress: (guarded: Response) => Response,
+): Promise<Response> => {
+  const failed = (): Response => dress(notFiltered())
+  return response.text().then((text) => {
+    if (filter.concerns?.(text) === false) return dress(withBody(response, text, 'rewritten'))
+    return filteredJson(text, filter).then((filtered) => dress(withBody(response, filtered, true)), failed)
+  }, failed)
 }
 
 const unfiltered = (response: Response, guard: ResponseGuard, stream: boolean): Response => {
@@ -52,8 +66,10 @@ const isPlain = ({ headers }: Response): boolean =>
 
 const unfilterable = (response: Response): Response => {
   void response.body?.cancel().catch(() => {})
-  return rpcErrorResponse(500, internalError, 'The response could not be filtered')
+  return notFiltered()
 }
+
+const notFiltered = (): Response => rpcErrorResponse(500, internalError, 'The response could not be filtered')
 
 const withBody = (
   response: Response,

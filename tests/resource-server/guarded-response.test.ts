@@ -65,7 +65,7 @@ const source = (...pieces: string[]) => {
 
 const guarded = async (response: Response, more: Partial<ResponseGuard> = {}) => {
   const { guard, seen } = guardOf(more)
-  return { response: await guardedResponse(response, guard), seen }
+  return { response: await guardedResponse(response, guard, (each) => each), seen }
 }
 
 const open = async (more: Partial<ResponseGuard> = {}, ...pieces: string[]) => {
