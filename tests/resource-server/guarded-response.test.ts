@@ -147,6 +147,16 @@ describe('which responses are looked into', () => {
     expect(seen.watched).toBe(0)
   })
 
+  test.each(['application/json; charset=utf-8', 'Application/JSON', ' application/json ;x'])(
+    'JSON is filtered whole, whatever else is said with its type: %s',
+    async (type) => {
+      const said = new Response('{"secret":1,"a":2}', { headers: { 'Content-Type': type, 'Content-Length': '18' } })
+      const { response, seen } = await guarded(said, { filter: hide })
+      expect([await response.text(), response.headers.get('content-length')]).toEqual(['{"a":2}', null])
+      expect(seen.watched).toBe(0)
+    },
+  )
+
   test('JSON that can’t concern the filter goes as it came, and is no more private', async () => {
     const filter: MessageFilter = Object.assign((message: unknown) => hide(message), {
       concerns: (text: string) => text.includes('secret'),
