@@ -1,7 +1,12 @@
 import * as z from 'zod'
 import { type AssertionIssuerOptions, assertionIssuersSchema } from './authorization-server/assertion-options.ts'
 import { type ClientOptions, clientOptionsSchema } from './authorization-server/client-options.ts'
-import { defaultLifetimes, type Lifetimes, type RegistrationPolicy } from './authorization-server/context.ts'
+import {
+  defaultLifetimes,
+  type Lifetimes,
+  type Limits,
+  type RegistrationPolicy,
+} from './authorization-server/context.ts'
 import type { SigningAlgorithm } from './crypto/signing-algorithm.ts'
 import type { AuditSink } from './events/audit.ts'
 import type { AuditLog } from './events/audit-log.ts'
@@ -61,8 +66,8 @@ export interface Config {
   readonly lifetimes?: Partial<Lifetimes> | undefined
   /** Limits on dynamic registration: registrations in an hour. */
   readonly registration?: RegistrationOptions | undefined
-  /** `tokensPerClient`: how often a client may ask for tokens by itself (`client_credentials`, exchange, assertions) in ten minutes; default 30,000. */
-  readonly limits?: { readonly tokensPerClient?: number | undefined } | undefined
+  /** How often in ten minutes a client, an address or an account may do what costs something. */
+  readonly limits?: Limits | undefined
   /** True to take only authorization requests that clients have sent ahead (RFC 9126). Few MCP clients do. */
   readonly requirePushedRequests?: boolean | undefined
   /** Clients that you know: people read their names without a warning. */
@@ -148,7 +153,13 @@ const configSchema = z.strictObject({
   emailDomains: z.record(z.string(), z.string()).optional(),
   branding: brandingSchema.optional(),
   lifetimes: lifetimesSchema.optional(),
-  limits: z.strictObject({ tokensPerClient: limit.optional() }).optional(),
+  limits: z
+    .strictObject({
+      tokensPerClient: limit.optional(),
+      requestsPerAddress: limit.optional(),
+      codesPerAccount: limit.optional(),
+    })
+    .optional(),
   registration: z
     .strictObject({
       perAddress: limit.optional(),

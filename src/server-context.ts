@@ -83,7 +83,7 @@ export const createServerContext = async (parts: Parts): Promise<ServerContext> 
     dpop: createServerDpop({ records, keys, clock }, options.dpopNonces),
     lifetimes,
     registration: registrationOf(options),
-    ...(options.limits?.tokensPerClient !== undefined && { tokensPerClient: options.limits.tokensPerClient }),
+    ...(options.limits && { limits: options.limits }),
     ...(options.requirePushedRequests ? { requirePushedRequests: true } : {}),
     ...(options.restored && {
       restored: { ahead: options.restored.ahead ?? 1_000, until: Date.parse(options.restored.until) },

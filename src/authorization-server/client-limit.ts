@@ -14,7 +14,7 @@ const period = 600_000
  * @throws OAuthError with status 429 and `Retry-After`
  */
 export const countRequest = async (
-  { records, tokensPerClient = defaultTokensPerClient }: Pick<ServerContext, 'records' | 'tokensPerClient'>,
+  { records, limits: { tokensPerClient = defaultTokensPerClient } = {} }: Pick<ServerContext, 'records' | 'limits'>,
   { client, authentication }: AuthenticatedClient,
 ): Promise<void> => {
   if (authentication === 'none') return

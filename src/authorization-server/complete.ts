@@ -3,6 +3,7 @@ import type { AuthorizationRequest, ResourceScopes } from '../records/interactio
 import type { Somebody } from './account-label.ts'
 import { readClient } from './asking.ts'
 import { codeLocation, errorLocation } from './authorization-response.ts'
+import { limitCodes } from './authorize-limit.ts'
 import { ConsentWithdrawn, enlargedConsents, standingConsents } from './consents.ts'
 import type { ServerContext } from './context.ts'
 import { issueCode } from './grants.ts'
@@ -25,6 +26,7 @@ export const grantAgain = async (
 ): Promise<Reply | undefined> => {
   const { clientId, resources } = request
   const standing = () => standingConsents(server, request, account.id)
+  await limitCodes(server, account.id, clientId)
   try {
     const { code } = await issueCode(server, { request, account, upstreamSession, authTime, resources }, standing)
     server.audit({ type: 'consent.approved', clientId, resources, remembered: true })
@@ -48,6 +50,7 @@ export const finish = async (
 ): Promise<Reply> => {
   const { request } = open.value
   await readClient(server, request)
+  await limitCodes(server, account.id, request.clientId)
   const ended = advanceWith(server, open)
   const approval = { request, account, upstreamSession, authTime, resources }
   const { code } = await issueCode(server, approval, async ({ code, grant }) => {

@@ -37,8 +37,8 @@ export interface ServerContext {
   readonly dpop: ServerDpop
   readonly lifetimes: Lifetimes
   readonly registration: RegistrationPolicy
-  /** How much a client may ask for by itself in ten minutes, where it is not the default. */
-  readonly tokensPerClient?: number
+  /** Where they are not the default. */
+  readonly limits?: Limits
   /** Whether authorization requests must be sent ahead, by every client. */
   readonly requirePushedRequests?: boolean
   /** A backup was restored: until then (milliseconds since the epoch) refresh tokens may be so many refreshes ahead of the store. */
@@ -122,6 +122,16 @@ export interface Lifetimes {
   readonly browserSession: number
   /** Of a registration that was never used. */
   readonly unusedClient: number
+}
+
+/** How often in ten minutes. */
+export interface Limits {
+  /** How often a client may ask for tokens by itself: `client_credentials`, exchange, assertions. Default 30,000. */
+  readonly tokensPerClient?: number | undefined
+  /** Authorization requests and sign-ins at providers, each by itself, from one address; where addresses are not known ten times as many from all. Default 3,000. */
+  readonly requestsPerAddress?: number | undefined
+  /** Codes that are issued for one account. Default 3,000. */
+  readonly codesPerAccount?: number | undefined
 }
 
 export const defaultLifetimes: Lifetimes = {

@@ -335,6 +335,69 @@ describe('limits', () => {
     expect((await target.browser().open(target.authorizeUrl(client))).status).toBe(200)
   })
 
+  test('codes for one account, from however many addresses; others have theirs, and a loop through remembered consent ends', async () => {
+    const target = await createTarget({ limits: { codesPerAccount: 3 } })
+    const client = await target.register()
+    const from = async (address: string, who: string) =>
+      target.signIn(target.browser(address), target.authorizeUrl(client), who)
+    const looping = target.browser('192.0.2.1')
+    expect((await target.signIn(looping, target.authorizeUrl(client), 'Mallory')).left).toBeDefined()
+    // Granted again, without a page.
+    expect((await looping.open(target.authorizeUrl(client))).left?.searchParams.get('code')).toBeTruthy()
+    expect((await from('192.0.2.2', 'Mallory')).left).toBeDefined()
+    const { status, headers, left } = await from('192.0.2.3', 'Mallory')
+    expect([status, Number(headers.get('retry-after')) > 0, left]).toEqual([429, true, undefined])
+    expect((await looping.open(target.authorizeUrl(client))).status).toBe(429)
+    expect((await from('192.0.2.1', 'Alice')).left?.searchParams.get('code')).toBeTruthy()
+    expect(target.events.filter(({ type }) => type === 'code.issued')).toHaveLength(4)
+    expect(target.events).toContainEqual(
+      expect.objectContaining({
+        type: 'authorization.refused',
+        reason: 'too many codes for one account',
+        clientId: client.id,
+      }),
+    )
+    await target.clock.pass(601_000)
+    expect((await looping.open(target.authorizeUrl(client))).left?.searchParams.get('code')).toBeTruthy()
+  })
+
+  test('fault 24: what one node counts the others count, too', async () => {
+    const shared = memory()
+    const secret = 's'.repeat(43)
+    const node = () =>
+      createTarget({
+        ...{ engine: () => shared, secret, clock: undefined, registration: { perAddress: 3, total: 100 } },
+        limits: { tokensPerClient: 1, requestsPerAddress: 4, codesPerAccount: 1 },
+        clients: [{ id: 'machine', secret, scopes: { '/mcp': ['notes:read'] } }],
+      })
+    const [one, other] = [await node(), await node()]
+    const client = await one.register()
+    await other.register()
+    await one.register()
+    await expect(other.register()).rejects.toThrow('temporarily_unavailable')
+    const machine = { grant_type: 'client_credentials', client_id: 'machine', client_secret: secret }
+    const statuses = [(await one.post('/token', machine)).status, (await other.post('/token', machine)).status]
+    expect(statuses).toEqual([200, 429])
+    expect((await one.signIn(one.browser(), one.authorizeUrl(client))).left).toBeDefined()
+    expect((await other.signIn(other.browser(), other.authorizeUrl(client))).status).toBe(429)
+    const ask = async (target: Target) => (await target.send(new Request(target.authorizeUrl(client)))).status
+    expect((await one.signIn(one.browser(), one.authorizeUrl(client), 'Bob')).left).toBeDefined()
+    expect([await ask(other), await ask(one)]).toEqual([303, 429])
+    for (const target of [one, other]) await target.auth.close()
+  })
+
+  test('how much an address may do is the operator’s to say', async () => {
+    const target = await createTarget({ limits: { requestsPerAddress: 2 } })
+    const client = await target.register()
+    const open = async (from: string) => (await target.send(new Request(target.authorizeUrl(client)), from)).status
+    expect([await open('192.0.2.1'), await open('192.0.2.1'), await open('192.0.2.1')]).toEqual([303, 303, 429])
+    expect(await open('192.0.2.2')).toBe(303)
+    const unknown = async () => (await target.auth.respond(new Request(target.authorizeUrl(client))))?.status
+    const statuses: (number | undefined)[] = []
+    for (let at = 0; at < 21; at++) statuses.push(await unknown())
+    expect([statuses.filter((status) => status === 303).length, statuses.at(-1)]).toEqual([20, 429])
+  })
+
   test('guessing names: past the address’s limit nothing more is kept for any name, and nothing for weeks', async () => {
     const { kept, engine } = counting()
     const people = localAccounts({ limits: { perAddress: 3, window: 60_000 } })

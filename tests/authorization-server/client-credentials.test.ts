@@ -285,7 +285,7 @@ describe('what it costs', () => {
 describe('how often a client may ask', () => {
   const limited = async (clients: readonly ClientOptions[]) => {
     const to = await testServer({ clients })
-    return { ...to, server: { ...to.server, tokensPerClient: 3 } }
+    return { ...to, server: { ...to.server, limits: { tokensPerClient: 3 } } }
   }
   const other: ClientOptions = { id: 'other', secret: `${secret}, too`, scopes: { '/mcp': ['notes:read'] } }
 

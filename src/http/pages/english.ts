@@ -133,7 +133,8 @@ export const english = {
   'problem.request_refused.what': 'The app asked for access in a way that this server can’t accept.',
   'problem.request_refused.next': 'Try again from your app. If it happens again, tell the people who make the app.',
   'problem.too_many_requests.title': 'Too many attempts',
-  'problem.too_many_requests.what': 'There were very many attempts from your network in a short time.',
+  'problem.too_many_requests.what':
+    'There were very many attempts from your network, or for your account, in a short time.',
   'problem.too_many_requests.next': 'Please wait, then try again from your app.',
   'problem.interaction_gone.title': 'This page has expired',
   'problem.interaction_gone.what': 'It took too long, or the link is not complete.',

@@ -40,8 +40,8 @@ const options = {
   clock,
   audit: () => {},
   lifetimes: { accessToken: Number(TOKEN_LIFETIME) },
-  // All of the proof is one client, and asks for more than a client should.
-  limits: { tokensPerClient: Number.MAX_SAFE_INTEGER },
+  // All of the proof is one client and a few people, and asks for more than they should.
+  limits: { tokensPerClient: Number.MAX_SAFE_INTEGER, codesPerAccount: Number.MAX_SAFE_INTEGER },
   tokenClaims: ['email'],
   trustedProxies: ['127.0.0.1'],
   resources: { '/mcp': { scopes: { use: 'Use it' }, hosts: [`127.0.0.1:${port}`] } },
