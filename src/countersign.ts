@@ -101,7 +101,14 @@ export function countersign<Claims>(options: Options<Claims>): Countersign<Claim
     await server.keys.catchUp()
     return server
   }
-  const clientAddress = clientAddressReader(options.trustedProxies ?? [])
+  const clientAddress = clientAddressReader(options.trustedProxies ?? [], (address) =>
+    logger.warn(
+      'a peer that trustedProxies does not name says whom it forwards: all who come through it count as one address',
+      {
+        address,
+      },
+    ),
+  )
   const routes = createRoutes({
     issuer: url,
     endpoints,

@@ -1,13 +1,14 @@
-import { addressBytes, contains, parseBlock } from './address.ts'
+import { addressBytes, addressKind, contains, parseBlock } from './address.ts'
 
 /**
  * Who a request is from, behind proxies: the last address of the connection and of `X-Forwarded-For` that is none of the trusted proxies'.
  * What stands further left was said by that client, and is believed by nobody.
  *
  * @param trusted addresses and blocks (`10.0.0.0/8`) of proxies that append to `X-Forwarded-For`; with none, the connection's address counts
+ * @param onOther hears once of a peer in a network of one's own that sends the header and is not trusted: a proxy that was forgotten, perhaps
  * @throws TypeError for what is neither
  */
-export const clientAddressReader = (trusted: readonly string[]) => {
+export const clientAddressReader = (trusted: readonly string[], onOther: (address: string) => void = () => {}) => {
   const blocks = trusted.map(parseBlock)
   const isTrusted = (address: string): boolean => {
     const bytes = addressBytes(unmapped(address))
@@ -21,8 +22,18 @@ export const clientAddressReader = (trusted: readonly string[]) => {
     if (trusts) proxy = address
     return trusts
   }
+  let told = false
+  const tell = (request: Request, connection: string): void => {
+    if (told || !request.headers.has('x-forwarded-for') || addressKind(unmapped(connection)) === 'public') return
+    told = true
+    onOther(connection)
+  }
   return (request: Request, connection: string | undefined): string | undefined => {
-    if (connection === undefined || blocks.length === 0 || !isProxy(connection)) return connection
+    if (connection === undefined) return undefined
+    if (blocks.length === 0 || !isProxy(connection)) {
+      tell(request, connection)
+      return connection
+    }
     let address = connection
     const forwarded = (request.headers.get('x-forwarded-for') ?? '').split(',').reverse()
     for (const next of forwarded.map((text) => withoutPort(text.trim()))) {

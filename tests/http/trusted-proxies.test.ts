@@ -34,6 +34,23 @@ test('fault 22: without a trusted proxy the header changes nothing', async () =>
   expect(statuses.toSorted()).toEqual([201, 201, 429])
 })
 
+test('a proxy that was forgotten is warned of, once: else strangers could use up what everybody behind it may', async () => {
+  const warnings: unknown[] = []
+  const warn = (message: string, details?: object) => void warnings.push([message, details])
+  const auth = countersign({
+    ...{ url, store: memory(), audit: () => {}, resources: { '/mcp': {} } },
+    logger: { debug() {}, info() {}, warn, error() {} },
+  })
+  const ask = (remoteAddress: string, headers: Record<string, string>) =>
+    auth.respond(new Request(`${url}/jwks`, { headers }), { remoteAddress })
+  await ask('203.0.113.5', {})
+  await ask('10.0.0.1', {})
+  expect(warnings).toEqual([])
+  for (const said of ['1.1.1.1', '2.2.2.2']) await ask('10.0.0.1', { 'x-forwarded-for': said })
+  expect(warnings).toEqual([[expect.stringContaining('trustedProxies'), { address: '10.0.0.1' }]])
+  await auth.close()
+})
+
 test('a proxy that is no address is refused at start, with where it stands', () => {
   expect(() => server(['load-balancer'])).toThrow(/^trustedProxies\[0\]: expected/)
 })

@@ -33,6 +33,25 @@ describe('who a request is from', () => {
     expect(clientAddressReader([])(request('1.1.1.1'), '127.0.0.1')).toBe('127.0.0.1')
   })
 
+  test('of a proxy that was forgotten is told once; of strangers who send the header, never', () => {
+    for (const [trusted, peer] of [
+      [[], '127.0.0.1'],
+      [[], '::ffff:10.0.0.1'],
+      [['10.0.0.0/8'], 'fd00::1'],
+      [['10.0.0.0/8'], '192.168.0.1'],
+    ] as const) {
+      const told: string[] = []
+      const read = clientAddressReader(trusted, (address) => told.push(address))
+      for (const stranger of ['8.8.8.8', '2600::1', '::ffff:8.8.8.8'])
+        expect(read(request('1.1.1.1'), stranger)).toBe(stranger)
+      for (const silent of [undefined, peer]) expect(read(request(), silent)).toBe(silent)
+      if (trusted.length > 0) expect(read(request('1.1.1.1'), '10.0.0.1')).toBe('1.1.1.1')
+      expect(told).toEqual([])
+      for (let at = 0; at < 3; at++) expect(read(request('1.1.1.1'), peer)).toBe(peer)
+      expect(told).toEqual([peer])
+    }
+  })
+
   test('whatever a client sends, behind one proxy its address is what the proxy saw', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.stringMatching(/^[ -~]{0,20}$/))), (said) => {
