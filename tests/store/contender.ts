@@ -17,7 +17,8 @@ async function openStore(opening: Opening): Promise<Store> {
     return redis(opening.url, { prefix: opening.prefix })
   }
   const { postgres } = await import('../../src/store/postgres.ts')
-  return postgres(opening.url, { schema: opening.schema })
+  const { url, schema, listen } = opening
+  return postgres(url, { schema, ...(listen === undefined ? {} : { pooler: 'transaction', listen }) })
 }
 
 /**

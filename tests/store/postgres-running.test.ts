@@ -15,6 +15,7 @@ import { startPostgres } from '../support/postgres.ts'
 import { tcpProxy } from '../support/tcp-proxy.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
 import { bytes, contract, passing, set, value } from './contract.ts'
+import { processes } from './processes.ts'
 
 const server = await startPostgres()
 const url = 'url' in server ? server.url : ''
@@ -260,6 +261,12 @@ describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode
     }
     const store = another()
     return { store, another, pass: passing(store), end }
+  })
+
+  processes(async () => {
+    const schema = freshSchema()
+    const store = postgres(pooledUrl, { schema, pooler: 'transaction', listen: url })
+    return { opening: { engine: 'postgres', url: pooledUrl, schema, listen: url }, store, end: () => store.close() }
   })
 
   test('without a way to listen it hears itself alone, and listens on no connection of the pooler', async () => {

@@ -1,14 +1,26 @@
 /** Tests with several real processes at one store. */
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import type { RedisCluster } from '../../src/store/redis.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startProcess } from '../support/process.ts'
 import { LONG, value } from './contract.ts'
 
 export type Opening =
   | { readonly engine: 'sqlite'; readonly path: string; readonly driver: 'node:sqlite' | 'libsql' }
-  | { readonly engine: 'postgres'; readonly url: string; readonly schema: string }
-  | { readonly engine: 'redis'; readonly url: string; readonly prefix: string }
+  | {
+      readonly engine: 'postgres'
+      readonly url: string
+      readonly schema: string
+      /** Through a pooler in transaction mode, and past it to listen. */
+      readonly listen?: string
+    }
+  | {
+      readonly engine: 'redis'
+      /** Or where the nodes of a cluster are. */
+      readonly url: string | RedisCluster
+      readonly prefix: string
+    }
 
 /** Resolves when the process has opened the store and waits for `go`. */
 export async function contender(opening: Opening, task: 'race' | 'notify' | 'write', rounds = 0) {

@@ -204,6 +204,11 @@ describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${clus
     options: { redisOptions: { password: servers[0]?.password ?? '' } },
   }
   contract(benchOn(to))
+  processes(async () => {
+    const prefix = freshPrefix()
+    const store = redis(to, { prefix })
+    return { opening: { engine: 'redis', url: to, prefix }, store, end: () => store.close() }
+  })
 
   test('the data of a store is at one node; when that is away, StoreUnavailable, then it goes on, and hears again', async () => {
     const prefix = freshPrefix()
