@@ -30,6 +30,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     ...source('crypto', 'bytes', 'hash', 'jws'),
     ...source('policy', 'exchange', 'redemption', 'refresh'),
     ...source('authorization-server', 'access-token', 'signed-access-token', 'own-verifier', 'liveness'),
+    ...source('authorization-server', 'identify', 'known-client', 'fitting-claims'),
     ...source('authorization-server', 'presented-token', 'tokens', 'introspect', 'dpop', 'target'),
   ],
 }
@@ -40,12 +41,12 @@ const phases = [
   [
     ...tests('authorization-server', 'own-verifier', 'signed-access-token', 'tokens', 'target', 'access-token'),
     ...tests('authorization-server', 'presented-token', 'liveness', 'remembered-tokens', 'dpop-checks', 'dpop'),
-    ...tests('authorization-server', 'introspection', 'introspected-refresh-token', 'introspection-memory'),
+    ...tests('authorization-server', 'introspection', 'introspected-refresh-token', 'introspection-memory', 'identify'),
     ...tests('authorization-server', 'signed-introspection', 'token-exchange', 'metadata', 'holding', 'large-claims'),
   ],
   [
     ...tests('authorization-server', 'redeeming', 'refreshing', 'revocation', 'client-credentials', 'clients'),
-    ...tests('authorization-server', 'registration', 'client-metadata-documents'),
+    ...tests('authorization-server', 'registration', 'client-metadata-documents', 'workload'),
   ],
   tests('mcp', 'policy', 'request-policy', 'sessions', 'list-filter'),
 ]

@@ -73,5 +73,10 @@ test('what is left out is the largest, whole, as much as is needed, and never wh
   expect(leaveOutLargest(claims, 400)).toEqual({ left: { iss, sub, small, large }, omitted: ['larger'] })
   expect(leaveOutLargest(claims, 700)).toEqual({ left: { iss, sub, small }, omitted: ['larger', 'large'] })
   expect(leaveOutLargest(claims, 10_000)).toEqual({ left: { iss, sub }, omitted: ['larger', 'large', 'small'] })
+  // Exactly as much as is needed is enough.
+  const { length } = JSON.stringify(['larger', claims.larger])
+  expect(leaveOutLargest(claims, (length * 4) / 3).omitted).toEqual(['larger'])
+  expect(leaveOutLargest(claims, (length * 4) / 3 + 1).omitted).toEqual(['larger', 'large'])
+  expect(leaveOutLargest(claims, 0)).toEqual({ left: claims, omitted: [] })
   expect(leaveOutLargest({ iss, sub }, 10_000)).toEqual({ left: { iss, sub }, omitted: [] })
 })
