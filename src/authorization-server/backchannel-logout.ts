@@ -58,6 +58,9 @@ const readToken = async (server: ServerContext, request: Request, providerId: st
     return await open.readLogout(token)
   } catch (error) {
     if (!(error instanceof SignInRefused)) throw error
-    throw new OAuthError('invalid_request', 'the logout token is not good', { reason: error.detail ?? error.reason })
+    throw new OAuthError('invalid_request', 'the logout token is not good', {
+      reason: error.detail ?? error.reason,
+      cause: error,
+    })
   }
 }

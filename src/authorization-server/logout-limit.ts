@@ -1,4 +1,5 @@
 import { OAuthError } from '../oauth/errors.ts'
+import { LogoutNotForUs } from '../upstream/provider.ts'
 import { type ArrivalLimit, counterOf } from './arrival-limit.ts'
 import type { Arrival, ServerContext } from './context.ts'
 
@@ -9,7 +10,8 @@ const period = 600_000
 
 /**
  * Runs what a logout token leads to, unless too many from its address were none: each makes us compute, and may make us ask the provider for its keys.
- * What is good does not count: a provider that signs many people out at once is one address. Nor does what nobody can tell while the provider's keys are
+ * What is good does not count: a provider that signs many people out at once is one address. Nor does what says itself that it is for somebody else, which costs
+ * nothing: else any other customer of the provider could have us refuse ours. Nor does what nobody can tell while the provider's keys are
  * out of reach: for these it is asked every few seconds at most, whoever sends how many.
  * @throws OAuthError with status 429 and `Retry-After`
  */
@@ -31,8 +33,9 @@ export const limitRefusedLogouts = async <T>(
   try {
     return await run()
   } catch (error) {
-    // What is our own trouble, or the provider's, says nothing of who asked.
-    if (error instanceof OAuthError && error.status < 500) await store.increment(key, 1, period)
+    // What is our own trouble, or the provider's, says nothing of who asked; nor does a provider that serves others, too.
+    const counts = error instanceof OAuthError && error.status < 500 && !(error.cause instanceof LogoutNotForUs)
+    if (counts) await store.increment(key, 1, period)
     throw error
   }
 }

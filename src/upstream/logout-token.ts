@@ -1,5 +1,5 @@
-import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { type LogoutToken, SignInRefused } from './provider.ts'
+import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
+import { LogoutNotForUs, type LogoutToken, SignInRefused } from './provider.ts'
 
 const event = 'http://schemas.openid.net/event/backchannel-logout'
 // What clocks may differ, in seconds.
@@ -16,6 +16,29 @@ export interface LogoutExpectations {
 }
 
 /**
+ * Looks whether a token says that it is from the provider and for us, before its signature is verified.
+ * @throws LogoutNotForUs; SignInRefused where it does not say
+ */
+export const checkAddressed = (token: string, { clientId, isIssuer }: Omit<LogoutExpectations, 'now'>): void => {
+  const claims = claimsIn(token)
+  const { iss, aud } = claims
+  if (typeof iss !== 'string') throw untrusted('iss')
+  if (!isIssuer(iss, claims)) throw new LogoutNotForUs('logout token: iss')
+  if (aud === undefined) throw untrusted('aud')
+  if (!isAudience(aud, clientId)) throw new LogoutNotForUs('logout token: aud')
+}
+
+const claimsIn = (token: string): JWTPayload => {
+  try {
+    return decodeJwt(token)
+  } catch {
+    throw untrusted('not a JWT')
+  }
+}
+
+const isAudience = (aud: unknown, clientId: string): boolean => (Array.isArray(aud) ? aud : [aud]).includes(clientId)
+
+/**
  * Reads a logout token whose signature was verified.
  * @throws SignInRefused with reason `untrusted`; `detail` says which rule it breaks
  * @see OpenID Connect Back-Channel Logout 1.0 §2.6
@@ -27,7 +50,7 @@ export const readLogoutToken = (token: string, { clientId, isIssuer, now }: Logo
   const claims = decodeJwt(token)
   const { iss, aud, iat, exp, jti, sub, sid, events, nonce } = claims
   if (iss === undefined || !isIssuer(iss, claims)) throw untrusted('iss')
-  if (!(Array.isArray(aud) ? aud : [aud]).includes(clientId)) throw untrusted('aud')
+  if (!isAudience(aud, clientId)) throw untrusted('aud')
   if (typeof iat !== 'number' || iat > now + skew || iat < now - longestAge) throw untrusted('iat')
   // Older revisions know no `exp`.
   if (exp !== undefined && (typeof exp !== 'number' || exp <= now - skew)) throw untrusted('exp')

@@ -9,7 +9,7 @@ import { authorizationParameters, checkedUrl, checkParameters } from './authoriz
 import { boundedFetch } from './bounded-fetch.ts'
 import { type AuthenticateClient, clientCredential } from './client-credential.ts'
 import type { UpstreamContext } from './context.ts'
-import { readLogoutToken } from './logout-token.ts'
+import { checkAddressed, readLogoutToken } from './logout-token.ts'
 import { exchangeAt, type OnBehalfOf } from './on-behalf-of.ts'
 import { describe, refreshFailure, signInFailure, unavailable, validationFailure } from './openid-errors.ts'
 import type { OpenidOptions, PresetOptions } from './openid-options.ts'
@@ -306,19 +306,20 @@ const openProvider = (
       throw new SignInRefused('untrusted', { detail: 'logout token: not a signed JWT' })
     }
     const at = await server()
+    const { issuerTemplate } = options
+    const expected = {
+      clientId: options.clientId,
+      isIssuer: (named: string, { tid }: { readonly tid?: unknown }) =>
+        named ===
+        (issuerTemplate === undefined ? at.metadata.issuer : issuerTemplate.replace('{tenantid}', String(tid ?? ''))),
+    }
+    checkAddressed(token, expected)
     try {
       await at.verifySignature(token)
     } catch (error) {
       throw signInFailure(error)
     }
-    const { issuerTemplate } = options
-    const read = readLogoutToken(token, {
-      clientId: options.clientId,
-      isIssuer: (named, { tid }) =>
-        named ===
-        (issuerTemplate === undefined ? at.metadata.issuer : issuerTemplate.replace('{tenantid}', String(tid ?? ''))),
-      now: Math.floor(clock.now() / 1000),
-    })
+    const read = readLogoutToken(token, { ...expected, now: Math.floor(clock.now() / 1000) })
     return { ...read, issuer: knownIssuer(read.issuer) }
   }
 

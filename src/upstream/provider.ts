@@ -84,7 +84,7 @@ export interface RedirectProvider {
   exchange?(current: Renewable, target: UpstreamTarget): Promise<ExchangedToken>
   /**
    * What a logout token of the provider's says. Present where it can send some.
-   * @throws SignInRefused with reason `untrusted`; ProviderUnavailable where its keys can't be had
+   * @throws SignInRefused with reason `untrusted`, LogoutNotForUs among them; ProviderUnavailable where its keys can't be had
    */
   readLogout?(token: string): Promise<LogoutToken>
   /**
@@ -185,6 +185,16 @@ export class SignInRefused extends Error {
     this.reason = reason
     this.detail = options.detail
     this.retryAfter = options.retryAfter
+  }
+}
+
+/**
+ * A logout token that does not even say that it is for us: refused before anything is computed, or asked of anybody. A provider of many sends those of
+ * its other customers from the same addresses as ours.
+ */
+export class LogoutNotForUs extends SignInRefused {
+  constructor(detail: string) {
+    super('untrusted', { detail })
   }
 }
 

@@ -214,6 +214,24 @@ describe('logout tokens', () => {
     expect((await world.call(signedIn.accessToken)).status).toBe(401)
   })
 
+  test('attack: another customer of the same provider, whose logouts it sends here from the same address, shuts nobody out', async () => {
+    const world = server()
+    const signedIn = await connected(world)
+    const from = async (token: string) => {
+      const body = new URLSearchParams({ logout_token: token })
+      const request = new Request(worldUrl + path, { method: 'POST', body })
+      return ((await world.auth.respond(request, { remoteAddress: '192.0.2.8' })) as Response).status
+    }
+    const before = provider.keyRequests
+    for (let count = 0; count < 60; count++) {
+      expect(await from(await logoutToken({ aud: 'another customer' }))).toBe(400)
+      expect(await from(await logoutToken({ iss: 'https://another.example' }, { signature: 'unknown key' }))).toBe(400)
+    }
+    expect(provider.keyRequests).toBe(before)
+    expect(await from(await logoutToken())).toBe(200)
+    expect((await world.call(signedIn.accessToken)).status).toBe(401)
+  })
+
   test('where nobody says where they come from, they are counted together, more generously', async () => {
     const world = server()
     const signedIn = await connected(world)
