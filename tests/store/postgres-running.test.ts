@@ -169,6 +169,27 @@ describe.skipIf('skip' in server)('postgres in trouble', () => {
     await store.close()
   })
 
+  test('an update writes to no index, whatever becomes of the expiry', async () => {
+    const { schema, store } = await opened()
+    for (let round = 0; round < 20; round++) {
+      await store.commit({
+        sets: [{ key: 'a', value: bytes(`${round}`), ...(round % 3 > 0 && { ttl: 60_000 * round }) }],
+      })
+    }
+    for (let round = 0; round < 20; round++) await store.increment('c', 1, 60_000)
+    // What was counted is told when a connection ends.
+    await store.close()
+    const counted = () =>
+      administrate(
+        'SELECT relname::text AS name, n_tup_upd::int AS updates, n_tup_hot_upd::int AS without FROM pg_stat_user_tables WHERE schemaname = $1 AND n_tup_upd > 0 ORDER BY 1',
+        [schema],
+      )
+    await expect.poll(counted).toEqual([
+      { name: 'counters', updates: 19, without: 19 },
+      { name: 'entries', updates: 20, without: 20 },
+    ])
+  })
+
   test('says once at its first use what may lose data', async () => {
     const warnings: string[] = []
     const logger = { ...console, warn: (message: string) => void warnings.push(message) }
