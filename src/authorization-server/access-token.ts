@@ -3,7 +3,7 @@ import { base64url } from '../crypto/bytes.ts'
 import { signJwt } from '../crypto/jws.ts'
 import type { UpstreamFacts } from '../identity/access-token.ts'
 import { writeActor } from '../identity/actor.ts'
-import type { JsonObject } from '../identity/json.ts'
+import type { Json, JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { actorOf, type Grant } from '../records/grant.ts'
@@ -163,9 +163,15 @@ const identityOf = async (
 }
 
 /** A client can read its token, so it carries only what the server names, besides who vouched for whom. */
-const upstreamClaims = ({ issuer, subject, claims }: UpstreamFacts, named: readonly string[]): JsonObject => ({
-  ...(named.length > 0 &&
-    Object.fromEntries(named.filter((name) => Object.hasOwn(claims, name)).map((name) => [name, claims[name]]))),
-  iss: issuer,
-  sub: subject,
-})
+const upstreamClaims = ({ issuer, subject, claims }: UpstreamFacts, named: readonly string[]): JsonObject => {
+  const told: Record<string, Json> = {}
+  for (const name of named) {
+    const value = Object.hasOwn(claims, name) ? claims[name] : undefined
+    if (value === undefined) continue
+    if (name === '__proto__') Object.defineProperty(told, name, { value, enumerable: true })
+    else told[name] = value
+  }
+  told.iss = issuer
+  told.sub = subject
+  return told
+}

@@ -157,7 +157,9 @@ const authenticate = async (
   if (!credentials) throw new OAuthError('invalid_request', 'client_id is missing')
   const clients = await describedClients(server, credentials, read, now, of)
   if (of === undefined && isUndescribed(server, credentials, clients)) throw invalidGrant('unknown_or_ended')
-  return authenticateClient(server, credentials, clients, authorization, now, { ...arrival, grantOf: of })
+  const { address } = arrival
+  const facts = address === undefined ? { grantOf: of } : { address, grantOf: of }
+  return authenticateClient(server, credentials, clients, authorization, now, facts)
 }
 
 /** Nothing in the request says who the client is. */

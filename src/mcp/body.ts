@@ -1,3 +1,4 @@
+import { waitAtMost } from '../oauth/patience.ts'
 import type { GateRequest } from '../resource-server/handler.ts'
 
 export type ReadBody =
@@ -21,19 +22,23 @@ export const readBody = <T>(
   if (announced && Number(length) > limit) return use(refused('too_large'))
   return new Promise((resolve, reject) => {
     const answer = (body: ReadBody): void => {
-      if (!leave(waiting)) return
       try {
         resolve(use(body))
       } catch (error) {
         reject(error)
       }
     }
-    const waiting = wait(() => answer(unreadable))
+    const waiting = waitAtMost(maximumTime, () => answer(unreadable))
     const reading = announced ? request.text() : readStream(request.body, limit)
     reading.then(
       // An HTTP server reads no more than the announced length; the check is for hosts that are none.
-      (text) => answer(text === undefined || text.length > limit ? refused('too_large') : { ok: true, text }),
-      () => answer(unreadable),
+      (text) => {
+        if (waiting.leave())
+          answer(text === undefined || text.length > limit ? refused('too_large') : { ok: true, text })
+      },
+      () => {
+        if (waiting.leave()) answer(unreadable)
+      },
     )
   })
 }
@@ -44,53 +49,6 @@ const unreadable = refused('unreadable')
 
 /** How long a whole body may take, in seconds. */
 const maximumTime = 60
-
-interface Waiting {
-  /** How often it was looked at. */
-  looks: number
-  /** Where it is in the list; nowhere once its body is there. */
-  at: number | undefined
-  readonly giveUp: () => void
-}
-
-/** One timer looks at all bodies that are being read, each second: most are there at once, and a timer for each would cost more than reading it. */
-const underWay: Waiting[] = []
-let timer: ReturnType<typeof setInterval> | undefined
-
-const wait = (giveUp: () => void): Waiting => {
-  const waiting: Waiting = { looks: 0, at: underWay.length, giveUp }
-  underWay.push(waiting)
-  if (timer === undefined) {
-    timer = setInterval(look, 1_000)
-    // Whose connection is gone waits for nothing; hosts other than Node have numbers here.
-    ;(timer as { unref?: () => void }).unref?.()
-  }
-  return waiting
-}
-
-/** Its place is taken by the last, so that nothing has to be looked for. @returns whether it was there */
-const leave = (waiting: Waiting): boolean => {
-  const { at } = waiting
-  if (at === undefined) return false
-  const last = underWay.pop()
-  if (last && last !== waiting) {
-    underWay[at] = last
-    last.at = at
-  }
-  waiting.at = undefined
-  return true
-}
-
-const look = (): void => {
-  for (const waiting of [...underWay]) {
-    waiting.looks += 1
-    if (waiting.looks <= maximumTime) continue
-    waiting.giveUp()
-  }
-  if (underWay.length > 0) return
-  clearInterval(timer)
-  timer = undefined
-}
 
 /** Undefined where there is more than `limit`. */
 const readStream = async (body: ReadableStream<Uint8Array> | null, limit: number): Promise<string | undefined> => {

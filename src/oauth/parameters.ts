@@ -1,4 +1,5 @@
 import { OAuthError } from './errors.ts'
+import { waitAtMost } from './patience.ts'
 
 /** Only `resource` and `audience` may be sent more than once. @see RFC 8707 §2, RFC 8693 §2.1 */
 export type Parameters<Name extends string> = {
@@ -69,7 +70,10 @@ export const readFormText = async (request: Request, maxBytes: number): Promise<
   if (mediaType(request) !== 'application/x-www-form-urlencoded') {
     throw new OAuthError('invalid_request', 'the content type must be application/x-www-form-urlencoded')
   }
-  return readText(request, maxBytes)
+  const text = await readText(request, maxBytes, readWholeText)
+  // What can't be decoded became this, and no form has it as it is.
+  if (text.includes('\ufffd')) throw notUtf8()
+  return text
 }
 
 /**
@@ -87,7 +91,7 @@ export const readJson = async (
   if (type !== 'application/json' && !/^application\/[^;]+\+json$/.test(type)) {
     throw new OAuthError(code, 'the content type must be application/json')
   }
-  const text = await readText(request, maxBytes)
+  const text = await readText(request, maxBytes, readWholeBytes)
   try {
     return JSON.parse(text)
   } catch {
@@ -99,15 +103,24 @@ export const readJson = async (
 const mediaType = (request: Request): string =>
   (request.headers.get('content-type') ?? '').split(';', 1).join('').trim().toLowerCase()
 
-const readText = async (request: Request, maxBytes: number): Promise<string> => {
+/** @param readWhole reads what says how long it is: that needs no stream, which would cost more than all that is done with a small body */
+const readText = (
+  request: Request,
+  maxBytes: number,
+  readWhole: (request: Request, maxBytes: number) => Promise<string>,
+): Promise<string> => {
   const declared = request.headers.get('content-length')
   if (Number(declared ?? 0) > maxBytes) throw tooLarge(maxBytes)
-  // What says how long it is needs no stream, which would cost more than all that is done with a small body.
-  const chunks = await inTime(declared === null ? readChunks(request, maxBytes) : readWhole(request, maxBytes))
+  if (declared === null) return inTime(readChunks(request, maxBytes))
+  if (request.bodyUsed) throw alreadyRead()
+  return inTime({ text: readWhole(request, maxBytes), stop() {} })
+}
+
+const decoded = (bytes: Uint8Array): string => {
   try {
-    return decoder.decode(joined(chunks))
+    return decoder.decode(bytes)
   } catch {
-    throw new OAuthError('invalid_request', 'the body is not valid UTF-8')
+    throw notUtf8()
   }
 }
 
@@ -126,57 +139,64 @@ const joined = (chunks: readonly Uint8Array[]): Uint8Array => {
   return whole
 }
 
-/** How long a whole body may take, in milliseconds: who sends a byte a minute must not keep us. */
-const maximumTime = 30_000
+/** How long a whole body may take, in seconds: who sends a byte a minute must not keep us. */
+const maximumTime = 30
 
-const inTime = ({ chunks, stop }: Reading): Promise<readonly Uint8Array[]> =>
+const inTime = ({ text, stop }: Reading): Promise<string> =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(() => fail(tooSlow()), maximumTime)
     const fail = (error: unknown) => {
-      clearTimeout(timer)
       stop()
       reject(error)
     }
-    chunks.then((read) => {
-      clearTimeout(timer)
-      resolve(read)
-    }, fail)
+    const waiting = waitAtMost(maximumTime, () => fail(tooSlow()))
+    text.then(
+      (read) => {
+        waiting.leave()
+        resolve(read)
+      },
+      (error: unknown) => {
+        if (waiting.leave()) fail(error)
+      },
+    )
   })
 
 interface Reading {
-  readonly chunks: Promise<readonly Uint8Array[]>
+  readonly text: Promise<string>
   /** Not waited for: what sends may never end. */
   readonly stop: () => void
 }
 
-const readWhole = (request: Request, maxBytes: number): Reading => {
-  if (request.bodyUsed) throw alreadyRead()
-  const chunks = request.arrayBuffer().then(
-    (buffer) => {
-      if (buffer.byteLength > maxBytes) throw tooLarge(maxBytes)
-      return [new Uint8Array(buffer)]
-    },
-    (cause: unknown) => {
-      throw unreadable(cause)
-    },
-  )
-  return { chunks, stop() {} }
+/** What is no UTF-8 is replaced in it, without a word. */
+const readWholeText = (request: Request, maxBytes: number): Promise<string> =>
+  request.text().then((text) => {
+    if (text.length > maxBytes) throw tooLarge(maxBytes)
+    return text
+  }, failed)
+
+const readWholeBytes = (request: Request, maxBytes: number): Promise<string> =>
+  request.arrayBuffer().then((buffer) => {
+    if (buffer.byteLength > maxBytes) throw tooLarge(maxBytes)
+    return decoded(new Uint8Array(buffer))
+  }, failed)
+
+const failed = (cause: unknown): never => {
+  throw unreadable(cause)
 }
 
 const readChunks = (request: Request, maxBytes: number): Reading => {
-  if (!request.body) return { chunks: Promise.resolve([]), stop() {} }
+  if (!request.body) return { text: Promise.resolve(''), stop() {} }
   const reader = readerOf(request.body)
-  return { chunks: readAll(reader, maxBytes), stop: () => void reader.cancel().catch(() => {}) }
+  return { text: readAll(reader, maxBytes), stop: () => void reader.cancel().catch(() => {}) }
 }
 
-const readAll = async (reader: ReadableStreamDefaultReader<Uint8Array>, maxBytes: number): Promise<Uint8Array[]> => {
+const readAll = async (reader: ReadableStreamDefaultReader<Uint8Array>, maxBytes: number): Promise<string> => {
   const chunks: Uint8Array[] = []
   let length = 0
   for (;;) {
     const { done, value } = await reader.read().catch((cause: unknown) => {
       throw unreadable(cause)
     })
-    if (done) return chunks
+    if (done) return decoded(joined(chunks))
     length += value.byteLength
     if (length > maxBytes) throw tooLarge(maxBytes)
     chunks.push(value)
@@ -199,6 +219,8 @@ const alreadyRead = (cause?: unknown): OAuthError =>
 
 const unreadable = (cause: unknown): OAuthError =>
   new OAuthError('invalid_request', 'the body could not be read', { cause })
+
+const notUtf8 = (): OAuthError => new OAuthError('invalid_request', 'the body is not valid UTF-8')
 
 const tooSlow = (): OAuthError => new OAuthError('invalid_request', 'the body did not arrive in time', { status: 408 })
 

@@ -10,12 +10,15 @@ export interface Said {
 }
 
 /** All that was said: a later statement overrides an earlier one, claim by claim. `iss` and `sub` are always those that were verified. */
-export const mergedClaims = ({ issuer, subject, said }: Said): JsonObject =>
-  Object.assign(withoutPrototype(said), { iss: issuer, sub: subject })
-
-// A claim may have any name, `__proto__` too: fromEntries defines what an assignment would set.
-const withoutPrototype = (said: readonly Statement[]): JsonObject =>
-  Object.fromEntries(said.flatMap(({ claims }) => Object.entries(claims)))
+export const mergedClaims = ({ issuer, subject, said }: Said): JsonObject => {
+  const [first, ...others] = said
+  // A claim may have any name, `__proto__` too: spreading defines what an assignment would set.
+  let claims: { [name: string]: Json | undefined } = { ...first?.claims }
+  for (const statement of others) claims = { ...claims, ...statement.claims }
+  claims.iss = issuer
+  claims.sub = subject
+  return claims
+}
 
 /**
  * What was said anew takes the place of what the same source said before; other sources stay.

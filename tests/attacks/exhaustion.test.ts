@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { hashStrings } from '../../src/crypto/hash.ts'
 import { hasDuplicateKeys } from '../../src/mcp/duplicate-keys.ts'
 import { readClientCredentials } from '../../src/oauth/client-authentication.ts'
@@ -39,6 +39,11 @@ const endless = (everyMs: number) => {
   return { sent, body }
 }
 
+const unbounded = (everyMs: number) => {
+  const { sent, body } = endless(everyMs)
+  return { sent, init: { body, duplex: 'half' } as RequestInit }
+}
+
 /** Moves the timers on until it is there; what else it waits for has no timers. */
 const inTime = async <T>(promise: Promise<T>, milliseconds: number): Promise<T> => {
   let settled = false
@@ -71,33 +76,37 @@ describe('bodies', () => {
     expect(response.status).toBe(413)
   })
 
-  test.each(endpoints)('%s: one that comes byte by byte is not waited for (slow body)', async (path, type) => {
-    const { target } = await open()
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    try {
+  describe('that come byte by byte', () => {
+    // One timer looks at all bodies each second, and goes when there are none: each that is begun here is a pretended one.
+    beforeAll(() => new Promise((resolve) => setTimeout(resolve, 1_500)))
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+    })
+    afterEach(async () => {
+      await vi.advanceTimersByTimeAsync(1_000)
+      vi.useRealTimers()
+    })
+
+    test.each(endpoints)('%s: they are not waited for (slow body)', async (path, type) => {
+      const { target } = await open()
       const { sent, body } = endless(1_000)
       expect((await inTime(target.send(streamed(path, type, body)), 300_000)).status).toBe(408)
       expect(sent.bytes).toBeLessThan(60)
-    } finally {
-      vi.useRealTimers()
-    }
+    })
+
+    test('at the MCP endpoint neither', async () => {
+      const { target, client } = await open()
+      const { access_token: token } = await target.tokens(client)
+      expect((await inTime(target.call(token, unbounded(1_000).init), 300_000)).status).toBe(400)
+    })
   })
 
-  test('at the MCP endpoint too', async () => {
+  test('at the MCP endpoint one that never ends is read no further than its bound', async () => {
     const { target, client } = await open()
     const { access_token: token } = await target.tokens(client)
-    const fast = endless(0)
-    const init = (body: ReadableStream<Uint8Array>) => ({ body, duplex: 'half' }) as RequestInit
-    expect((await target.call(token, init(fast.body))).status).toBe(413)
-    expect(fast.sent.bytes).toBeLessThan(5_000_000)
-    // One timer looks at all bodies each second, and goes when there are none: the next is a pretended one.
-    await new Promise((resolve) => setTimeout(resolve, 1_500))
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
-    try {
-      expect((await inTime(target.call(token, init(endless(1_000).body)), 300_000)).status).toBe(400)
-    } finally {
-      vi.useRealTimers()
-    }
+    const { sent, init } = unbounded(0)
+    expect((await target.call(token, init)).status).toBe(413)
+    expect(sent.bytes).toBeLessThan(5_000_000)
   })
 
   test('many parameters, long ones, deep ones and many registrations at once are refused quickly', async () => {

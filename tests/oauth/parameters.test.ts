@@ -180,6 +180,9 @@ test('a body that says how long it is, and breaks off or was read before, is an 
 
 test('a body that does not arrive is given up, and left', async () => {
   vi.useFakeTimers()
+  // Its timer is that of all bodies: none may have begun it yet.
+  vi.resetModules()
+  const { readForm } = await import('../../src/oauth/parameters.ts')
   try {
     let cancelled = false
     const silent = new ReadableStream<Uint8Array>({
@@ -187,11 +190,14 @@ test('a body that does not arrive is given up, and left', async () => {
         cancelled = true
       },
     })
-    const refused = failure(() => readForm(post(silent, formType), 100))
+    const refused = readForm(post(silent, formType), 100).catch((error: unknown) => error)
     await vi.advanceTimersByTimeAsync(30_000)
+    expect(cancelled).toBe(false)
+    await vi.advanceTimersByTimeAsync(1_000)
     expect(await refused).toMatchObject({ code: 'invalid_request', status: 408 })
     expect(cancelled).toBe(true)
     await readForm(post('a=1', formType), 100)
+    await vi.advanceTimersByTimeAsync(1_000)
     expect(vi.getTimerCount()).toBe(0)
   } finally {
     vi.useRealTimers()

@@ -68,8 +68,10 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
     await exchange.useProof?.()
     const { now } = exchange
     const facts = { clientId: client.value.id, grant: grant.value.id, presented: presented.generation }
+    // Written out: this takes several times as long to put together of parts.
     const decision = decideRefresh({
-      ...state,
+      generation: state.generation,
+      superseded: state.superseded,
       now,
       presented: presented.generation,
       graceMs: lifetimes.refreshGrace * 1000,

@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  vi.resetModules()
+})
+afterEach(() => vi.useRealTimers())
+
+const start = async () => (await import('../../src/oauth/patience.ts')).waitAtMost
+
+test('what does not come is given up once, after its own time; what came is not', async () => {
+  const waitAtMost = await start()
+  const givenUp: string[] = []
+  const wait = (name: string, seconds: number) => waitAtMost(seconds, () => givenUp.push(name))
+  const [first, second, third, fourth] = [wait('first', 2), wait('second', 1), wait('third', 2), wait('fourth', 5)]
+  expect([first.leave(), first.leave()]).toEqual([true, false])
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(givenUp).toEqual([])
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect([givenUp, second.leave()]).toEqual([['second'], false])
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect([givenUp, third.leave(), vi.getTimerCount()]).toEqual([['second', 'third'], false, 1])
+  expect(fourth.leave()).toBe(true)
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect([givenUp, vi.getTimerCount()]).toEqual([['second', 'third'], 0])
+})
+
+test('whoever leaves while others are given up is not given up, and the next begins anew', async () => {
+  const waitAtMost = await start()
+  const givenUp: string[] = []
+  const later = { leave: () => false }
+  waitAtMost(0, () => {
+    givenUp.push('first')
+    expect(later.leave()).toBe(true)
+  })
+  later.leave = waitAtMost(0, () => givenUp.push('later')).leave
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect([givenUp, vi.getTimerCount()]).toEqual([['first'], 0])
+  waitAtMost(0, () => givenUp.push('next'))
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect([givenUp, vi.getTimerCount()]).toEqual([['first', 'next'], 0])
+})
+
+test('many leave in any order, and none is forgotten', async () => {
+  const waitAtMost = await start()
+  let givenUp = 0
+  const waiting = Array.from({ length: 100 }, () => waitAtMost(1, () => void (givenUp += 1)))
+  const left = waiting.filter((_, index) => index % 7 === 3 || index % 2 === 0)
+  expect(left.map(({ leave }) => leave())).toEqual(left.map(() => true))
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(givenUp).toBe(waiting.length - left.length)
+  expect(waiting.map(({ leave }) => leave())).toEqual(waiting.map(() => false))
+})
