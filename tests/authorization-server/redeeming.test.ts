@@ -1,5 +1,6 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { deleteClient, getClient } from '../../src/authorization-server/clients.ts'
 import { listGrants } from '../../src/authorization-server/grant-list.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
 import {
@@ -203,6 +204,23 @@ describe('redeeming a code', () => {
       reason: 'malformed',
     })
     expect((await refresh(to, client, body.refresh_token)).status).toBe(200)
+  })
+
+  test('a client that is deleted while its code is redeemed gets nothing, and does not come back', async () => {
+    const to = await testServer()
+    const client = await registered(to)
+    const code = await approved(to, client)
+    const { commit } = to.store
+    to.store.commit = async (batch) => {
+      to.store.commit = commit
+      await deleteClient(to.server, client.client_id)
+      return to.store.commit(batch)
+    }
+    const { status, body } = await redeem(to, client, code)
+    expect([status, body.error]).toEqual([400, 'invalid_grant'])
+    expect(to.events.at(-1)).toMatchObject({ reason: 'client_gone' })
+    expect(to.store.commit).toBe(commit)
+    expect(await getClient(to.server, client.client_id)).toBeUndefined()
   })
 
   test('fault 8: a registration lives longer than the grants that use it', async () => {
