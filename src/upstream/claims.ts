@@ -11,13 +11,17 @@ export interface Said {
 
 /** All that was said: a later statement overrides an earlier one, claim by claim. `iss` and `sub` are always those that were verified. */
 export const mergedClaims = ({ issuer, subject, said }: Said): JsonObject => {
-  const [first, ...others] = said
-  // A claim may have any name, `__proto__` too: spreading defines what an assignment would set.
-  let claims: { [name: string]: Json | undefined } = { ...first?.claims }
-  for (const statement of others) claims = { ...claims, ...statement.claims }
-  claims.iss = issuer
-  claims.sub = subject
-  return claims
+  const merged: { [name: string]: Json | undefined } = {}
+  for (const { claims } of said) for (const name of Object.keys(claims)) setClaim(merged, name, claims[name])
+  merged.iss = issuer
+  merged.sub = subject
+  return merged
+}
+
+/** A claim may have any name, `__proto__` too, which an assignment would not set. */
+const setClaim = (claims: { [name: string]: Json | undefined }, name: string, value: Json | undefined): void => {
+  if (name !== '__proto__') claims[name] = value
+  else Object.defineProperty(claims, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
 /**
