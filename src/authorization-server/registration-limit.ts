@@ -1,12 +1,16 @@
 import { OAuthError } from '../oauth/errors.ts'
-import { countArrival } from './arrival-limit.ts'
+import { countArrival, countShare } from './arrival-limit.ts'
 import type { ServerContext } from './context.ts'
 
 const hour = 3_600_000
+/** Registrations in an hour of one address, on a person's own computer or in a small office. */
+const few = 10
+/** Of what all may: the rest is left to addresses with few registrations, so that it takes very many to keep everybody from registering. */
+const ofMany = 3 / 4
 
 /**
  * Counts a registration, for its address and for all. The address comes first, so that one that is over its limit uses up nothing of what
- * the others have.
+ * the others have; nor does one with many use up what is left to those with few.
  * @throws OAuthError with status 429 and `Retry-After`
  */
 export const countRegistration = async (
@@ -15,7 +19,12 @@ export const countRegistration = async (
 ): Promise<void> => {
   if (address !== undefined) {
     const limit = { ofAddress, ofUnknown }
-    check(await countArrival(records.store, 'registrations/of', address, limit, hour), 'per_address')
+    const { share, expiresIn } = await countShare(records.store, 'registrations/of', address, limit, hour)
+    check(share > 1 ? expiresIn : undefined, 'per_address')
+    if (share > few / ofAddress) {
+      const all = await records.store.increment('registrations/all', 0, hour)
+      check(all.value >= ofUnknown * ofMany ? all.expiresIn : undefined, 'total')
+    }
   }
   const all = await records.store.increment('registrations/all', 1, hour)
   check(all.value > ofUnknown ? all.expiresIn : undefined, 'total')

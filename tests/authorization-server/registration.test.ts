@@ -131,6 +131,26 @@ describe('registration', () => {
     expect([status, body.error]).toEqual([429, 'temporarily_unavailable'])
   })
 
+  test('attack: a few addresses that use up what all may keep nobody from registering who registers seldom', async () => {
+    const to = await limited(50, 200)
+    const outcomes = async (address: string, times: number) => {
+      const statuses: number[] = []
+      for (let turn = 0; turn < times; turn++) statuses.push((await register(to, open, address)).status)
+      return statuses.filter((status) => status === 201).length
+    }
+    const mallory = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', '2001:db8:1:1::1', '2001:db8:1:2::1']
+    const had: number[] = []
+    for (const address of mallory) had.push(await outcomes(address, 80))
+    // Three quarters, and the few of each that comes later; two networks of one site come as one.
+    expect(had).toEqual([50, 50, 50, 10, 10, 0])
+    expect(to.events).toContainEqual(expect.objectContaining({ type: 'client.refused', reason: 'rate_limit_total' }))
+    for (const at of [1, 2, 3]) expect(await outcomes(`198.51.100.${at}`, 11)).toBe(10)
+    // All is all, however many addresses there are.
+    expect((await register(to, open, '198.51.100.4')).status).toBe(429)
+    await to.pass(3_600_000)
+    expect(await outcomes('192.0.2.1', 20)).toBe(20)
+  })
+
   test('what is refused stores nothing and counts for nothing', async () => {
     const to = await limited(1, 1)
     const cases = [
