@@ -5,7 +5,8 @@ import type { Clock } from './clock.ts'
 export const recordIn =
   (sinks: readonly AuditSink[], clock: Clock, failed: (error: unknown) => void): Audit =>
   (facts) => {
-    const event = { ...facts, at: clock.now() }
+    // Several times as fast as to spread them: each request has its event.
+    const event = Object.assign({ at: clock.now() }, facts)
     for (const record of sinks) {
       try {
         const done = record(event)
