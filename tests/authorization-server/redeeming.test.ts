@@ -1,8 +1,9 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { deleteClient, getClient } from '../../src/authorization-server/clients.ts'
+import { getClient } from '../../src/authorization-server/clients.ts'
 import { listGrants } from '../../src/authorization-server/grant-list.ts'
 import { createOwnVerifier } from '../../src/authorization-server/own-verifier.ts'
+import { clientRef } from '../../src/records/client.ts'
 import {
   approved,
   basic,
@@ -213,7 +214,8 @@ describe('redeeming a code', () => {
     const { commit } = to.store
     to.store.commit = async (batch) => {
       to.store.commit = commit
-      await deleteClient(to.server, client.client_id)
+      // Its record goes first, its grants after that.
+      await to.server.records.commit({ deletes: [clientRef(client.client_id)] })
       return to.store.commit(batch)
     }
     const { status, body } = await redeem(to, client, code)
