@@ -193,6 +193,7 @@ export const checkOptions = <Claims>(options: Options<Claims>): void => {
   checkInstances(options)
   checkRequirements(options)
   checkEmailDomains(options)
+  checkVaults(options)
   checkExposure(options)
 }
 
@@ -203,8 +204,26 @@ const checkRequirements = ({ resources }: Options<unknown>): void => {
   }
 }
 
-const checkEmailDomains = <Claims>({ emailDomains = {}, upstream = [] }: Options<Claims>): void => {
-  const ids = ('open' in upstream ? [upstream] : upstream).map(({ id }) => id)
+const providerIdsOf = <Claims>({ upstream = [] }: Options<Claims>): readonly string[] =>
+  ('open' in upstream ? [upstream] : upstream).map(({ id }) => id)
+
+/** The tokens of a provider that there is not are given to nobody. */
+const checkVaults = <Claims>(options: Options<Claims>): void => {
+  const ids = providerIdsOf(options)
+  for (const [at, { exchange }] of (options.clients ?? []).entries()) {
+    for (const [nth, id] of (exchange?.upstream ?? []).entries()) {
+      if (ids.includes(id)) continue
+      throw new ConfigurationError(
+        `clients[${at}].exchange.upstream[${nth}]`,
+        `one of the providers (${ids.join(', ')})`,
+      )
+    }
+  }
+}
+
+const checkEmailDomains = <Claims>(options: Options<Claims>): void => {
+  const { emailDomains = {} } = options
+  const ids = providerIdsOf(options)
   for (const [domain, id] of Object.entries(emailDomains)) {
     const here = `emailDomains[${JSON.stringify(domain)}]`
     if (!/^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(domain)) throw new ConfigurationError(here, 'a domain in lower case')

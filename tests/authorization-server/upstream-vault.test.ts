@@ -28,7 +28,8 @@ const clients: readonly ClientOptions[] = [
 ]
 const server = () => {
   const { issuer, clientId, clientSecret } = provider
-  return upstreamWorld(openid({ issuer, clientId, clientSecret }), { clients })
+  const another = openid({ id: 'another', name: 'Another', issuer, clientId, clientSecret })
+  return upstreamWorld(openid({ issuer, clientId, clientSecret }), { clients, others: [another] })
 }
 const alice = (url: string) => signInAt(url)
 
@@ -137,7 +138,7 @@ describe('attacks: who must not have it', () => {
       ...{ code_challenge_method: 'S256', resource: `${worldUrl}/mcp`, state: 's' },
     })
     const consent = await browser.open(`${worldUrl}/authorize?${query}`)
-    const { left } = await browser.submit(consent, 'approve')
+    const { left } = await browser.submit(await browser.submit(consent, 'approve'), 'openid')
     const back = await browser.open(await signInAt(left?.href ?? ''))
     const tokens = await world.post(
       '/token',
@@ -245,6 +246,10 @@ describe('when there is none', () => {
     const wrong = [{ id: 'notes', secret, exchange: { upstream: ['openid'] } }]
     expect(() => upstreamWorld(openid({ issuer, clientId, clientSecret }), { clients: wrong })).toThrow(
       'exchange.serves',
+    )
+    const misspelt = [{ id: 'notes', secret, exchange: { serves: ['/mcp'], upstream: ['openid', 'opened'] } }]
+    expect(() => upstreamWorld(openid({ issuer, clientId, clientSecret }), { clients: misspelt })).toThrow(
+      /clients\[0\]\.exchange\.upstream\[1\].*one of the providers \(openid\)/,
     )
   })
 })

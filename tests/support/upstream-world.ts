@@ -16,6 +16,8 @@ export interface WorldOptions {
   readonly fetch?: typeof fetch
   readonly tokenClaims?: readonly string[]
   readonly clients?: readonly ClientOptions[]
+  /** Providers where nobody signs in. */
+  readonly others?: readonly Provider<unknown>[]
 }
 
 export interface Connected {
@@ -47,7 +49,7 @@ export const upstreamWorld = (provider: Provider<unknown>, options: WorldOptions
     secret: 'a secret of these tests that is long enough',
     store,
     clock,
-    upstream: provider as Provider,
+    upstream: (options.others ? [provider, ...options.others] : provider) as Provider,
     ...(options.fetch ? { fetch: options.fetch } : {}),
     tokenClaims: options.tokenClaims ?? ['email'],
     audit: (event) => void events.push(event),
@@ -94,6 +96,9 @@ export const upstreamWorld = (provider: Provider<unknown>, options: WorldOptions
     let visit: Visit = await browser.open(`${worldUrl}/authorize?${query}`)
     if (visit.forms.some(({ buttons }) => buttons.some(({ value }) => value === 'approve'))) {
       visit = await browser.submit(visit, 'approve')
+    }
+    if (visit.forms.some(({ buttons }) => buttons.some(({ value }) => value === provider.id))) {
+      visit = await browser.submit(visit, provider.id)
     }
     if (visit.left && visit.left.origin !== new URL(redirectUri).origin) {
       visit = await browser.open(await atProvider(visit.left.href))
