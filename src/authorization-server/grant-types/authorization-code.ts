@@ -1,5 +1,5 @@
 import { base64url } from '../../crypto/bytes.ts'
-import { matchesSecret, sha256 } from '../../crypto/hash.ts'
+import { hashSecret, matchesSecret } from '../../crypto/hash.ts'
 import { OAuthError } from '../../oauth/errors.ts'
 import { readParameters } from '../../oauth/parameters.ts'
 import { verifyS256 } from '../../oauth/pkce.ts'
@@ -88,7 +88,8 @@ const redeem = async (server: ServerContext, redemption: Redemption, first: Exch
     checkBinding(server, exchange.client.value, target.resource, jkt)
     await exchange.useProof?.()
     const { code } = grant.value
-    const decision = decideRedemption({ ...code, now: exchange.now, attempt })
+    const { expiresAt, redeemed: before } = code
+    const decision = decideRedemption({ now: exchange.now, expiresAt, attempt, redeemed: before })
     if (decision === 'expired') throw invalidGrant('expired')
     if (decision === 'duplicate' || decision === 'replay') {
       const revoked = decision === 'replay'
@@ -126,8 +127,10 @@ const checkedGrant = (server: ServerContext, { code, redirectUri, codeVerifier }
   if (value.clientId !== client.value.id) throw invalidGrant('other_client')
   if (value.code.redirectUri !== redirectUri) throw invalidGrant('other_redirect_uri')
   // Whoever is behind an address that was taken from the client meanwhile gets nothing for what was sent there.
-  if (!findRedirectUri(client.value.redirectUris, redirectUri, server)) throw invalidGrant('redirect_uri_gone')
-  if (!verifyS256(codeVerifier, value.code.codeChallenge, sha256)) throw invalidGrant('wrong_code_verifier')
+  const { redirectUris } = client.value
+  const isStanding = redirectUris.includes(redirectUri) || findRedirectUri(redirectUris, redirectUri, server)
+  if (!isStanding) throw invalidGrant('redirect_uri_gone')
+  if (!verifyS256(codeVerifier, value.code.codeChallenge, hashSecret)) throw invalidGrant('wrong_code_verifier')
   if (value.code.jkt !== undefined && value.code.jkt !== exchange.jkt) throw invalidGrant('other_dpop_key')
   if (value.issuer !== server.issuer) throw invalidGrant('other_issuer')
   return grant
@@ -139,17 +142,18 @@ const redeemedGrant = (
   { client, authentication, now, jkt }: Exchange,
   attempt: string,
 ): AuthorizationGrant => {
-  const redeemed = {
-    ...grant,
+  const redeemed: AuthorizationGrant = Object.assign({}, grant, {
     clientAuthentication: authentication,
+    code: Object.assign({}, grant.code, { redeemed: { attempt, at: now } }),
     ...(jkt === undefined ? {} : { jkt }),
-    code: { ...grant.code, redeemed: { attempt, at: now } },
-  }
+  })
   if (!client.value.grantTypes.includes('refresh_token')) {
-    return { ...redeemed, expiresAt: Math.min(grant.expiresAt, now + longestAccessTokenLifetime(server, grant) * 1000) }
+    const expiresAt = Math.min(grant.expiresAt, now + longestAccessTokenLifetime(server, grant) * 1000)
+    return Object.assign(redeemed, { expiresAt })
   }
   const salt = base64url(server.random.bytes(32))
-  return { ...redeemed, refresh: { ...initialRefreshState, salt, keyId: server.keys.macKey().id, usedAt: now } }
+  const refresh = { ...initialRefreshState, salt, keyId: server.keys.macKey().id, usedAt: now }
+  return Object.assign(redeemed, { refresh })
 }
 
 const grantPuts = (server: ServerContext, grant: AuthorizationGrant, now: number): Put[] => {

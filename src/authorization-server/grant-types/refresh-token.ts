@@ -96,20 +96,20 @@ const refresh = async (server: ServerContext, refreshing: Refreshing, first: Exc
       server.audit({ type: 'refresh.repeated', ...facts, generation: state.generation })
       return tokenResponse(accessToken, current)
     }
-    const next: AuthorizationGrant = {
-      ...grant.value,
-      refresh: { ...state, ...decision.next, keyId: server.keys.macKey().id, usedAt: now },
-    }
+    // Assigned, here and where a code is redeemed: to spread what was read takes ten times as long.
+    const next: AuthorizationGrant = Object.assign({}, grant.value, {
+      refresh: Object.assign({}, state, decision.next, { keyId: server.keys.macKey().id, usedAt: now }),
+    })
     const result = await tryCommit(records, {
       unchanged: [grant],
       puts: [put(grant.ref, next, grantLife(server, next, now))],
     })
     if (!result) return undefined
-    const { presented: _presented, ...rotated } = facts
+    const { generation } = decision.next
     server.audit(
       decision.kind === 'rotate'
-        ? { type: 'refresh.rotated', ...rotated, generation: decision.next.generation }
-        : { type: 'refresh.caught_up', ...facts, generation: decision.next.generation },
+        ? { type: 'refresh.rotated', clientId: facts.clientId, grant: facts.grant, generation }
+        : { type: 'refresh.caught_up', ...facts, generation },
     )
     return tokenResponse(accessToken, await currentRefreshToken(server, next))
   })
