@@ -6,7 +6,7 @@ import { gathered } from './gathered.ts'
 import type { CheckedBatch } from './input.ts'
 import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefix } from './input.ts'
 import type { Statements } from './sqlite/database.ts'
-import { database, MOST_KEYS, unavailable } from './sqlite/database.ts'
+import { database, MOST_KEYS, MOST_SET, unavailable } from './sqlite/database.ts'
 import type { DriverName, Row, Value } from './sqlite/driver.ts'
 import { bytes, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
@@ -184,8 +184,11 @@ function apply(statements: Statements, { checks, sets, deletes }: CheckedBatch, 
     const { changes } = statements.replace.run(ends(ttl), version, value, key, check.version, now)
     if (Number(changes) !== 1) return undefined
   }
-  for (const set of sets) {
-    if (set !== replaced) statements.set.run(set.key, ends(set.ttl), version, set.value)
+  const others = replaced ? sets.filter((set) => set !== replaced) : sets
+  // Several at once: a statement costs as much as an entry.
+  for (let from = 0; from < others.length; from += MOST_SET) {
+    const some = others.slice(from, from + MOST_SET)
+    statements.set(some.length).run(...some.flatMap(({ key, ttl, value }) => [key, ends(ttl), version, value]))
   }
   for (const key of deletes) statements.remove.run(key)
   return version

@@ -223,6 +223,33 @@ export function contract(newBench: NewBench): void {
       expect(await keysOf(store, '', { limit: 1000 })).toEqual(keys)
     })
 
+    test('every entry of a batch is kept, however many there are: new ones, changed ones, one that is checked', async () => {
+      const { store } = await bench()
+      for (const count of [1, 2, 7, 8, 9, 16, 17, 40]) {
+        const keys = Array.from({ length: count }, (_, index) => `batch${count}/${index}`)
+        const [first = ''] = keys
+        for (const round of ['first', 'second']) {
+          const before = await entry(store, first)
+          const result = await store.commit({
+            checks: [{ key: first, version: before?.version }],
+            sets: keys.map((key, index) => ({
+              key,
+              value: bytes(`${round} ${index}`),
+              ...(index % 3 === 1 && { ttl: LONG }),
+            })),
+          })
+          expect(result.committed).toBe(true)
+          const { entries } = await store.get(keys)
+          expect(entries.map((each) => text(each?.value))).toEqual(keys.map((_, index) => `${round} ${index}`))
+          expect(new Set(entries.map((each) => each?.version)).size).toBe(1)
+        }
+        const listed = await store.list(`batch${count}/`, { limit: 100 })
+        expect(listed.entries.map(({ expiresAt }) => expiresAt !== undefined).filter(Boolean)).toHaveLength(
+          keys.filter((_, index) => index % 3 === 1).length,
+        )
+      }
+    })
+
     const bad: [string, string][] = [
       ['empty', ''],
       ['513 characters', 'k'.repeat(513)],

@@ -22,7 +22,7 @@ describe('a file that is busy', () => {
       const write = (key: string) =>
         file.use((statements) => {
           statements.beginImmediate.run()
-          statements.set.run(key, Number.MAX_SAFE_INTEGER, 'version', new Uint8Array([1]))
+          statements.set(1).run(key, Number.MAX_SAFE_INTEGER, 'version', new Uint8Array([1]))
           statements.commit.run()
         })
       if (when === 'after another') await write('before')
@@ -31,7 +31,7 @@ describe('a file that is busy', () => {
         file.use((statements) => {
           attempts++
           statements.begin.run()
-          statements.set.run('torn', Number.MAX_SAFE_INTEGER, 'version', new Uint8Array([1]))
+          statements.set(1).run('torn', Number.MAX_SAFE_INTEGER, 'version', new Uint8Array([1]))
           // Its end is refused, as a transaction's may be.
           if (attempts === 1) throw busy()
           const row = statements.version.get('torn', 0)
@@ -71,7 +71,7 @@ test('only what may be lost in a power failure does without the disk, and only b
   const file = database(join(directory.path, 'store.db'), driver)
   const { write, writeSoon } = writer(file, () => 1)
   const add = (by: number) => writeSoon(({ increment }) => Number(increment.get('limit', 1_000, by, 1)?.value))
-  const set = (key: string) => write(({ set }) => set.run(key, 1_000, 'version', new Uint8Array([1])))
+  const set = (key: string) => write(({ set }) => set(1).run(key, 1_000, 'version', new Uint8Array([1])))
   await set('first')
   expect(await add(1)).toBe(1)
   expect(await add(1)).toBe(2)

@@ -21,8 +21,8 @@ export interface Statements {
   readonly forwards: Statement
   /** from, to, before, now, limit → key, version, value, expires */
   readonly backwards: Statement
-  /** key, expires, version, value */
-  readonly set: Statement
+  /** For so many entries, 1 to {@link MOST_SET}: key, expires, version, value of each */
+  set(count: number): Statement
   /** expires, version, value, key, version that it must have, now */
   readonly replace: Statement
   /** key */
@@ -61,6 +61,7 @@ export interface Database {
 
 /** What is asked for in one statement at most; statements for more keys are not worth their memory. */
 export const MOST_KEYS = 32
+export const MOST_SET = 8
 
 /** How long SQLite may block the event loop for a lock, and how long we wait for it in all (milliseconds). */
 const BLOCKING_WAIT = 20
@@ -161,8 +162,6 @@ function prepare(connection: Connection): Statements {
     version: 'SELECT version FROM entries WHERE key = ? AND expires > ?',
     forwards: listing('>', 'ASC'),
     backwards: listing('<', 'DESC'),
-    set: `INSERT INTO entries (key, expires, version, value) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
-      SET expires = excluded.expires, version = excluded.version, value = excluded.value`,
     replace: 'UPDATE entries SET expires = ?, version = ?, value = ? WHERE key = ? AND version = ? AND expires > ?',
     remove: 'DELETE FROM entries WHERE key = ?',
     increment: `INSERT INTO counters (key, expires, value) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE
@@ -178,7 +177,7 @@ function prepare(connection: Connection): Statements {
     countersStep: step('counters'),
     sweepEntries: sweep('entries'),
     sweepCounters: sweep('counters'),
-  } satisfies Record<Exclude<keyof Statements, 'entries' | 'durable'>, string>
+  } satisfies Record<Exclude<keyof Statements, 'entries' | 'set' | 'durable'>, string>
   const prepared = Object.fromEntries(
     Object.entries(statements).map(([name, sql]) => [name, connection.prepare(sql)]),
   ) as Record<keyof typeof statements, Statement>
@@ -190,13 +189,21 @@ function prepare(connection: Connection): Statements {
     )
     return reading[count]
   }
+  const setting: Statement[] = []
+  const set = (count: number) => {
+    setting[count] ??= connection.prepare(
+      `INSERT INTO entries (key, expires, version, value) VALUES (?, ?, ?, ?)${', (?, ?, ?, ?)'.repeat(count - 1)}
+        ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, version = excluded.version, value = excluded.value`,
+    )
+    return setting[count]
+  }
   let isDurable = true
   const durable = (wanted: boolean) => {
     if (wanted === isDurable) return
     connection.exec(`PRAGMA synchronous = ${wanted ? 'FULL' : 'NORMAL'}`)
     isDurable = wanted
   }
-  return { ...prepared, entries, durable }
+  return { ...prepared, entries, set, durable }
 }
 
 export function unavailable(error: unknown, path: string): StoreUnavailable {
