@@ -165,6 +165,26 @@ test('a body that says how long it is is read like any other', async () => {
   expect((await readForm(exact, 100)).size).toBe(1)
 })
 
+test('so is JSON', async () => {
+  const json = 'application/json'
+  expect(await readJson(declared('{"a":"ä"}', json), 10)).toEqual({ a: 'ä' })
+  expect(await failure(() => readJson(declared('{"a":"äx"}', json), 10))).toMatchObject({ status: 413 })
+  const lying = (length: number) => post(`"${'a'.repeat(length - 2)}"`, json, { 'content-length': '1' })
+  expect(await failure(() => readJson(lying(101), 100))).toMatchObject({ code: 'invalid_request', status: 413 })
+  expect(await readJson(lying(100), 100)).toBe('a'.repeat(98))
+})
+
+test('what is no UTF-8 is refused in it, too', async () => {
+  for (const [read, type, ...bytes] of [
+    [readForm, formType, 97, 61, 0xff],
+    [readJson, 'application/json', 34, 0xff, 34],
+  ] as const) {
+    const request = post(new Uint8Array(bytes), type, { 'content-length': String(bytes.length) })
+    const error = await failure(() => read(request, 100))
+    expect([error.code, error.description]).toEqual(['invalid_request', 'the body is not valid UTF-8'])
+  }
+})
+
 test('a body that says how long it is, and breaks off or was read before, is an error of ours too', async () => {
   const broken = new ReadableStream({ pull: (controller) => controller.error(new Error('reset by peer at 10.0.0.7')) })
   const error = await failure(() => readForm(post(broken, formType, { 'content-length': '3' }), 100))

@@ -4,7 +4,10 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   vi.resetModules()
 })
-afterEach(() => vi.useRealTimers())
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+})
 
 const start = async () => (await import('../../src/oauth/patience.ts')).waitAtMost
 
@@ -54,4 +57,19 @@ test('many leave in any order, and none is forgotten', async () => {
   await vi.advanceTimersByTimeAsync(2_000)
   expect(givenUp).toBe(waiting.length - left.length)
   expect(waiting.map(({ leave }) => leave())).toEqual(waiting.map(() => false))
+})
+
+test('by a timer that keeps no process, also where timers are numbers', async () => {
+  const waitAtMost = await start()
+  const begin = vi.spyOn(globalThis, 'setInterval')
+  const unref = vi.fn()
+  begin.mockReturnValueOnce({ unref } as unknown as ReturnType<typeof setInterval>)
+  expect(waitAtMost(1, () => {}).leave()).toBe(true)
+  expect([begin.mock.calls.length, unref.mock.calls.length]).toEqual([1, 1])
+
+  vi.resetModules()
+  const elsewhere = await start()
+  begin.mockReturnValueOnce(7 as unknown as ReturnType<typeof setInterval>)
+  expect(elsewhere(1, () => {}).leave()).toBe(true)
+  expect(begin).toHaveBeenCalledTimes(2)
 })
