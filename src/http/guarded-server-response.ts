@@ -176,10 +176,10 @@ const filterBody = (response: ServerResponse, filter: MessageFilter, messagesOnl
   const decide = (): void => {
     if (decided) return
     decided = true
+    const plain = (headerOf(response, 'content-encoding') ?? 'identity').toLowerCase() === 'identity'
     text = textFilter(headerOf(response, 'content-type'), filter)
-    refused = text
-      ? (headerOf(response, 'content-encoding') ?? 'identity') !== 'identity'
-      : messagesOnly && response.statusCode < 300
+    if (filter.ifReadable) text = plain ? text : undefined
+    else refused = text ? !plain : messagesOnly && response.statusCode < 300
     if (!text && !refused) return
     response.removeHeader('content-length')
     response.setHeader('cache-control', privately(headerOf(response, 'cache-control')))

@@ -28,8 +28,9 @@ export const readBody = <T>(
         reject(error)
       }
     }
-    const waiting = waitAtMost(maximumTime, () => answer(unreadable))
+    // First, since a host of its own kind may refuse at once: then nobody waits.
     const reading = announced ? request.text() : readStream(request.body, limit)
+    const waiting = waitAtMost(maximumTime, () => answer(unreadable))
     reading.then(
       // An HTTP server reads no more than the announced length; the check is for hosts that are none.
       (text) => {

@@ -186,8 +186,11 @@ const stateFilter = (binding: Binding, body: unknown, token: AccessToken): Messa
     const requestState = binding.sealState(result.requestState, token, requestOf(message))
     return { ...(answer as object), result: { ...result, requestState } }
   }
-  return Object.assign(seal, { concerns: (text: string) => text.includes('requestState'), ifReadable: true })
+  return Object.assign(seal, { concerns: mayNameState, ifReadable: true })
 }
+
+/** In its letters, or with one of them escaped: as JSON writes those, when somebody wants it to. */
+const mayNameState = (text: string): boolean => text.includes('requestState') || text.includes('\\u00')
 
 interface Message {
   readonly method?: unknown

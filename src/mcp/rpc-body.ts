@@ -19,8 +19,20 @@ export const parseBody = <T>(
   use: (body: ParsedBody) => T | Promise<T>,
 ): T | Promise<T> => {
   if (parsedBody === undefined) return readBody(request, maximumBody, (body) => use(parse(body)))
-  return use(isTooDeep(parsedBody) ? tooDeep : { outcome: 'parsed', value: parsedBody })
+  return use(isTooDeep(parsedBody) ? tooDeep : unambiguous(parsedBody))
 }
+
+/** What is copied by assignment inherits from such a member what it has not itself: then its copy means something else than what is decided on. */
+const unambiguous = (value: unknown): ParsedBody => {
+  const ambiguous = Array.isArray(value) ? value.some(setsPrototype) : setsPrototype(value)
+  return ambiguous ? prototypeMember : { outcome: 'parsed', value }
+}
+
+const setsPrototype = (message: unknown): boolean =>
+  hasPrototype(message) || hasPrototype((message as { readonly params?: unknown } | null | undefined)?.params)
+
+const hasPrototype = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')
 
 const parse = (body: ReadBody): ParsedBody => {
   if (!body.ok) {
@@ -41,7 +53,7 @@ const parse = (body: ReadBody): ParsedBody => {
   }
   if (hasDuplicateKeys(body.text)) return malformed(400, -32600, 'A member is there twice', 'duplicate_keys')
   if (body.text.length > shortestTooDeep && isTooDeep(value)) return tooDeep
-  return { outcome: 'parsed', value }
+  return unambiguous(value)
 }
 
 export const malformed = (status: Malformed['status'], code: number, message: string, reason: string): Malformed => ({
@@ -52,6 +64,7 @@ export const malformed = (status: Malformed['status'], code: number, message: st
   reason,
 })
 
+const prototypeMember = malformed(400, -32600, 'A member is named __proto__', 'prototype_member')
 const tooDeep = malformed(400, -32600, 'The request body is nested too deeply', 'body_too_deep')
 
 /** Bytes; the SDKs' own bound. */

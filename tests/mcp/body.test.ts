@@ -39,3 +39,17 @@ test('a body that never comes is given up after a minute, and no other with it; 
   await vi.advanceTimersByTimeAsync(1_000)
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test('a host that refuses to hand out a body fails its own request alone, and nobody waits', async () => {
+  const { readBody } = await import('../../src/mcp/body.ts')
+  const used: unknown[] = []
+  const broken = {
+    ...{ method: 'POST', url: 'https://notes.example.com/mcp', headers: new Headers(), text: async () => '' },
+    get body(): never {
+      throw new TypeError('no body here')
+    },
+  }
+  await expect(readBody(broken, 1_000, (body) => used.push(body))).rejects.toThrow('no body here')
+  await vi.advanceTimersByTimeAsync(120_000)
+  expect([used, vi.getTimerCount()]).toEqual([[], 0])
+})

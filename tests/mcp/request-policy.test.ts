@@ -115,6 +115,9 @@ describe('what can’t be decided is not dispatched', () => {
     ['[{"method":"ping"},{"method":"ping","id":1,"id":2}]', 'duplicate_keys'],
     ['{"method":"ping","text":"\\\\","method":"tools/call","params":{"name":"x"}}', 'duplicate_keys'],
     ['{"params":{"a":[{}],"b":{"c":[]}},"method":"ping","method":"ping"}', 'duplicate_keys'],
+    ['{"method":"tools/call","params":{"name":"notes_list","__proto__":{"name":"notes_add"}}}', 'prototype_member'],
+    ['{"__proto__":{"method":"tools/call","params":{"name":"notes_add"}},"result":{}}', 'prototype_member'],
+    ['[{"method":"ping"},{"method":"ping","__proto__":{"id":1}}]', 'prototype_member'],
   ])('%s', async (body, reason) => {
     expect(await malformed(post(body))).toEqual([400, reason])
   })

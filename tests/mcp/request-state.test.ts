@@ -242,6 +242,103 @@ describe.each(Object.entries(hosts))(
   },
 )
 
+/** Servers that are no SDK's: they answer what the test says. */
+type Said = { status: number; headers: Record<string, string>; body: string }
+const plainHosts: Record<string, (auth: Auth, said: () => Said, seen: unknown[]) => RequestListener> = {
+  'fetch handler': (auth, said, seen) =>
+    onNode.listener(auth, {
+      '/mcp': {
+        fetch: async (_request, context) => {
+          seen.push(context?.parsedBody)
+          const { status, headers, body } = said()
+          return new Response(body, { status, headers })
+        },
+      },
+    }),
+  'handler in Node’s form': (auth, said, seen) =>
+    onNode.listener(auth, {
+      '/mcp': (_request, response, parsedBody) => {
+        seen.push(parsedBody)
+        const { status, headers, body } = said()
+        response.writeHead(status, headers).end(body)
+      },
+    }),
+}
+
+describe.each(Object.entries(plainHosts))('fault 23: whatever stands behind the gate (%s)', (_host, host) => {
+  describe.each(Object.entries(policies))('%s', (_policy, policy) => {
+    const issuer: TestIssuer = testIssuer()
+    const seen: unknown[] = []
+    let said: Said
+    let server: Running
+
+    beforeAll(async () => {
+      server = await listen((origin) => {
+        const resource = `${origin}/mcp`
+        const auth = resourceServer({ resource, issuers: [issuer], scopes: { admin: 'Everything' }, ...policy })
+        return host(auth, () => said, seen)
+      })
+    })
+    afterAll(() => server.close())
+    beforeEach(() => {
+      seen.length = 0
+      said = { status: 200, headers: { 'Content-Type': 'application/json' }, body: '{}' }
+    })
+
+    const send = async (body: string) => {
+      const headers = {
+        Authorization: `Bearer ${issuer.accessToken().token}`,
+        'Content-Type': 'application/json',
+        'MCP-Protocol-Version': '2026-07-28',
+      }
+      const response = await fetch(`${server.origin}/mcp`, { method: 'POST', headers, body })
+      return { status: response.status, text: await response.text() }
+    }
+    const call = '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}'
+
+    test.each(['requestState', 'request\\u0053tate', '\\u0072\\u0065questStat\\u0065'])(
+      'attack: no server gives out its state in clear, however it writes it (%s)',
+      async (name) => {
+        const answer = `{"jsonrpc":"2.0","id":7,"result":{"resultType":"input_required","${name}":"in clear"}}`
+        for (const [type, body] of [
+          ['application/json', answer],
+          ['text/event-stream', `data: ${answer}\n\n`],
+        ] as const) {
+          said = { status: 200, headers: { 'Content-Type': type }, body }
+          const { status, text } = await send(call)
+          expect([status, text.includes('in clear')], type).toEqual([200, false])
+          const [state = ''] = /cs_state_[\w-]+/.exec(text) ?? []
+          await send(call.replace('"x"', `"x","requestState":"${state}"`))
+          expect(seen.at(-1), type).toMatchObject({ params: { requestState: 'in clear' } })
+        }
+      },
+    )
+
+    test('what is no message that could be read goes as it came', async () => {
+      for (const [headers, body] of [
+        [{ 'Content-Type': 'text/plain' }, 'requestState'],
+        [{ 'Content-Type': 'application/json', 'Content-Encoding': 'x-own' }, '{"requestState"'],
+      ] as const) {
+        said = { status: 200, headers, body }
+        expect(await send(call)).toEqual({ status: 200, text: body })
+      }
+    })
+
+    test('attack: nothing that a copy would inherit', async () => {
+      for (const body of [
+        call.replace('"x"', '"x","__proto__":{"requestState":"made up"}'),
+        call.replace('"x"', '"x","__pr\\u006fto__":{"requestState":"made up"}'),
+        call.replace('{', '{"__proto__":{"params":{"requestState":"made up"}},'),
+        `{"__proto__":${call},"result":{}}`,
+        `[${call},{"__proto__":${call},"result":{}}]`,
+      ]) {
+        expect((await send(body)).status, body).toBe(400)
+      }
+      expect(seen).toEqual([])
+    })
+  })
+})
+
 describe('fault 23: what is bound', () => {
   let now = 1_700_000_000_000
   const clock = { now: () => now }
