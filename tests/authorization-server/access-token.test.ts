@@ -119,6 +119,20 @@ describe('what a token says', () => {
     ])
   })
 
+  test('whatever a claim is called', async () => {
+    const { to } = await setUp({ clients: [nightly], tokenClaims: ['__proto__', 'constructor', 'iss'] })
+    const claims: JsonObject = JSON.parse('{"__proto__":{"admin":true},"constructor":"a","iss":"https://evil.example"}')
+    const upstream = { provider: 'ci', issuer: 'https://ci.example', subject: 'job', claims }
+    const target = { resource: mcp, scopes: [] }
+    const { token } = await issueClientToken(to.server, 'nightly', target, to.clock.now(), undefined, upstream)
+    expect(Object.entries(decodeJwt(token).upstream_claims as object)).toEqual([
+      ['__proto__', { admin: true }],
+      ['constructor', 'a'],
+      ['iss', 'https://ci.example'],
+      ['sub', 'job'],
+    ])
+  })
+
   test('without scopes there is no member for them', async () => {
     const { to, client } = await setUp({ mcp: { scopes: {} } })
     const { access_token: token, ...answer } = await signedIn(to, client, { scopes: [] })
