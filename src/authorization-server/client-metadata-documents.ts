@@ -27,8 +27,8 @@ export interface ClientMetadataDocuments {
 export interface ResolveOptions {
   /** A session is at stake: while the document can't be reached, or is slow, or broken, the last good copy serves until its end. */
   readonly lastGoodCopy?: boolean
-  /** Called before anything is fetched that we don’t know yet; it may throw. */
-  readonly beforeFetch?: () => Promise<void>
+  /** Called before anything is fetched; it may throw. `known`: we have a copy of it. */
+  readonly beforeFetch?: (known: boolean) => Promise<void>
 }
 
 export type Resolved =
@@ -97,8 +97,7 @@ export const createClientMetadataDocuments = (context: DocumentsContext): Client
         return { kind: 'refused', reason: `client_id: the domain ${parsed.url.domain} is not allowed` }
       }
       if (stored && isFresh(stored.value, now)) return { kind: 'client', client: stored }
-      // What we have a copy of is asked for seldom, whoever names it how often: nobody’s neighbours are in its way.
-      if (!stored) await beforeFetch?.()
+      await beforeFetch?.(stored !== undefined)
       const copy = lastGoodCopy && stored && isUsable(stored.value, now) ? stored : undefined
       if (!copy) return fetchOnce(parsed.url)
       const resolved = await within(patienceWithCopy, fetchOnce(parsed.url), context.logger)

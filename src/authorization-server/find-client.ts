@@ -4,7 +4,7 @@ import { OAuthError } from '../oauth/errors.ts'
 import { type Client, clientRef } from '../records/client.ts'
 import type { Stored } from '../records/records.ts'
 import type { Arrival, ServerContext } from './context.ts'
-import { countFetch } from './fetch-limit.ts'
+import { countFetch, countFetchAgain } from './fetch-limit.ts'
 import { type KnownClient, knownClient } from './known-client.ts'
 import { PageProblem } from './pages.ts'
 import { refused } from './refusal.ts'
@@ -24,7 +24,7 @@ export const findClient = async (server: ServerContext, id: string, arrival: Arr
     throw new PageProblem('client_unknown', 400)
   }
   const resolved = await server.clientMetadataDocuments.resolve(id, stored, now, {
-    beforeFetch: () => limitFetches(server, arrival),
+    beforeFetch: (known) => limitFetches(server, arrival, known),
   })
   if (resolved.kind === 'client') return resolved.client.value
   refused(server, `${resolved.kind}: ${resolved.reason}`, { clientId: id.slice(0, 256) })
@@ -38,8 +38,8 @@ export const findClient = async (server: ServerContext, id: string, arrival: Arr
   }
 }
 
-const limitFetches = async (server: ServerContext, arrival: Arrival): Promise<void> => {
-  const retryAfter = await countFetch(server, arrival)
+const limitFetches = async (server: ServerContext, arrival: Arrival, known: boolean): Promise<void> => {
+  const retryAfter = await (known ? countFetchAgain : countFetch)(server, arrival)
   if (retryAfter === undefined) return
   refused(server, 'too many client metadata documents from one address')
   throw new PageProblem('too_many_requests', 429, { retryAfter })

@@ -196,3 +196,21 @@ test('attack: nor does using up what an address may have fetched, for those who 
   expect(await open(client_id)).toBe(303)
   expect(web.requests.filter(({ path }) => path === '/client.json')).toHaveLength(2)
 })
+
+test('attack: nor does whoever has known documents fetched again without end', async () => {
+  const to = await withDocuments()
+  const open = async (id: string, remoteAddress: string) =>
+    (await to.routes.respond(new Request(authorizeUrl(to, { client_id: id })), { remoteAddress }))?.status
+  for (const id of [client_id, `${client_id}?own`]) expect(await open(id, '192.0.2.1')).toBe(303)
+  await to.pass(2 * 3_600_000)
+  const document = web.answer
+  web.answer = (request, response) => {
+    if (request.url === '/client.json') document(request, response)
+    else response.writeHead(500).end()
+  }
+  for (let at = 0; at < 300; at++) expect(await open(`${client_id}?own`, '192.0.2.1')).toBe(503)
+  expect(await open(`${client_id}?own`, '192.0.2.1')).toBe(429)
+  expect(await open(client_id, '192.0.2.2')).toBe(303)
+  // What somebody else had fetched is there for all.
+  expect(await open(client_id, '192.0.2.1')).toBe(303)
+})
