@@ -55,7 +55,7 @@ export const report = (rooms: readonly RoomOutcome[], whole: boolean): string =>
     ...(whole
       ? []
       : [
-          'Not all tests were tried with all mutants yet: *left* is what survived those that were, or was not tried at all.',
+          'Tried as the code changed: what was killed is not tried again while the same stands in its file. *Left* is what survived, or was not tried yet.',
         ]),
     '',
     `| | mutants | killed | harmless | ${whole ? 'survived' : 'left'} | killed or harmless |`,
