@@ -170,7 +170,7 @@ export function countersign<Claims>(options: Options<Claims>): Countersign<Claim
         if (health.handles(path)) return await health.respond(request)
         const answer = async () =>
           (protection.metadata.handles(path) ? await protection.metadata.respond(request) : undefined) ??
-          (await routes.respond(request, { ...info, remoteAddress: clientAddress(request, info?.remoteAddress) }))
+          (await routes.respond(request, { remoteAddress: clientAddress(request, info?.remoteAddress) }))
         return await (telemetry ? observedRequest(telemetry, request, handles, answer) : answer())
       } finally {
         done()

@@ -12,7 +12,8 @@ export const fromUtf8 = (bytes: Uint8Array): string => {
 
 export const base64url = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64url')
 
-const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer => Buffer.from(buffer, byteOffset, byteLength)
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Undefined for text that is not exactly what `base64url` makes: one value has one spelling. */
 export const fromBase64url = (text: string): Uint8Array | undefined => {

@@ -34,8 +34,10 @@ export const clientAddressReader = (trusted: readonly string[], onOther: (addres
       tell(request, connection)
       return connection
     }
+    const header = request.headers.get('x-forwarded-for')
+    if (header === null) return connection
     let address = connection
-    const forwarded = (request.headers.get('x-forwarded-for') ?? '').split(',').reverse()
+    const forwarded = header.split(',').reverse()
     for (const next of forwarded.map((text) => withoutPort(text.trim()))) {
       if (addressBytes(next) === undefined) return address
       address = next

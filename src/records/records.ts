@@ -69,9 +69,9 @@ export interface Records {
 export const recordType = <T>(type: RecordType<T>): RecordType<T> => type
 
 /** Ids are base64url or hashes; other text must be hashed before it becomes a part of a key. */
-export const refTo = <T>(type: RecordType<T>, ...id: readonly string[]): Ref<T> => ({
+export const refTo = <T>(type: RecordType<T>, id: string, ...more: readonly string[]): Ref<T> => ({
   type,
-  key: [type.name, ...id].join('/'),
+  key: more.length === 0 ? `${type.name}/${id}` : [type.name, id, ...more].join('/'),
 })
 
 /** `ttl` in milliseconds; undefined: until it is deleted. */

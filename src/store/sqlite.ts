@@ -8,7 +8,7 @@ import { checkedBatch, checkedIncrement, checkedKeys, checkedListing, endOfPrefi
 import type { Statements } from './sqlite/database.ts'
 import { database, MOST_KEYS, MOST_SET, unavailable } from './sqlite/database.ts'
 import type { DriverName, Row, Value } from './sqlite/driver.ts'
-import { bytes, loadDriver } from './sqlite/driver.ts'
+import { bytes, copied, loadDriver } from './sqlite/driver.ts'
 import { notifications } from './sqlite/notifications.ts'
 import { sweep } from './sqlite/sweep.ts'
 import { writer } from './sqlite/writer.ts'
@@ -202,8 +202,7 @@ function toListed(row: Row): ListedEntry {
 /** A copy: others of the same turn may have asked for it, too. And where somebody has damaged it, that is no trouble of theirs. */
 function readable(row: Row, path: string): Entry {
   try {
-    const { value, version } = toEntry(row)
-    return { value: value.slice(), version }
+    return { value: copied(row.value), version: String(row.version) as Version }
   } catch (error) {
     throw unavailable(error, path)
   }

@@ -152,7 +152,8 @@ const redeemedGrant = (
     return Object.assign(redeemed, { expiresAt })
   }
   const salt = base64url(server.random.bytes(32))
-  const refresh = { ...initialRefreshState, salt, keyId: server.keys.macKey().id, usedAt: now }
+  const { generation, superseded } = initialRefreshState
+  const refresh = { generation, superseded, salt, keyId: server.keys.macKey().id, usedAt: now }
   return Object.assign(redeemed, { refresh })
 }
 

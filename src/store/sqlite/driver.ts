@@ -67,6 +67,10 @@ export const FULL = 13
 export const CANTOPEN = 14
 export const NOTADB = 26
 
+/** A copy of what a driver hands out. */
+export const copied = (value: unknown): Uint8Array =>
+  value instanceof Uint8Array ? new Uint8Array(value) : bytes(value).slice()
+
 /** The drivers hand out Uint8Array, Buffer or ArrayBuffer: always a plain Uint8Array from here on. */
 export function bytes(value: unknown): Uint8Array {
   if (value instanceof ArrayBuffer) return new Uint8Array(value)
