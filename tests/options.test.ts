@@ -66,6 +66,11 @@ test.each([
   [{ keyRotation: { signing: 60 } }, 'keyRotation: expected no member "signing"'],
   [{ keyRotation: { mac: true } }, 'keyRotation.mac: expected seconds, or false'],
   [{ restored: { until: 'tomorrow' } }, 'restored.until: '],
+  [{ limits: { requestsPerAddress: -1 } }, 'limits.requestsPerAddress: expected number to be >=0'],
+  [{ limits: { codesPerAccount: 1.5 } }, 'limits.codesPerAccount: expected int'],
+  [{ limits: { codesPerAccount: Number.POSITIVE_INFINITY } }, 'limits.codesPerAccount: expected number'],
+  [{ limits: { tokensPerClient: '3000' } }, 'limits.tokensPerClient: expected number'],
+  [{ limits: { codesPerAddress: 1 } }, 'limits: expected no member "codesPerAddress"'],
   [{ usptream: [] }, 'options: expected no member "usptream"'],
 ])('design 7: a wrong value is refused with its path and what was expected: %j', (wrong, message) => {
   expect(() => check({ ...open, ...wrong })).toThrow(ConfigurationError)

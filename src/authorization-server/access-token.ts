@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../identity/json.ts'
 import { OAuthError } from '../oauth/errors.ts'
 import { formatScope } from '../oauth/scope.ts'
 import { actorOf, type Grant } from '../records/grant.ts'
+import { setClaim } from '../upstream/claims.ts'
 import type { Identified } from '../upstream/custody.ts'
 import { clientIdPrefix } from './client-id.ts'
 import type { ServerContext } from './context.ts'
@@ -164,13 +165,8 @@ const identityOf = async (
 
 /** A client can read its token, so it carries only what the server names, besides who vouched for whom. */
 const upstreamClaims = ({ issuer, subject, claims }: UpstreamFacts, named: readonly string[]): JsonObject => {
-  const told: Record<string, Json> = {}
-  for (const name of named) {
-    const value = Object.hasOwn(claims, name) ? claims[name] : undefined
-    if (value === undefined) continue
-    if (name === '__proto__') Object.defineProperty(told, name, { value, enumerable: true })
-    else told[name] = value
-  }
+  const told: { [name: string]: Json | undefined } = {}
+  for (const name of named) if (Object.hasOwn(claims, name)) setClaim(told, name, claims[name])
   told.iss = issuer
   told.sub = subject
   return told

@@ -19,7 +19,7 @@ export const mergedClaims = ({ issuer, subject, said }: Said): JsonObject => {
 }
 
 /** A claim may have any name, `__proto__` too, which an assignment would not set. */
-const setClaim = (claims: { [name: string]: Json | undefined }, name: string, value: Json | undefined): void => {
+export const setClaim = (claims: { [name: string]: Json | undefined }, name: string, value: Json | undefined): void => {
   if (name !== '__proto__') claims[name] = value
   else Object.defineProperty(claims, name, { value, enumerable: true, configurable: true, writable: true })
 }

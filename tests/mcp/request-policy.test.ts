@@ -176,6 +176,15 @@ describe('what can’t be decided is not dispatched', () => {
     expect(sent).toBeLessThan(10)
   })
 
+  test('a member that a copy inherits from, where the host has parsed the body', async () => {
+    const hidden = JSON.parse('{"method":"tools/call","params":{"name":"notes_list","__proto__":{"name":"notes_add"}}}')
+    expect(await malformed(post(''), hidden)).toEqual([400, 'prototype_member'])
+    expect(await malformed(post(''), [toolCall('notes_list'), hidden])).toEqual([400, 'prototype_member'])
+    // Arguments are the tool's own, whatever their names.
+    const own = JSON.parse('{"method":"tools/call","params":{"name":"notes_list","arguments":{"__proto__":1}}}')
+    expect((await decide(post(''), [], own)).outcome).toBe('allow')
+  })
+
   test('a body that breaks off', async () => {
     const body = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error('reset')) })
     const request = new Request(url, { method: 'POST', body, duplex: 'half' } as RequestInit)
