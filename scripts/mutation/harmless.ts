@@ -264,6 +264,7 @@ const reasons: Readonly<Record<string, readonly Harmless[]>> = {
     { file: 'src/resource-server/proof-memory.ts', original: 'now >= swept', replacement: 'now > swept' },
     { file: 'src/oauth/dpop-proof.ts', original: 'claimed === url', replacement: 'false' },
     { file: 'src/oauth/parameters.ts', original: 'declared === null', replacement: 'true' },
+    { file: 'src/oauth/parameters.ts', original: 'type === formType', replacement: 'false' },
     { file: 'src/oauth/parameters.ts', original: 'waiting.leave()', replacement: 'true' },
     { file: 'src/oauth/resource.ts', original: 'a === b', replacement: 'false' },
     { file: 'src/crypto/jws.ts', original: 'known?.type === type', replacement: 'false' },
