@@ -9,6 +9,7 @@ export interface Waiting {
  * second. Most of it is there at once, and a timer for each would cost more than reading a small body.
  */
 export const waitAtMost = (seconds: number, giveUp: () => void): Waiting => {
+  if (timersEndWithRequest) return waitAlone(seconds, giveUp)
   const entry: Entry = { left: seconds, at: entries.length, giveUp }
   entries.push(entry)
   if (timer === undefined) {
@@ -17,6 +18,22 @@ export const waitAtMost = (seconds: number, giveUp: () => void): Waiting => {
     ;(timer as { unref?: () => void }).unref?.()
   }
   return { leave: () => leave(entry) }
+}
+
+/** Workers end a timer with the request that started it: it would look after no other. */
+const timersEndWithRequest =
+  (globalThis as { readonly navigator?: { readonly userAgent?: string } }).navigator?.userAgent === 'Cloudflare-Workers'
+
+const waitAlone = (seconds: number, giveUp: () => void): Waiting => {
+  let waiting = true
+  const leave = (): boolean => {
+    const left = waiting
+    waiting = false
+    clearTimeout(own)
+    return left
+  }
+  const own = setTimeout(() => leave() && giveUp(), seconds * 1_000)
+  return { leave }
 }
 
 interface Entry {

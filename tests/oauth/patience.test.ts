@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
@@ -72,4 +72,23 @@ test('by a timer that keeps no process, also where timers are numbers', async ()
   begin.mockReturnValueOnce(7 as unknown as ReturnType<typeof setInterval>)
   expect(elsewhere(1, () => {}).leave()).toBe(true)
   expect(begin).toHaveBeenCalledTimes(2)
+})
+
+test('where a timer ends with its request, each has its own', async () => {
+  vi.stubGlobal('navigator', { userAgent: 'Cloudflare-Workers' })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => {
+    vi.unstubAllGlobals()
+  })
+  const { waitAtMost } = await import('../../src/oauth/patience.ts')
+  const given: string[] = []
+  const came = waitAtMost(1, () => given.push('came'))
+  const late = waitAtMost(2, () => given.push('late'))
+  expect(vi.getTimerCount()).toBe(2)
+  expect([came.leave(), came.leave()]).toEqual([true, false])
+  expect(vi.getTimerCount()).toBe(1)
+  vi.advanceTimersByTime(1_999)
+  expect(given).toEqual([])
+  vi.advanceTimersByTime(1)
+  expect([given, late.leave(), vi.getTimerCount()]).toEqual([['late'], false, 0])
 })
