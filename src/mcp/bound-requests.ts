@@ -38,12 +38,9 @@ export const bindRequests = (
         ? withState(bound, decision, session, token)
         : allowed(decision.parsedBody, decision.filter, session)
     }
-    const bindAll = (decided: Decided): Decided => ('then' in decided ? decided.then(bind) : bind(decided))
-    if (!policy && !stateful) return allowed(parsedBody, undefined, session)
-    if (policy && bodiless.has(request.method)) return bindAll(policy.decide(request, token, parsedBody))
-    return parseBody(request, parsedBody, (body) =>
-      bindAll(policy ? policy.decideOn(request, token, body) : allowRead(body)),
-    )
+    if (policy) return policy.decide(request, token, parsedBody, bind)
+    if (!stateful) return allowed(parsedBody, undefined, session)
+    return parseBody(request, parsedBody, (body) => bind(allowRead(body)))
   }
 
   const decideNamed = async (

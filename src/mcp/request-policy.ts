@@ -20,7 +20,7 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): MessagePoli
   const filterFor = (token: AccessToken): MessageFilter =>
     listFilter(decider, token, (error) => logger.error('a policy failed: what it is about is not listed', { error }))
 
-  const decideOn: MessagePolicy['decideOn'] = (request, token, body) => {
+  const decideOn = (request: GateRequest, token: AccessToken, body: ParsedBody): Decided => {
     if (body.outcome !== 'parsed') return body
     const id = requestId(body.value)
     const modern = isModern(request.headers.get('mcp-protocol-version'))
@@ -47,23 +47,33 @@ export const requestPolicy = (policy: AccessPolicy, logger: Logger): MessagePoli
   }
 
   return {
-    decideOn,
-
-    decide(request, token, parsedBody) {
+    decide(request, token, parsedBody, use = (decision) => decision) {
       // Servers that don't look at the method take a body from any: then it is decided on as a POST is.
       if (bodiless.has(request.method)) {
-        if (hasBody(request)) return malformed(400, -32600, `A ${request.method} has no body here`, 'unexpected_body')
+        if (hasBody(request)) {
+          return use(malformed(400, -32600, `A ${request.method} has no body here`, 'unexpected_body'))
+        }
         // A stream may bring answers to earlier requests.
-        return { outcome: 'allow', parsedBody, filter: filterFor(token) }
+        return use({ outcome: 'allow', parsedBody, filter: filterFor(token) })
       }
-      return parseBody(request, parsedBody, (body) => decideOn(request, token, body))
+      return parseBody(request, parsedBody, (body) => {
+        const decided = decideOn(request, token, body)
+        return 'then' in decided ? decided.then(use) : use(decided)
+      })
     },
   }
 }
 
-/** A policy that decides on messages, whoever has read them. */
+type Decided = PolicyDecision | Promise<PolicyDecision>
+
 export interface MessagePolicy extends RequestPolicy {
-  decideOn(request: GateRequest, token: AccessToken, body: ParsedBody): PolicyDecision | Promise<PolicyDecision>
+  /** @param use what is made of the decision: at once, because each promise between costs as much as the decision */
+  decide(
+    request: GateRequest,
+    token: AccessToken,
+    parsedBody: unknown,
+    use?: (decision: PolicyDecision) => Decided,
+  ): Decided
 }
 
 /** Requests of all other methods may bring messages. */
