@@ -12,9 +12,9 @@ import { malformed, type ParsedBody, parseBody } from './rpc-body.ts'
 import { requestId } from './rpc-message.ts'
 
 /**
- * Binds what a server gives out to the caller that it was given to, and then asks the policy: sessions (`Mcp-Session-Id`) and event ids (`Last-Event-ID`)
- * before 2026-07-28, sessions in the URLs of the HTTP+SSE transport, and `requestState` since. The server behind the gate sees its own ids and
- * states, callers see ours; another's is refused as one that never was.
+ * Binds what a server gives out to the caller that it was given to: sessions (`Mcp-Session-Id`) and event ids (`Last-Event-ID`) before 2026-07-28,
+ * sessions in the URLs of the HTTP+SSE transport, and `requestState` since. The server behind the gate sees its own ids and states, callers see
+ * ours; another's is refused as one that never was. Ids are read before the policy is asked, states are opened after.
  * @see MCP 2025-11-25, Streamable HTTP, session management, resumability; MCP 2024-11-05, HTTP with SSE; MCP 2026-07-28, multi round-trip requests
  */
 export const bindRequests = (
