@@ -266,23 +266,26 @@ describe.skipIf('skip' in server)('postgres over TLS', async () => {
   })
 })
 
+/** @param open a node of the store in a schema */
+const benchOf = (open: (schema: string) => ReturnType<typeof postgres>) => async () => {
+  const schema = freshSchema()
+  const stores: ReturnType<typeof postgres>[] = []
+  const another = () => {
+    const store = open(schema)
+    stores.push(store)
+    return store
+  }
+  const end = async () => {
+    for (const store of stores) await store.close()
+    await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
+  }
+  const store = another()
+  return { store, another, pass: passing(store), end }
+}
+
 describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode', () => {
   const pooledUrl = 'url' in bouncer ? bouncer.url : ''
-  contract(async () => {
-    const schema = freshSchema()
-    const stores: ReturnType<typeof postgres>[] = []
-    const another = () => {
-      const store = postgres(pooledUrl, { schema, pooler: 'transaction', listen: url })
-      stores.push(store)
-      return store
-    }
-    const end = async () => {
-      for (const store of stores) await store.close()
-      await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
-    }
-    const store = another()
-    return { store, another, pass: passing(store), end }
-  })
+  contract(benchOf((schema) => postgres(pooledUrl, { schema, pooler: 'transaction', listen: url })))
 
   processes(async () => {
     const schema = freshSchema()
@@ -349,21 +352,7 @@ describe.skipIf('skip' in bouncer)('postgres behind a pooler in transaction mode
 
 describe.skipIf('skip' in sessions)('postgres behind a pooler in session mode', () => {
   const pooledUrl = 'url' in sessions ? sessions.url : ''
-  contract(async () => {
-    const schema = freshSchema()
-    const stores: ReturnType<typeof postgres>[] = []
-    const another = () => {
-      const store = postgres({ connectionString: pooledUrl, max: 4 }, { schema, pooler: 'session' })
-      stores.push(store)
-      return store
-    }
-    const end = async () => {
-      for (const store of stores) await store.close()
-      await administrate(`DROP SCHEMA IF EXISTS ${schema} CASCADE`)
-    }
-    const store = another()
-    return { store, another, pass: passing(store), end }
-  })
+  contract(benchOf((schema) => postgres({ connectionString: pooledUrl, max: 4 }, { schema, pooler: 'session' })))
 
   test('the bounds of the server hold there, too: the usual ones, and those that are asked for', async () => {
     const schema = freshSchema()
@@ -387,6 +376,13 @@ describe.skipIf('skip' in sessions)('postgres behind a pooler in session mode', 
     const shown = async (setting: string) =>
       (await pool.query(`SELECT current_setting('${setting}') AS it`)).rows[0]?.it
     expect([await shown('statement_timeout'), await shown('lock_timeout')]).toEqual(['12s', '8s'])
+    await pool.end()
+  })
+
+  test('a connection whose bounds can’t be set is given to nobody', async () => {
+    const { pool } = openPool({ connectionString: pooledUrl, lock_timeout: -5 }, 'session')
+    await expect(pool.query('SELECT 1')).rejects.toThrow(/lock_timeout/)
+    expect(pool.totalCount).toBe(0)
     await pool.end()
   })
 })

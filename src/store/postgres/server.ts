@@ -48,19 +48,12 @@ export function direct(connection: string | PoolConfig): PoolConfig {
   return { ...DEFAULTS, ...SERVER_BOUNDS, ...configOf(connection) }
 }
 
+/** A connection whose bounds can't be set is given to nobody. */
 function boundPool(config: PoolConfig, bounds: Readonly<Record<string, number | false>>): Pool {
-  const text = Object.entries(bounds).map(([name, milliseconds]) => `SET ${name} = ${Number(milliseconds)}`)
-  const bounded = new WeakSet<ClientBase>()
-  const bind = async (client: ClientBase) => {
-    bounded.add(client)
-    await client.query(text.join('; '))
-  }
-  const pool = new Pool({ ...config, onConnect: bind })
-  // A `pg` that does not know onConnect yet: the queries of a connection follow one another.
-  pool.on('connect', (client) => {
-    if (!bounded.has(client)) bind(client).catch(() => {})
-  })
-  return pool
+  const text = Object.entries(bounds)
+    .map(([name, milliseconds]) => `SET ${name} = ${Number(milliseconds)}`)
+    .join('; ')
+  return new Pool({ ...config, verify: (client, done) => void client.query(text).then(() => done(), done) })
 }
 
 const configOf = (connection: string | PoolConfig): PoolConfig =>
