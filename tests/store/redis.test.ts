@@ -197,6 +197,14 @@ describe.skipIf('skip' in server)(`redis${'skip' in server ? `: ${server.skip}` 
   })
 })
 
+/** Says something at one node until another hears it. */
+const hearing = (store: Store, other: Store) => {
+  const messages: string[] = []
+  other.watch((message) => messages.push(message))
+  return (text: string) =>
+    expect.poll(() => store.commit({ notify: [text] }).then(() => messages, String), { interval: 100 }).toContain(text)
+}
+
 describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${cluster.skip}` : ''}`, () => {
   const servers = 'servers' in cluster ? cluster.servers : []
   const to = {
@@ -213,14 +221,9 @@ describe.skipIf('skip' in cluster)(`redis cluster${'skip' in cluster ? `: ${clus
   test('the data of a store is at one node; when that is away, StoreUnavailable, then it goes on, and hears again', async () => {
     const prefix = freshPrefix()
     const [store, other] = [opened(to, { prefix }), opened(to, { prefix })]
-    const messages: string[] = []
-    other.watch((message) => messages.push(message))
+    const hears = hearing(store, other)
     await set(store, 'a', '1')
     expect((await store.increment('c', 1, LONG)).value).toBe(1)
-    const hears = (text: string) =>
-      expect
-        .poll(() => store.commit({ notify: [text] }).then(() => messages, String), { interval: 100 })
-        .toContain(text)
     await hears('before')
     const slot = Number(await servers[0]?.command('CLUSTER', 'KEYSLOT', `{${prefix}}`))
     const owner = servers[slot < 5461 ? 0 : slot < 10923 ? 1 : 2]
@@ -243,14 +246,9 @@ describe.skipIf('skip' in cluster)('redis cluster, with replicas', () => {
       options: { redisOptions: { password: servers[0]?.password ?? '' } },
     }
     const [store, other] = [opened(to), opened(to)]
-    const messages: string[] = []
-    other.watch((message) => messages.push(message))
+    const hears = hearing(store, other)
     await set(store, 'a', '1')
     expect((await store.increment('c', 1, LONG)).value).toBe(1)
-    const hears = (text: string) =>
-      expect
-        .poll(() => store.commit({ notify: [text] }).then(() => messages, String), { interval: 100 })
-        .toContain(text)
     await hears('before')
     const slot = Number(await servers[0]?.command('CLUSTER', 'KEYSLOT', '{countersign}'))
     const at = slot < 5461 ? 0 : slot < 10923 ? 1 : 2
