@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { AssertionIssuer } from '../../src/authorization-server/assertion-options.ts'
 import type { ClientOptions } from '../../src/authorization-server/client-options.ts'
 import { createClient, deleteClient } from '../../src/authorization-server/clients.ts'
 import type { ServerContext } from '../../src/authorization-server/context.ts'
@@ -231,14 +232,17 @@ describe('a workload’s own token', () => {
     const { to, signed } = await workload()
     const { assertions, ...without } = to.server
     expect(await outcome(without, signed)).toBe('revoked')
-    const issuers = assertions?.issuers ?? expect.fail('no issuers')
-    const known = issuers.get(platform.issuer) ?? expect.fail('no issuer')
-    const trusting = (...entries: readonly (readonly [string, object])[]) =>
-      ({ ...to.server, assertions: { ...assertions, issuers: new Map(entries) } }) as unknown as ServerContext
+    const known = assertions?.issuers.get(platform.issuer)
+    if (!assertions || known?.kind !== 'workload') throw new Error('no platform is trusted')
+    const trusting = (...issuers: readonly AssertionIssuer[]): ServerContext => ({
+      ...to.server,
+      assertions: { ...assertions, issuers: new Map(issuers.map((each) => [each.issuer, each])) },
+    })
     expect(await outcome(trusting(), signed)).toBe('revoked')
-    expect(await outcome(trusting([platform.issuer, { ...known, kind: 'enterprise' }]), signed)).toBe('revoked')
-    expect(await outcome(trusting([platform.issuer, { ...known, workloads: [] }]), signed)).toBe('revoked')
-    expect(await outcome(trusting([platform.issuer, known]), signed)).toBe('taken')
+    const { issuer, provider } = known
+    expect(await outcome(trusting({ kind: 'enterprise', issuer, provider }), signed)).toBe('revoked')
+    expect(await outcome(trusting({ ...known, workloads: [] }), signed)).toBe('revoked')
+    expect(await outcome(trusting(known), signed)).toBe('taken')
   })
 
   test('is as good as what the platform said: 401 where that is gone, is nobody’s, or is no longer enough', async () => {

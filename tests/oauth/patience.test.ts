@@ -61,15 +61,18 @@ test('many leave in any order, and none is forgotten', async () => {
 
 test('by a timer that keeps no process, also where timers are numbers', async () => {
   const waitAtMost = await start()
-  const begin = vi.spyOn(globalThis, 'setInterval')
+  onTestFinished(() => {
+    vi.unstubAllGlobals()
+  })
   const unref = vi.fn()
-  begin.mockReturnValueOnce({ unref } as unknown as ReturnType<typeof setInterval>)
+  const begin = vi.fn((): unknown => ({ unref }))
+  vi.stubGlobal('setInterval', begin)
   expect(waitAtMost(1, () => {}).leave()).toBe(true)
   expect([begin.mock.calls.length, unref.mock.calls.length]).toEqual([1, 1])
 
   vi.resetModules()
   const elsewhere = await start()
-  begin.mockReturnValueOnce(7 as unknown as ReturnType<typeof setInterval>)
+  begin.mockReturnValueOnce(7)
   expect(elsewhere(1, () => {}).leave()).toBe(true)
   expect(begin).toHaveBeenCalledTimes(2)
 })
